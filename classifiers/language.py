@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from classifiers.fasttext_file import ModelFileError
-from classifiers.fasttext_model import ask, digest, load
+from classifiers.fasttext.file import ModelFileError
+from classifiers.fasttext.model import ask, digest, load
+from filters.heuristics.scripts import script
 from filters.pages import PageBatch
-from filters.scripts import script
 from filters.signals import Float, Text, signal
 
 MODELS = Path(__file__).resolve().parents[1] / "data" / "models"
@@ -110,7 +110,7 @@ def language_score(pages: PageBatch, *, model: str = "", sha256: str = "", chara
 
 @signal(group="language")
 def language_script(pages: PageBatch, *, model: str = "", sha256: str = "", characters: int = CHARACTERS) -> Text:
-    """ISO 15924 code of the script: the model's if its labels have one, else that of most letters (`filters.scripts`)."""
+    """ISO 15924 code of the script: the model's if its labels have one, else that of most letters (`heuristics.scripts`)."""
     return pages.once(identify, model, sha256, characters).script
 
 

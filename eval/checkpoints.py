@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from eval.files import sha256_of, sync_file, sync_folder, write_whole
+from filters.files import sha256_of, sync_file, sync_folder, write_whole
 
 KEPT = 2
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"

@@ -19,8 +19,8 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from eval.files import sha256_of, write_whole
 from eval.tokenizer import token_dtype
+from filters.files import sha256_of, write_whole
 
 Regime = Literal["fresh", "fixed_pool"]
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from eval.files import sha256_of, write_whole
+from filters.files import sha256_of, write_whole
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -34,10 +34,10 @@ from transformers import LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from eval.checkpoints import Progress, canonical, restore_checkpoint, save_checkpoint
-from eval.files import sha256_of, sync_file, write_whole
 from eval.gpt import ModelSize, build_model, loss, parameter_groups
 from eval.packed import Batches, Packed, Regime
 from eval.tokenizer import tokenizer_digest
+from filters.files import sha256_of, sync_file, write_whole
 
 CLIP = 1.0
 FLOOR = 0.1

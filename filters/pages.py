@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters import kernels
-from filters.unicode_tables import CLASSES, MARKS
+from filters.kernels import text as kernels
+from filters.kernels.unicode_tables import CLASSES, MARKS
 
 Found = TypeVar("Found")
 Counts = npt.NDArray[np.int64]

@@ -85,7 +85,7 @@ def signal(*, group: str) -> Callable[[Function], Function]:
 def load_groups(*packages: str) -> dict[str, dict[str, Signal]]:
     """Import every module of the packages, so that their signals are known; a new file needs no other edit."""
     for package in packages:
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
             importlib.import_module(module.name)
     return GROUPS
 

@@ -23,14 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eval.files import sha256_of, write_whole
+from filters.files import sha256_of, write_whole
 from filters.rules import Pool, Resolved, Rule, parse, preference, resolve, uniforms
 from filters.signals import load_groups, nearest
 from filters.split import copies_of
 from filters.transforms import TRANSFORMS, apply_transforms
-from jobs import command, parts, spark
-from jobs.experiment_file import Experiment, ExperimentError, as_tree, config_hash, made_by_another, read_yaml
-from jobs.models import is_held_out
+from jobs.parts import command, loop, session
+from jobs.parts.experiment_file import Experiment, ExperimentError, as_tree, config_hash, made_by_another, read_yaml
+from jobs.parts.places import is_held_out
 
 Truth = npt.NDArray[np.bool_]
 CONTROLS = ("random", "inverted")
@@ -62,7 +62,7 @@ class Chosen:
 class Crawl:
     """All pages' small columns, in the order of the pages table, and which of them may be chosen."""
 
-    parts: Sequence[parts.Part]
+    parts: Sequence[loop.Part]
     pool: Pool
     held_out: Truth
     copies: Truth
@@ -137,9 +137,9 @@ def rules_of(experiment: Experiment) -> dict[str, Any]:
 
 def preset_rules(preset: str) -> dict[str, Any]:
     """The rules of a file in conf/rules/, by name or path."""
-    file = Path(preset) if preset.endswith(".yaml") else spark.HOME / "conf" / "rules" / f"{preset}.yaml"
+    file = Path(preset) if preset.endswith(".yaml") else session.HOME / "conf" / "rules" / f"{preset}.yaml"
     if not file.is_file():
-        known = sorted(path.stem for path in (spark.HOME / "conf" / "rules").glob("*.yaml"))
+        known = sorted(path.stem for path in (session.HOME / "conf" / "rules").glob("*.yaml"))
         raise ExperimentError(f"unknown preset {preset!r}: {nearest(preset, known)}")
     tree = read_yaml(file.read_text(encoding="utf-8"), str(file))
     if not isinstance(tree, dict) or not isinstance(tree.get("rules"), dict):
@@ -193,8 +193,8 @@ def _check_transforms(experiment: Experiment) -> None:
     for name in experiment.write.transforms:
         if name not in TRANSFORMS:
             raise ExperimentError(f"write.transforms: unknown transform {name!r}: {nearest(name, list(TRANSFORMS))}")
-    if experiment.write.format not in parts.FORMATS:
-        raise ExperimentError(f"write.format must be {' or '.join(parts.FORMATS)}, got {experiment.write.format!r}")
+    if experiment.write.format not in loop.FORMATS:
+        raise ExperimentError(f"write.format must be {' or '.join(loop.FORMATS)}, got {experiment.write.format!r}")
 
 
 def _swept(level: Level) -> list[tuple[str, str]]:
@@ -211,15 +211,15 @@ def needed(levels: Sequence[Level]) -> set[str]:
 def signal_tables(experiment: Experiment) -> dict[str, Path]:
     """Signal -> the finished table that holds it."""
     found: dict[str, Path] = {}
-    for table in sorted(path.parent for path in (experiment.out / "signals").glob(f"*/{parts.MANIFEST}")):
-        part = parts.parts_of(table)[0]
+    for table in sorted(path.parent for path in (experiment.out / "signals").glob(f"*/{loop.MANIFEST}")):
+        part = loop.parts_of(table)[0]
         found |= {name: table for name in pq.read_schema(part.source).names if name != "id"}
     return found
 
 
 def gather(experiment: Experiment, levels: Sequence[Level]) -> Crawl:
     """Read the small columns the levels need. Raises ExperimentError where a signal is missing or a sidecar does not fit."""
-    pages = parts.parts_of(experiment.out / "pages")
+    pages = loop.parts_of(experiment.out / "pages")
     where = signal_tables(experiment)
     wanted = needed(levels) | {"text_bytes", "text_hash"} | ({"language", "token_count"} & set(where))
     for signal in sorted(wanted):
@@ -246,12 +246,12 @@ def gather(experiment: Experiment, levels: Sequence[Level]) -> Crawl:
     return Crawl(pages, pool, held_out, copies)
 
 
-def _sidecar(table: Path, pages: Sequence[parts.Part], signals: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+def _sidecar(table: Path, pages: Sequence[loop.Part], signals: Sequence[str]) -> dict[str, pa.ChunkedArray]:
     """Columns of a signal table in the order of the pages, after a check that the rows are the same pages."""
     chunks = []
     for part in pages:
         file = table / f"{part.name}.parquet"
-        told = parts.footer(file)
+        told = loop.footer(file)
         if told is None or told["from"] != part.identity:
             raise ExperimentError(f"{file} does not belong to {part.source}: run jobs.score again")
         rows = pq.read_table(file, columns=["id", *signals], page_checksum_verification=True)
@@ -331,7 +331,7 @@ def _config(experiment: Experiment, level: Level) -> dict[str, Any]:
         "control": level.control,
         "seed": experiment.seed,
         "held_out": as_tree(experiment.evaluate.held_out),
-        "tables": {table.name: sha256_of(table / parts.MANIFEST) for table in sorted({experiment.out / "pages", *used})},
+        "tables": {table.name: sha256_of(table / loop.MANIFEST) for table in sorted({experiment.out / "pages", *used})},
     }
 
 
@@ -352,7 +352,7 @@ def write_verdicts(experiment: Experiment, crawl: Crawl, chosen: Sequence[Chosen
     columns |= {f"subset {one.level.name}": one.kept for one in chosen}
     schema = pa.schema([("id", pa.string()), *((name, pa.bool_()) for name in columns)])
     config = {"verdicts": list(made_by.values())}
-    table = parts.Table(experiment.out / "verdicts", config, schema)
+    table = loop.Table(experiment.out / "verdicts", config, schema)
     everything = pa.table([pa.array(crawl.pool.ids), *map(pa.array, columns.values())], schema=schema)
     starts = np.concatenate([[0], np.cumsum([pq.read_metadata(part.source).num_rows for part in crawl.parts])])
     slices = {
@@ -360,17 +360,17 @@ def write_verdicts(experiment: Experiment, crawl: Crawl, chosen: Sequence[Chosen
         for part, start, stop in zip(crawl.parts, starts[:-1], starts[1:], strict=True)
     }
 
-    def work(part: parts.Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def work(part: loop.Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
         return ((table.name, batch) for batch in slices[part.name].combine_chunks().to_batches())
 
-    parts.make_again(table)
+    loop.make_again(table)
     for part in crawl.parts:
-        parts.write_part(part, [table], work)
-    parts.publish("choose", crawl.parts, table)
+        loop.write_part(part, [table], work)
+    loop.publish("choose", crawl.parts, table)
 
 
 def write_texts(
-    experiment: Experiment, pages: Sequence[parts.Part], chosen: Sequence[Chosen], made_by: Mapping[str, Any]
+    experiment: Experiment, pages: Sequence[loop.Part], chosen: Sequence[Chosen], made_by: Mapping[str, Any]
 ) -> None:
     """The kept pages of every subset asked for, as `part-<shard>.jsonl.zst` or `.parquet`."""
     asked = experiment.write.subsets
@@ -392,7 +392,7 @@ def write_texts(
         ]
     )
     tables = [
-        parts.Table(
+        loop.Table(
             experiment.out / "subsets" / name,
             {"subset": made_by[name], "transforms": experiment.write.transforms, "signals": sorted(signals)},
             schema,
@@ -403,17 +403,17 @@ def write_texts(
     ]
     if tables:
         work = partial(_texts_of_part, out=experiment.out, transforms=tuple(experiment.write.transforms), signals=signals)
-        parts.run(lambda: spark.session("choose"), "choose", pages, tables, work)
+        loop.run(lambda: session.session("choose"), "choose", pages, tables, work)
 
 
-def _type(table: Path, part: parts.Part, signal: str) -> pa.DataType:
+def _type(table: Path, part: loop.Part, signal: str) -> pa.DataType:
     return pq.read_schema(table / f"{part.name}.parquet").field(signal).type
 
 
 def _texts_of_part(
-    part: parts.Part,
-    missing: Sequence[parts.Table],
-    _: parts.PartReport,
+    part: loop.Part,
+    missing: Sequence[loop.Table],
+    _: loop.PartReport,
     out: Path,
     transforms: Sequence[str],
     signals: Mapping[str, Path],
@@ -457,7 +457,7 @@ def describe(one: Chosen, crawl: Crawl, experiment: Experiment) -> dict[str, Any
             "pages": int(crawl.held_out.sum()),
             "copies_dropped": int(crawl.copies.sum()),
         },
-        "version": parts.code_version(),
+        "version": loop.code_version(),
     }
     dropped, by_language = _attribution(one, pool)
     status, reason = _status(facts["kept"], experiment)

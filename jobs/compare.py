@@ -16,11 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eval.files import write_whole
 from filters.agreement import Comparison, RuleSet, compare
+from filters.files import write_whole
 from filters.rules import parse, resolve
-from jobs import choose, command, parts
-from jobs.experiment_file import Experiment, ExperimentError
+from jobs import choose
+from jobs.parts import command, loop
+from jobs.parts.experiment_file import Experiment, ExperimentError
 
 SAMPLES = 3
 SAMPLE_CHARACTERS = 300
@@ -63,7 +64,7 @@ def _told(found: Comparison, experiment: Experiment) -> dict[str, Any]:
     """The comparison as JSON, with the samples' addresses and the beginning of their text."""
     wanted = sorted({page for one in found.differences for page in one.sample})
     texts: dict[str, dict[str, Any]] = {}
-    for part in parts.parts_of(experiment.out / "pages"):
+    for part in loop.parts_of(experiment.out / "pages"):
         for batch in pq.ParquetFile(part.source).iter_batches(1024, columns=["id", "url", "text"]):
             rows = batch.filter(pc.is_in(batch["id"], value_set=pa.array(wanted, pa.string())))
             texts |= {row["id"]: {**row, "text": row["text"][:SAMPLE_CHARACTERS]} for row in rows.to_pylist()}

@@ -17,16 +17,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eval import side_by_side
 from eval.bits_per_byte import bits_per_byte, page_nats
-from eval.files import sha256_of, write_whole
 from eval.gpt import load_model
+from eval.side_by_side import Tell
 from eval.tokenizer import end_of_text, load_tokenizer
 from eval.training import RunConfig
-from jobs import command, parts, side_by_side
-from jobs.experiment_file import Experiment, ExperimentError, config_hash
-from jobs.made_by import is_made, say_made
+from filters.files import sha256_of, write_whole
 from jobs.pack import evaluated_file
-from jobs.side_by_side import Tell
+from jobs.parts import command, loop
+from jobs.parts.experiment_file import Experiment, ExperimentError, config_hash
+from jobs.parts.made_by import is_made, say_made
 from jobs.train import finished, runs
 
 DOMAIN_SHARE = 0.01
@@ -102,7 +103,7 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
         "tokens_trained": summary.tokens,
         "parameters": summary.parameters,
         "device": summary.device,
-        "commit": parts.code_version(),
+        "commit": loop.code_version(),
         "config_hash": config_hash(experiment),
     }
     sets = np.array(rows["set"].to_pylist())

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import yaml
 
-from eval.files import write_whole
+from filters.files import write_whole
 from filters.signals import load_groups, nearest
-from jobs import choose, command, compare, evaluate, pack, read, report, score, train, train_classifier
-from jobs.experiment_file import Experiment, ExperimentError, as_tree
+from jobs import choose, compare, evaluate, pack, read, report, score, train, train_classifier
+from jobs.parts import command
+from jobs.parts.experiment_file import Experiment, ExperimentError, as_tree
 
 VERBS: tuple[Callable[[Experiment, bool], int], ...] = (
     read.main,

@@ -18,7 +18,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from filters.lists import ListFileError, build
+from filters.kernels.lists import ListFileError, build
 from jobs.sample_crawl import Unavailable, npm_pack, run
 
 DATATROVE = "datatrove==0.10.1"

@@ -17,16 +17,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eval.files import sha256_of
 from eval.gpt import read_size
 from eval.packed import page_order, write_packed
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
+from filters.files import sha256_of
 from filters.rules import uniforms
-from jobs import command, parts
-from jobs.experiment_file import Experiment, ExperimentError, Train, as_tree, config_hash
-from jobs.made_by import is_made, say_made
-from jobs.models import is_reference, tokenizer_folder
-from jobs.sources import texts_of
+from jobs.parts import command, loop
+from jobs.parts.experiment_file import Experiment, ExperimentError, Train, as_tree, config_hash
+from jobs.parts.made_by import is_made, say_made
+from jobs.parts.places import is_reference, tokenizer_folder
+from jobs.shards.sources import texts_of
 
 BUDGETS_PER_SEED = 4
 """Token budgets packed for every seed. With one for all, every seed would read the same tokens and the chance of which
@@ -89,7 +89,7 @@ def evaluated_file(out: Path) -> Path:
 def _pack_subset(experiment: Experiment, train: Train, name: str) -> None:
     out, file = experiment.out, packed_file(experiment.out, name)
     subset = json.loads((out / "subsets" / name / "subset.json").read_text())
-    encoded = sha256_of(out / "token_ids" / parts.MANIFEST)
+    encoded = sha256_of(out / "token_ids" / loop.MANIFEST)
     most = BUDGETS_PER_SEED * train.tokens * max(1, len(train.seeds)) + read_size(train.model).context
     made_by = config_hash({"subset": subset["config_hash"], "most": most, "encoded": encoded})
     if is_made(file, made_by):
@@ -113,7 +113,7 @@ def _kept(out: Path, name: str) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Ids and token counts of a subset's pages, in page order."""
     ids: list[str] = []
     counts = []
-    for part in parts.parts_of(out / "verdicts"):
+    for part in loop.parts_of(out / "verdicts"):
         kept = pq.read_table(part.source, columns=["id", f"subset {name}"])
         tokens = pq.read_table(out / "signals" / "tokens" / f"{part.name}.parquet", columns=["token_count"])
         mask = kept[f"subset {name}"]
@@ -127,7 +127,7 @@ def _tokens_of(out: Path, name: str, order: npt.NDArray[np.int64]) -> Iterator[n
     wanted = np.sort(order)
     found: dict[int, npt.NDArray[np.uint32]] = {}
     at = 0
-    for part in parts.parts_of(out / "verdicts"):
+    for part in loop.parts_of(out / "verdicts"):
         mask = pq.read_table(part.source, columns=[f"subset {name}"])[f"subset {name}"]
         here = wanted[(wanted >= at) & (wanted < at + pc.sum(mask).as_py())] if len(mask) else wanted[:0]
         if len(here):
@@ -148,7 +148,7 @@ def _pack_evaluated(experiment: Experiment) -> None:
         "held_out": as_tree(experiment.evaluate.held_out),
         "seed": experiment.seed,
         "positives": [one.fasttext.positives for one in experiment.classifiers.values()],
-        "pages": sha256_of(out / "pages" / parts.MANIFEST),
+        "pages": sha256_of(out / "pages" / loop.MANIFEST),
         "tokenizer": tokenizer_digest(tokenizer_folder(out)),
     }
     made_by = config_hash(config)
@@ -178,7 +178,7 @@ def _pack_evaluated(experiment: Experiment) -> None:
 def _held_out_pages(experiment: Experiment) -> list[dict[str, Any]]:
     """Held-out pages up to `most_bytes`, in an order decided by their ids."""
     pages: list[dict[str, Any]] = []
-    for part in parts.parts_of(experiment.out / "verdicts"):
+    for part in loop.parts_of(experiment.out / "verdicts"):
         mask = pq.read_table(part.source, columns=["held_out"])["held_out"]
         rows = pq.read_table(experiment.out / "pages" / f"{part.name}.parquet", columns=["id", "domain", "text"]).filter(
             mask

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs import command, parts, spark
-from jobs.experiment_file import Experiment, ExperimentError
-from jobs.extraction import ReadLimits
-from jobs.inputs import read_shard
-from jobs.reading import Page, ReadOptions, Rejected, ShardReport
-from jobs.sources import shards
+from jobs.parts import command, loop, session
+from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.shards.extraction import ReadLimits
+from jobs.shards.reader import read_shard
+from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport
+from jobs.shards.sources import shards
 
 PAGES = pa.schema(
     [
@@ -58,20 +58,20 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Read what is not read yet. Returns 1 where a shard was damaged, after listing each with its offset and reason."""
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
-    named = [parts.Part(name, shard.location, shard.identity) for name, shard in found.items()]
+    named = [loop.Part(name, shard.location, shard.identity) for name, shard in found.items()]
     config = {"limits": options.limits, "extractor": f"{options.extract} {version(options.extract)}"}
     tables = [
-        parts.Table(experiment.out / "pages", config, PAGES),
-        parts.Table(experiment.out / "rejected", config, REJECTED),
+        loop.Table(experiment.out / "pages", config, PAGES),
+        loop.Table(experiment.out / "rejected", config, REJECTED),
     ]
     if dry_run:
-        print(parts.plan("read", named, tables))
+        print(loop.plan("read", named, tables))
         return command.OK
 
-    def work(part: parts.Part, _: Sequence[parts.Table], report: parts.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def work(part: loop.Part, _: Sequence[loop.Table], report: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         return read_part(part, found[part.name].options, report)
 
-    report = parts.run(lambda: spark.session("read"), "read", named, tables, work)["pages"]
+    report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
     code = tell(report)
     refuse_repeated_ids(tables[0].path)
     return code
@@ -88,7 +88,7 @@ def _options(experiment: Experiment) -> ReadOptions:
     return ReadOptions(extract=pages.extract, limits=ReadLimits(**pages.limits))  # type: ignore[arg-type]
 
 
-def read_part(part: parts.Part, options: ReadOptions, report: parts.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+def read_part(part: loop.Part, options: ReadOptions, report: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted."""
     shard = ShardReport()
     pages: list[Page] = []
@@ -123,11 +123,11 @@ def refuse_repeated_ids(pages: Path) -> None:
 
     The table then counts as unfinished, so that no later job takes it.
     """
-    ids = pa.concat_tables([pq.read_table(part.source, columns=["id", "shard"]) for part in parts.parts_of(pages)])
+    ids = pa.concat_tables([pq.read_table(part.source, columns=["id", "shard"]) for part in loop.parts_of(pages)])
     if pc.count_distinct(ids["id"]).as_py() == len(ids):
         return
     counted = ids.group_by("id").aggregate([("shard", "count"), ("shard", "min"), ("shard", "max")])
-    (pages / parts.MANIFEST).unlink()
+    (pages / loop.MANIFEST).unlink()
     first = counted.filter(pc.greater(counted["shard_count"], 1)).sort_by("id").slice(0, 1).to_pylist()[0]
     raise command.InvariantBroken(
         f"the page id {first['id']} is in {first['shard_min']} and in {first['shard_max']}: "
@@ -135,7 +135,7 @@ def refuse_repeated_ids(pages: Path) -> None:
     )
 
 
-def tell(report: parts.StageReport) -> int:
+def tell(report: loop.StageReport) -> int:
     """Print what was read and what was not; 1 where a shard was damaged."""
     counts = dict(report.counts)
     records = counts.pop("records", report.rows)

@@ -6,11 +6,11 @@ Writes `report.html` (self-contained), `report.md` with `report.svg` (the main f
 table. Whatever the earlier verbs have not done yet is said on the page.
 """
 
-from eval.facts import collect
-from eval.files import write_whole
-from eval.report import figure_svg, html, markdown, terminal_table
-from jobs import command
-from jobs.experiment_file import Experiment, ExperimentError
+from eval.report.facts import collect
+from eval.report.page import figure_svg, html, markdown, terminal_table
+from filters.files import write_whole
+from jobs.parts import command
+from jobs.parts.experiment_file import Experiment, ExperimentError
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:

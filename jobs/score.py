@@ -16,15 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from classifiers import language
-from classifiers.fasttext_model import classifier_group
-from eval.files import sha256_of
+from classifiers.fasttext.model import classifier_group
 from eval.tokenizer import encode_batch, load_tokenizer
+from filters.files import sha256_of
+from filters.kernels.unicode_tables import UNICODE_VERSION
 from filters.pages import PageBatch
 from filters.signals import Group, Signal, configure, load_groups, nearest
-from filters.unicode_tables import UNICODE_VERSION
-from jobs import command, parts, spark
-from jobs.experiment_file import Experiment, ExperimentError
-from jobs.models import classifier_file, ensure_tokenizer
+from jobs.parts import command, loop, session
+from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.parts.places import classifier_file, ensure_tokenizer
 
 TOKEN_IDS = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
 TOKEN_COUNT = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
@@ -40,17 +40,17 @@ class Measures:
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Measure what is not measured yet."""
-    pages = parts.parts_of(experiment.out / "pages")
+    pages = loop.parts_of(experiment.out / "pages")
     measures = Measures(groups(experiment), str(ensure_tokenizer(experiment)) if experiment.tokenizer else None)
     tables = _tables(experiment, measures)
     if dry_run:
-        print(parts.plan("score", pages, tables))
+        print(loop.plan("score", pages, tables))
         return command.OK
 
-    def work(part: parts.Part, missing: Sequence[parts.Table], _: parts.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def work(part: loop.Part, missing: Sequence[loop.Table], _: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         return score_part(part, {table.name for table in missing}, measures)
 
-    reports = parts.run(lambda: spark.session("score"), "score", pages, tables, work)
+    reports = loop.run(lambda: session.session("score"), "score", pages, tables, work)
     print(f"score: {reports['size'].rows:,} pages, groups {', '.join(measures.groups)}")
     return command.OK
 
@@ -82,14 +82,14 @@ def _group(experiment: Experiment, name: str, options: dict[str, Any], known: di
     return group
 
 
-def _tables(experiment: Experiment, measures: Measures) -> list[parts.Table]:
+def _tables(experiment: Experiment, measures: Measures) -> list[loop.Table]:
     signals = experiment.out / "signals"
-    tables = [parts.Table(signals / name, _config(group), group.schema) for name, group in measures.groups.items()]
+    tables = [loop.Table(signals / name, _config(group), group.schema) for name, group in measures.groups.items()]
     if measures.tokenizer:
         config = {"tokenizer": sha256_of(Path(measures.tokenizer) / "tokenizer.json")}
         tables += [
-            parts.Table(signals / "tokens", config, TOKEN_COUNT),
-            parts.Table(experiment.out / "token_ids", config, TOKEN_IDS),
+            loop.Table(signals / "tokens", config, TOKEN_COUNT),
+            loop.Table(experiment.out / "token_ids", config, TOKEN_IDS),
         ]
     return tables
 
@@ -108,7 +108,7 @@ def _config(group: Group) -> dict[str, Any]:
     }
 
 
-def score_part(part: parts.Part, missing: set[str], measures: Measures) -> Iterator[tuple[str, pa.RecordBatch]]:
+def score_part(part: loop.Part, missing: set[str], measures: Measures) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's rows for every table that lacks them, a row group of pages at a time."""
     file = pq.ParquetFile(part.source, page_checksum_verification=True)
     for group_index in range(file.num_row_groups):

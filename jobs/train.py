@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
+from eval import side_by_side
 from eval.gpt import ModelSize, read_size
+from eval.side_by_side import Tell
 from eval.training import RunConfig, RunSummary, finished_run, train_run
-from jobs import command, side_by_side
-from jobs.experiment_file import Experiment, ExperimentError, Train
-from jobs.models import tokenizer_folder
 from jobs.pack import packed_file, trainable
-from jobs.side_by_side import Tell
+from jobs.parts import command
+from jobs.parts.experiment_file import Experiment, ExperimentError, Train
+from jobs.parts.places import tokenizer_folder
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from classifiers.fasttext_training import Recipe, TrainingError, recipe, train
-from eval.files import sha256_of
+from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
+from filters.files import sha256_of
 from filters.signals import nearest
-from jobs import command, parts
-from jobs.experiment_file import Experiment, ExperimentError, FastText, as_tree, config_hash, read_yaml
-from jobs.made_by import is_made, say_made
-from jobs.models import classifier_file, is_reference, sampled_pages
-from jobs.reading import ReadOptions
-from jobs.sources import shards, texts_of
-from jobs.spark import HOME
+from jobs.parts import command, loop
+from jobs.parts.experiment_file import Experiment, ExperimentError, FastText, as_tree, config_hash, read_yaml
+from jobs.parts.made_by import is_made, say_made
+from jobs.parts.places import classifier_file, is_reference, sampled_pages
+from jobs.parts.session import HOME
+from jobs.shards.reasons import ReadOptions
+from jobs.shards.sources import shards, texts_of
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -49,13 +49,13 @@ def load_recipe(preset: str) -> Recipe:
 
 
 def _config(experiment: Experiment, asked: FastText, how: Recipe) -> dict[str, Any]:
-    parts.finished(experiment.out / "pages")
+    loop.finished(experiment.out / "pages")
     files = asked.positives + (asked.negatives if isinstance(asked.negatives, list) else [])
     return {
         "recipe": how,
         "seed": asked.seed,
         "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")],
-        "pages": sha256_of(experiment.out / "pages" / parts.MANIFEST) if asked.negatives == "pages" else None,
+        "pages": sha256_of(experiment.out / "pages" / loop.MANIFEST) if asked.negatives == "pages" else None,
         "held_out": as_tree(experiment.evaluate.held_out),
     }
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("filters", "classifiers", "eval", "jobs")
-MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).glob("*.py"))
+MODULES = sorted(path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
@@ -24,25 +25,36 @@ def test_a_package_is_the_one_in_this_repository(package):
     assert Path(importlib.import_module(package).__file__).parent == REPOSITORY / package
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_a_module_imports_only_what_its_room_may(path):
     may = {"filters": set(), "classifiers": {"filters"}, "eval": {"filters"}, "jobs": {"filters", "classifiers", "eval"}}
-    package = path.parent.name
+    package = path.relative_to(REPOSITORY).parts[0]
     others = imported(path) & set(PACKAGES) - {package}
     assert others <= may[package]
     assert package == "jobs" or "pyspark" not in imported(path)
 
 
+VERBS = sorted(path.stem for path in (REPOSITORY / "jobs").glob("*.py") if path.stem != "__init__")
+
+
 def test_no_job_shadows_a_standard_module():
     """A script's folder comes first on sys.path: jobs/select.py would be imported in place of the standard module."""
-    assert not {path.stem for path in (REPOSITORY / "jobs").glob("*.py")} & set(sys.stdlib_module_names)
+    assert not set(VERBS) & set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_job_shadows_a_package_that_we_depend_on(verb):
+    """Run by path, jobs/evaluate.py must not be what `import evaluate` finds, so jobs/ leaves sys.path."""
+    look = f"import sys; sys.path.insert(0, 'jobs'); import jobs, importlib.util as u; print(u.find_spec({verb!r}))"
+    found = subprocess.run([sys.executable, "-c", look], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert str(REPOSITORY / "jobs") not in found and "'jobs/" not in found
 
 
 def test_tests_hold_no_package_marker():
     assert not list((REPOSITORY / "tests").rglob("__init__.py"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_nothing_unpickles_or_evaluates_what_it_is_given(path):
     forbidden = {"pickle", "joblib", "dill", "shelve", "marshal"}
     calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}

@@ -1,6 +1,7 @@
 """What the README shows works as written, and its tree names every file there is."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,8 @@ def block(language):
 
 def test_a_new_signal_takes_five_lines_and_no_edit_elsewhere(tmp_path):
     package = tmp_path / "filters"
-    package.mkdir()
-    for file in (REPOSITORY / "filters").glob("*.py"):
-        (package / file.name).write_text(file.read_text())
-    (package / re.search(r"Write `filters/(\w+\.py)`", README)[1]).write_text(block("python"))
+    shutil.copytree(REPOSITORY / "filters", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / re.search(r"Write `filters/([\w/]+\.py)`", README)[1]).write_text(block("python"))
     use = (
         "import pyarrow as pa\n"
         "from filters.pages import PageBatch\n"
@@ -42,5 +41,5 @@ def test_the_experiment_shown_is_the_demonstration():
 def test_the_tree_names_every_file():
     shown = README.split("## The tree")[1].split("## ")[0]
     for package in ("filters", "classifiers", "eval", "jobs"):
-        for file in (REPOSITORY / package).glob("*.py"):
+        for file in (REPOSITORY / package).rglob("*.py"):
             assert file.name == "__init__.py" or file.stem in re.findall(r"\w+", shown), f"{package}/{file.name}"

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from classifiers import language
-from classifiers.fasttext_child import in_child
-from classifiers.fasttext_file import ModelFileError
-from classifiers.fasttext_model import load
+from classifiers.fasttext.child import in_child
+from classifiers.fasttext.file import ModelFileError
+from classifiers.fasttext.model import load
 from classifiers.language import ISO_639_3, SHA256, Named, named, resolve
 from filters.pages import PageBatch
 from filters.signals import GROUPS, configure

@@ -19,11 +19,11 @@ from safetensors.torch import load_file, save_file
 
 import eval.training
 from eval.checkpoints import canonical
-from eval.files import sha256_of
 from eval.gpt import ModelSize, build_model, load_model
 from eval.packed import write_packed
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest, train_tokenizer
 from eval.training import RunBusy, RunConfig, RunMismatch, finished_run, learning_rate, run_key, train_run
+from filters.files import sha256_of
 
 SIZE = ModelSize(
     layers=2,

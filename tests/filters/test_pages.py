@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters import c4, fineweb, gopher, kernels, repetition, signals
+from filters import signals
+from filters.heuristics import c4, fineweb, gopher, repetition
+from filters.kernels import text as kernels
+from filters.kernels.unicode_tables import CLASSES, CLOSING, MARKS, SPACE, TERMINAL
 from filters.pages import PageBatch
-from filters.unicode_tables import CLASSES, CLOSING, MARKS, SPACE, TERMINAL
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OURS = [module.__name__.removeprefix("filters.") for module in (gopher, repetition, c4, fineweb)]
+OURS = [module.__name__.rpartition(".")[2] for module in (gopher, repetition, c4, fineweb)]
 PIECES = [
     *list("ab.!…\"') \n\t\r\0\x1c\x85\xa0\u1680\u2003\u2028\u3000é\u0301字。カไ\u202e\ufffd😀"),
     "\r\n", "\n\n", "eight888", "nine99999", "ünïcödé-wörd", "x" * 4090, "字" * 1400, " " * 4095,
@@ -175,7 +177,8 @@ def test_every_batch_has_the_same_type_for_the_compiler():
 HUGE = """
 import sys
 import pyarrow as pa
-from filters import c4, fineweb, gopher, repetition, signals
+from filters import signals
+from filters.heuristics import c4, fineweb, gopher, repetition
 from filters.pages import PageBatch
 pages = PageBatch(pa.array([sys.argv[1] * int(sys.argv[2])], pa.large_string()))
 for group in ("gopher", "repetition", "c4", "fineweb"):

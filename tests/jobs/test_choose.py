@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from filters.rules import RuleError
-from jobs import choose, parts
-from jobs.command import InvariantBroken
-from jobs.experiment_file import Evaluate, Experiment, ExperimentError, HeldOut, Pages, Train, Write
+from jobs import choose
+from jobs.parts import loop
+from jobs.parts.command import InvariantBroken
+from jobs.parts.experiment_file import Evaluate, Experiment, ExperimentError, HeldOut, Pages, Train, Write
 from jobs.read import PAGES
 
 SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_hash", pa.int64())])
@@ -33,7 +34,7 @@ def crawl(tmp_path, **changes):
         }
         rows = {name: pa.array(pages.get(name, [None] * ROWS), PAGES.field(name).type) for name in PAGES.names}
         write(tmp_path, "pages", at, pa.table(rows, schema=PAGES), "shard")
-        identity = parts.sha256_of(tmp_path / "pages" / f"shard-{at}.parquet")
+        identity = loop.sha256_of(tmp_path / "pages" / f"shard-{at}.parquet")
         quality = [None if row % 50 == 0 else float(value) for row, value in enumerate(draw.random(ROWS))]
         numbers = [ids, [int(value) for value in draw.integers(0, 200, ROWS)], quality, ["eng", "deu"] * (ROWS // 2)]
         write(tmp_path, "signals/numbers", at, pa.table(numbers, schema=NUMBERS), identity)
@@ -47,7 +48,7 @@ def crawl(tmp_path, **changes):
 
 
 def table_of(tmp_path, name, schema=PAGES):
-    return parts.Table(tmp_path / name, {"made": "up"}, schema)
+    return loop.Table(tmp_path / name, {"made": "up"}, schema)
 
 
 def write(tmp_path, name, at, rows, identity):
@@ -57,11 +58,11 @@ def write(tmp_path, name, at, rows, identity):
     def work(part, missing, report):
         yield from ((table.name, batch) for batch in rows.to_batches())
 
-    assert parts.write_part(parts.Part(f"shard-{at}", "", identity), [table], work).failure is None
+    assert loop.write_part(loop.Part(f"shard-{at}", "", identity), [table], work).failure is None
 
 
 def publish(tmp_path, name):
-    parts.publish("made up", [parts.Part(f"shard-{at}", "", "") for at in range(2)], table_of(tmp_path, name))
+    loop.publish("made up", [loop.Part(f"shard-{at}", "", "") for at in range(2)], table_of(tmp_path, name))
 
 
 def chosen(experiment):
@@ -221,7 +222,7 @@ def test_a_sidecar_of_other_pages_is_refused(tmp_path):
     file = tmp_path / "signals" / "size" / "shard-0.parquet"
     rows = pq.read_table(file)
     file.unlink()
-    identity = parts.sha256_of(tmp_path / "pages" / "shard-0.parquet")
+    identity = loop.sha256_of(tmp_path / "pages" / "shard-0.parquet")
     write(tmp_path, "signals/size", 0, rows.take(list(reversed(range(len(rows))))).replace_schema_metadata(None), identity)
     publish(tmp_path, "signals/size")
     with pytest.raises(InvariantBroken, match="other pages, or another order"):

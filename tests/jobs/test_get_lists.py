@@ -4,7 +4,7 @@ import gzip
 
 import numpy as np
 
-from filters.lists import hash_lines, open_list
+from filters.kernels.lists import hash_lines, open_list
 from jobs.get_lists import main
 
 

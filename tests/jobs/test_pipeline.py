@@ -16,8 +16,8 @@ import yaml
 from pyspark.sql import SparkSession
 
 from jobs import experiment
-from jobs.command import run
-from jobs.experiment_file import load
+from jobs.parts.command import run
+from jobs.parts.experiment_file import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TABLES = ("pages", "rejected", "signals", "verdicts", "subsets")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.experiment_file import Experiment, ExperimentError, Pages
+from jobs.parts.experiment_file import Experiment, ExperimentError, Pages
 from jobs.report import main
 
 build = runpy.run_path(str(Path(__file__).parents[1] / "eval" / "made_up_out.py"))["build"]

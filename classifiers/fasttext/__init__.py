@@ -1,0 +1,1 @@
+"""fastText: files checked, models trained so that they repeat, pages scored."""

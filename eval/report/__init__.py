@@ -1,0 +1,1 @@
+"""The page that says what happened: facts gathered, worked out once, drawn and written."""

@@ -1,0 +1,316 @@
+"""The report: one page that answers "how hard should this crawl be filtered?" and shows what the answer rests on.
+
+The facts become one tree of finished strings, and two templates (HTML and Markdown) lay that tree out, so that both say the
+same. Whatever came from the crawl or the config passes through autoescape; nothing on the page is code or a link.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
+
+from eval.report import figures
+from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
+from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
+from eval.report.removal import removal, shown_address, shown_text, with_rules
+from eval.report.rule_sets import rule_sets
+from eval.report.safe_text import code, fenced, inline, plain
+from eval.report.story import Story, tell
+from eval.report.wording import bits, bracketed, byte_size, duration, from_to, percent, plural, short_count, signed
+from eval.statistics import Verdict
+
+MOST_ROWS = 60  # subsets in one table; of more some are shown, and results.jsonl has the rest
+MOST_RULE_LEVELS = 12
+MOST_SENTENCES = 30
+TINY_PARAMETERS = 100_000_000  # assumption: below, language models say little about the ones people deploy
+TINY_TOKENS = 1_000_000_000
+
+
+def html(facts: Facts) -> str:
+    """The report as one self-contained HTML page: no script, no address that a browser would open."""
+    return _templates().get_template("report.html").render(page(tell(facts)))
+
+
+def markdown(facts: Facts) -> str:
+    """The report as Markdown; its figure is `report.svg` beside it."""
+    return _templates().get_template("report.md").render(page(tell(facts)))
+
+
+def figure_svg(facts: Facts) -> str:
+    """The main figure alone: bits per byte against filter strength and against the share kept."""
+    story = tell(facts)
+    panels = main_panels(story)
+    title = f"Held-out bits per byte as {facts.swept} filters harder" if panels else "Nothing has been measured yet"
+    return figures.panels_svg(panels, title, f"{_scale(facts)} {_intervals(story)}".strip())
+
+
+def terminal_table(facts: Facts) -> str:
+    """Level, pages kept, bytes kept, bits per byte with interval: fixed width, one line per subset."""
+    head = ("level", "pages kept", "bytes kept", "bits per byte (95 % interval)")
+    rows = [
+        (
+            row["name"],
+            row["pages"],
+            row["bytes"],
+            f"{row['value']} {row['interval']}".strip() + (" *" if row["best"] else ""),
+        )
+        for row in _level_rows(tell(facts))
+    ]
+    widths = [max(len(row[at]) for row in [head, *rows]) for at in range(4)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if at in (0, 3) else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [head, *rows]
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    left = len(facts.subsets) - len(rows)
+    notes = ["* best level"] if any(row[3].endswith("*") for row in rows) else ["no level has been measured yet"]
+    notes += [f"{left:,} further subsets are not shown"] if left else []
+    return "\n".join(line.rstrip() for line in [*lines, *notes])
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("eval.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    for escape in (code, inline, fenced):  # Markdown's own escapes, which HTML's would spoil
+        environment.filters[escape.__name__] = _marked(escape)
+    return environment
+
+
+def _marked(escape: Callable[[str], str]) -> Callable[[object], Markup]:
+    return lambda text: Markup(escape(str(text)))
+
+
+@lru_cache(maxsize=1)
+def page(story: Story) -> dict[str, Any]:
+    """The tree that both templates lay out: strings, lists of strings, and our own SVG."""
+    facts = story.facts
+    panels = main_panels(story)
+    levels = _level_rows(story)
+    claim, grounds = _verdict(story)
+    return {
+        "name": plain(facts.name, NAME_SHOWN),
+        "swept": plain(facts.swept, NAME_SHOWN),
+        "claim": claim,
+        "grounds": grounds,
+        "tests": _tests(story.verdict),
+        "scale": _scale(facts),
+        "tiny": _tiny(facts.runs),
+        "intervals": _intervals(story),
+        "missing": _sentences(facts.missing),
+        "panels": [Markup(figures.panel_svg(panel)) for panel in panels],
+        "levels": levels,
+        "levels_left_out": len(facts.subsets) - len(levels),
+        "domains": domains(story),
+        "gap": gap(story),
+        "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
+        "rule_sets": rule_sets(facts.compared),
+        "samples": _samples(facts),
+        "reading": _reading(facts.tables),
+        "damaged": [_damage(row) for table in facts.tables for row in table.damaged][:MOST_SENTENCES],
+        "runs": _run_rows(facts.runs),
+        "versions": sorted({f"{name} {version}" for table in facts.tables for name, version in table.versions.items()}),
+        "hashes": _hashes(facts.tables),
+        "commits": sorted({str(row.get("commit")) for row in facts.results if row.get("commit")}),
+        "experiment": "\n".join(plain_line(line) for line in facts.experiment.splitlines()[:500]),
+    }
+
+
+def plain_line(line: str) -> str:
+    """A line of the config: indentation kept, hidden characters gone."""
+    indent = len(line) - len(line.lstrip(" "))
+    return " " * indent + plain(line, 300)
+
+
+def _verdict(story: Story) -> tuple[str, str]:
+    """Where over-filtering begins and how sure that is, or why the data cannot tell: the claim, and what it rests on."""
+    if story.verdict is not None:
+        claim, _, grounds = re.sub(r"(?<= )-(?=\d)", "−", story.verdict.text).partition(": ")
+        return plain(claim, 200), plain(grounds[:1].upper() + grounds[1:], 900)
+    if story.held_out and story.held_out.levels:
+        return "No verdict", f"{plain(story.held_out.levels[0], NAME_SHOWN)} is the only level measured with every seed."
+    return "No verdict", "No level has been measured on held-out pages with every seed."
+
+
+def _tests(verdict: Verdict | None) -> list[str]:
+    """What stands behind the verdict: the least difference that could have been seen, and whether the curve is a U."""
+    if verdict is None:
+        return []
+    says = [
+        f"Resolution: a difference of less than {verdict.resolution:.4f} bits per byte between the hardest and the best "
+        "level could not have been told from chance."
+    ]
+    lines = verdict.two_lines
+    if lines:
+        says.append(
+            f"Two-lines test (Simonsohn 2018), with the break at {plain(lines.break_at, NAME_SHOWN)}: "
+            f"{signed(lines.falling)} bits per byte per level before it, {signed(lines.rising)} after it. "
+            + ("The curve is a U." if lines.u_shaped else "That the curve is a U is not established.")
+        )
+    return says
+
+
+def _scale(facts: Facts) -> str:
+    """How small this experiment is, in numbers."""
+    runs = [run.facts for run in facts.runs if run.finished]
+    parameters = from_to(sorted({int(run["parameters"]) for run in runs if run.get("parameters")}), short_count)
+    tokens = from_to(sorted({int(run["tokens"]) for run in runs if run.get("tokens")}), short_count)
+    if not runs:
+        return "No model has been trained."
+    seeds = len({run.seed for run in facts.runs if run.finished})
+    pages = len(facts.held_out.bytes) if facts.held_out else 0
+    return (
+        f"{len(runs):,} {plural(len(runs), 'run')} of {parameters or 'unknown'} parameters "
+        f"on {tokens or 'unknown'} tokens each, {seeds} {plural(seeds, 'seed')}, "
+        + (f"measured on {pages:,} held-out {plural(pages, 'page')}." if pages else "not measured yet.")
+    )
+
+
+def _tiny(runs: Sequence[Run]) -> bool:
+    sizes = [(run.facts.get("parameters") or 0, run.facts.get("tokens") or 0) for run in runs if run.finished]
+    return bool(sizes) and (
+        max(size for size, _ in sizes) < TINY_PARAMETERS or max(tokens for _, tokens in sizes) < TINY_TOKENS
+    )
+
+
+def _intervals(story: Story) -> str:
+    """What the bars of the main figure show, which depends on the seeds and on how pages were held out."""
+    facts = story.facts
+    if not facts.held_out or story.base is None:
+        return ""
+    by = next((str(subset.held_out["by"]) for subset in facts.subsets if subset.held_out.get("by")), "page")
+    several = len(facts.held_out.seeds) > 1
+    one = "" if several else " One seed was trained, so they leave out how much another seed would differ."
+    over = f"{'seeds and ' if several else ''}held-out {plural(2, by)}"
+    return f"Bars: 95 % intervals of the difference to {plain(story.base, NAME_SHOWN)}, paired over {over}.{one}"
+
+
+def _level_rows(story: Story) -> list[dict[str, Any]]:
+    """One row per subset: sizes, value, interval, difference to the best level, and how often it is the best.
+
+    Of too many subsets some are shown, evenly spaced, and the best.
+    """
+    shown = {subset.name for subset in evenly(story.facts.subsets, MOST_ROWS)}
+    best = story.held_out.best if story.held_out else None
+    rows = [_level_row(subset, story) for subset in story.facts.subsets if subset.name in shown or subset.name == best]
+    _place_whiskers(rows)
+    return rows
+
+
+def _level_row(subset: Subset, story: Story) -> dict[str, Any]:
+    standing = story.held_out.by_name.get(subset.name) if story.held_out else None
+    failed = sorted({run.status for run in story.facts.runs if run.subset == subset.name and not run.finished})
+    note = subset.status if subset.status != "ok" else ", ".join(failed)
+    if standing and standing.seeds < standing.asked:
+        note = f"{standing.seeds} of {standing.asked} seeds; {note}".rstrip("; ")
+    return {
+        "name": plain(subset.name, NAME_SHOWN),
+        "control": subset.control or "",
+        "pages": f"{subset.kept.pages:,}",
+        "bytes": byte_size(subset.kept.bytes),
+        "share": percent(subset.share),
+        "tokens": "–" if subset.kept.tokens is None else short_count(subset.kept.tokens),
+        "value": bits(standing.level.value) if standing else "–",
+        "interval": bracketed(standing.level) if standing else "",
+        "difference": signed(standing.difference) if standing else "",
+        "worse": bool(story.sure and standing and standing.difference and standing.difference.positive),
+        "best_share": percent(standing.best_share) if standing and standing.best_share is not None else "",
+        "best": bool(story.held_out and story.held_out.best == subset.name),
+        "note": plain(note, NAME_SHOWN),
+        "ends": (standing.level.low, standing.level.value, standing.level.high) if standing else None,
+    }
+
+
+def _place_whiskers(rows: Sequence[dict[str, Any]]) -> None:
+    """Each row's interval as places from 0 to 100 on one axis."""
+    ends = [end for row in rows if row["ends"] for end in row["ends"]]
+    low, span = (min(ends), max(max(ends) - min(ends), 1e-9)) if ends else (0.0, 1.0)
+    for row in rows:
+        row["whisker"] = [f"{2 + 96 * (end - low) / span:.1f}" for end in row["ends"]] if row["ends"] else None
+
+
+def _samples(facts: Facts) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys(sample.subset for sample in facts.samples))
+    return [
+        {
+            "name": plain(name, NAME_SHOWN),
+            "kept": [_sample(sample) for sample in facts.samples if sample.subset == name and sample.kept],
+            "dropped": [_sample(sample) for sample in facts.samples if sample.subset == name and not sample.kept],
+        }
+        for name in names
+    ]
+
+
+def _sample(sample: Sample) -> dict[str, str]:
+    about = [plain(sample.language, 16), plain(sample.value, 60)]
+    return {
+        "text": shown_text(sample.text),
+        "url": shown_address(sample.url),
+        "about": " · ".join(filter(None, about)),
+        "failed": ", ".join(plain(rule, NAME_SHOWN) for rule in sample.failed[:6]),
+    }
+
+
+def _reading(tables: Sequence[Table]) -> list[dict[str, Any]]:
+    """Rows of each table, sidecars of the same length together, and what was counted on the way."""
+    names: dict[str, list[str]] = {}
+    for table in tables:
+        names.setdefault(f"{table.rows} {sorted(table.counts.items())}", []).append(table.name)
+    first = {listed[0]: ", ".join(listed) for listed in names.values()}
+    return [
+        {
+            "name": plain(first[table.name], 400),
+            "rows": f"{table.rows:,}",
+            "counts": [
+                (plain(reason, 40).replace("_", " "), f"{count:,}")
+                for reason, count in sorted(table.counts.items(), key=_by_size)
+            ],
+        }
+        for table in tables
+        if table.name in first
+    ]
+
+
+def _hashes(tables: Sequence[Table]) -> list[str]:
+    """Each config hash once, with the tables made by it."""
+    names: dict[str, list[str]] = {}
+    for table in tables:
+        names.setdefault(plain(table.config_hash, 64) or "none", []).append(plain(table.name, NAME_SHOWN))
+    return [f"{digest} ({', '.join(made)})" for digest, made in names.items()]
+
+
+def _by_size(item: tuple[str, int]) -> tuple[int, str]:
+    return (-item[1], item[0])
+
+
+def _damage(row: Mapping[str, Any]) -> str:
+    part, offset, reason = (plain(str(row.get(key, "?")), 90) for key in ("part", "offset", "reason"))
+    detail = plain(str(row.get("detail") or ""), 160)
+    return f"{part}, at byte {offset}: {reason}" + (f" ({detail})" if detail else "")
+
+
+def _run_rows(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Wall time and device, and what did not end well."""
+    done = [run for run in runs if run.finished]
+    seconds = [float(run.facts.get("seconds") or 0) for run in done]
+    devices = ", ".join(sorted({plain(str(run.facts.get("device", "unknown")), 60) for run in done}))
+    rows = [("runs that ended", f"{len(done):,} of {len(runs):,}")]
+    if done:
+        rows += [
+            ("device", devices),
+            ("training, all runs", duration(sum(seconds))),
+            ("training, one run", from_to([min(seconds), max(seconds)], duration)),
+        ]
+    return rows
+
+
+def _sentences(sentences: Sequence[str]) -> list[str]:
+    shown = [plain(sentence, 300) for sentence in sentences[:MOST_SENTENCES]]
+    left = len(sentences) - len(shown)
+    return [*shown, f"and {left:,} more of the kind"] if left > 0 else shown

@@ -1,0 +1,100 @@
+"""Where each subset stands: bits per byte with an interval, and paired with the best level so that shared luck cancels.
+
+Only subsets that have a run for every seed are compared; one that lost a run keeps its value, with its own interval, and is
+compared with nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from eval.report.facts import Scores, Subset
+from eval.statistics import Comparison, Interval, Verdict, hierarchical_bootstrap, verdict
+
+Truth = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One subset on one evaluation set.
+
+    `difference` is to the best level, `best_share` the share of resamples in which this level is the best; both None where
+    they do not apply. `seeds` of `asked` runs were measured.
+    """
+
+    subset: str
+    level: Interval
+    difference: Interval | None
+    best_share: float | None
+    seeds: int
+    asked: int
+
+
+@dataclass(frozen=True)
+class Standings:
+    """All subsets of one evaluation set, in the order of the sweep; `comparison`: those that have a run for every seed."""
+
+    rows: tuple[Standing, ...]
+    levels: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+    by_name: Mapping[str, Standing] = field(default_factory=dict)
+
+    @property
+    def best(self) -> str | None:
+        """The compared level with the fewest bits per byte."""
+        return best_level(self.comparison, self.levels)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The subsets whose differences are known."""
+        return self.comparison.subsets if self.comparison else ()
+
+    def difference(self, subset: str, base: str) -> Interval | None:
+        """Bits per byte of one subset minus another's, paired; None unless both are compared."""
+        if self.comparison is None or subset not in self.compared or base not in self.compared:
+            return None
+        return self.comparison.difference(subset, base)
+
+    def judged(self, parameters: int, data: str) -> Verdict | None:
+        """The verdict on the compared levels; None with fewer than two."""
+        return verdict(self.comparison, self.levels, parameters, data) if self.comparison and len(self.levels) > 1 else None
+
+
+def standings(scores: Scores, subsets: Sequence[Subset]) -> Standings:
+    """Rows in the order of `subsets`, for those with at least one run."""
+    has_run: Truth = ~np.asarray(np.isnan(scores.nll).all(axis=2))
+    complete: Truth = np.asarray(has_run.all(axis=1))
+    comparison = _compare(scores, complete, np.ones(len(scores.seeds), bool)) if complete.any() else None
+    compared = comparison.subsets if comparison else ()
+    levels = tuple(subset.name for subset in subsets if subset.control is None and subset.name in compared)
+    best = best_level(comparison, levels)
+    over_best = _over_best(comparison, levels, best) if comparison and best else {}
+    shares = comparison.best_share(levels) if comparison and levels else {}
+    rows = []
+    for at, name in enumerate(scores.subsets):
+        own = comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at])
+        seeds, asked = int(has_run[at].sum()), len(scores.seeds)
+        rows.append(Standing(name, own.interval(name), over_best.get(name), shares.get(name), seeds, asked))
+    return Standings(tuple(rows), levels, comparison, {row.subset: row for row in rows})
+
+
+def best_level(comparison: Comparison | None, levels: Sequence[str]) -> str | None:
+    """The level with the fewest bits per byte, the mildest of equals; None where none is compared."""
+    if comparison is None or not levels:
+        return None
+    return min(levels, key=lambda name: float(comparison.values[comparison.subsets.index(name)]))
+
+
+def _compare(scores: Scores, subsets: Truth, seeds: Truth) -> Comparison:
+    names = [name for name, taken in zip(scores.subsets, subsets, strict=True) if taken]
+    return hierarchical_bootstrap(scores.nll[subsets][:, seeds], scores.bytes, scores.cluster, names)
+
+
+def _over_best(comparison: Comparison, levels: Sequence[str], best: str) -> dict[str, Interval]:
+    """Each subset minus the best level: levels with intervals that hold for all of them at once, controls one by one."""
+    others = [level for level in levels if level != best]
+    found = comparison.differences(best, others) if others else []
+    over = {name: Interval(-gap.value, -gap.high, -gap.low) for name, gap in zip(others, found, strict=True)}
+    return over | {name: comparison.difference(name, best) for name in comparison.subsets if name not in levels}

@@ -1,0 +1,1 @@
+"""The signals in our own reading, one group a module."""

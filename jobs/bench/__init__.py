@@ -1,0 +1,1 @@
+"""Benchmarks: ours beside the peers and beside the limit, in one run."""

@@ -1,0 +1,1 @@
+"""What every verb shares: the experiment file, the part loop, its tables and where they lie."""

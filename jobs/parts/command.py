@@ -1,0 +1,58 @@
+"""What every verb's command line shares: CONF, --set, --dry-run, and errors as one sentence with an exit code.
+
+Exit codes: 0 all is well; 1 the work is done, but a shard was damaged or a part failed, listed by name; 2 nothing was
+started because the request cannot be met; 3 an invariant is broken, so the result must not be used.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from eval.side_by_side import RunsFailed
+from filters.rules import RuleError
+from jobs.parts.experiment_file import Experiment, ExperimentError, load
+from jobs.parts.loop import PartsFailed, alone
+
+OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
+
+
+class InvariantBroken(RuntimeError):
+    """Counts that do not add up, or an id that is there twice: the result must not be used."""
+
+
+Verb = Callable[[Experiment, bool], int]
+"""(experiment, dry run) -> exit code."""
+
+
+def main(verb: Verb, description: str | None, arguments: list[str] | None = None) -> None:
+    """Run one verb from the command line and exit with its code."""
+    sys.exit(run(verb, description, arguments))
+
+
+def run(verb: Verb, description: str | None, arguments: list[str] | None = None) -> int:
+    """Parse the command line, hold the output folder, run the verb; an error is told in a sentence."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("conf", type=Path, help="experiment file (YAML)")
+    parser.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="override keys, e.g. train.tokens=500000"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what is done and what would run")
+    options = parser.parse_args(arguments)
+    try:
+        experiment = load(options.conf, options.set)
+        if options.dry_run:
+            return verb(experiment, True)
+        with alone(experiment.out):
+            return verb(experiment, False)
+    except (ExperimentError, RuleError) as error:
+        return _tell(error, REFUSED)
+    except (PartsFailed, RunsFailed) as error:
+        return _tell(error, DAMAGED)
+    except InvariantBroken as error:
+        return _tell(error, BROKEN)
+
+
+def _tell(error: Exception, code: int) -> int:
+    print(f"goodhart: {error}", file=sys.stderr)
+    return code

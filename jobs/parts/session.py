@@ -1,0 +1,101 @@
+"""The Spark session every job runs in, and our code shipped to the workers as one zip.
+
+Spark schedules parts and retries tasks; text never crosses into the JVM. Locally a session takes all cores and allows a task
+three retries (Spark's local default is none); under `spark-submit` the master is the one given there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from pyspark import SparkConf, SparkContext
+from pyspark.sql import SparkSession
+
+from jobs.parts.experiment_file import ExperimentError
+
+PACKAGES = ("filters", "classifiers", "eval", "jobs")
+HOME = Path(__file__).resolve().parents[2]
+JAVA_VERSION = 17
+QUIET = f"-Dlog4j2.configurationFile=file:{HOME / 'conf' / 'log4j2.properties'}"
+
+
+def session(name: str) -> SparkSession:
+    """The running session, or a new one. Raises ExperimentError where there is no Java, or a setting that loses rows."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    _find_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not under spark-submit: this machine alone, and a quiet log
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        os.environ.setdefault(
+            "PYSPARK_SUBMIT_ARGS", f'--driver-java-options "{QUIET}" --conf spark.ui.showConsoleProgress=false pyspark-shell'
+        )
+    SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what spark-submit was given
+    conf = SparkConf()
+    _refuse_lossy(conf)
+    for key, value in _settings().items():
+        conf.setIfMissing(key, value)
+    spark: SparkSession = SparkSession.builder.appName(f"goodhart {name}").config(conf=conf).getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+    if not spark.sparkContext.master.startswith("local"):
+        _ship(spark)
+    return spark
+
+
+def _settings() -> dict[str, str]:
+    return {
+        "spark.master": "local[*, 4]",
+        "spark.ui.enabled": "false",  # it binds all addresses, without a password
+        "spark.ui.showConsoleProgress": "false",  # we draw our own
+        "spark.python.worker.faulthandler.enabled": "true",  # else a crashed worker gives no cause
+        "spark.driver.bindAddress": "127.0.0.1" if "PYSPARK_GATEWAY_PORT" not in os.environ else "0.0.0.0",
+        "spark.hadoop.parquet.page.verify-checksum.enabled": "true",  # off by default: bit rot reads as data
+    }
+
+
+def _refuse_lossy(conf: SparkConf) -> None:
+    """Settings under which Spark leaves rows out without an error."""
+    if conf.get("spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version", "1") == "2":
+        raise ExperimentError("commit algorithm 2 shows half-written output as whole: unset it (version 1 is the default)")
+    if conf.get("spark.sql.files.ignoreCorruptFiles", "false") == "true":
+        raise ExperimentError("spark.sql.files.ignoreCorruptFiles leaves rows out in silence: unset it")
+
+
+def _find_java() -> None:
+    """JAVA_HOME as it is, else java on the PATH; one sentence where neither is new enough."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    if java is None or not Path(java).exists():
+        raise ExperimentError(f"Spark needs Java {JAVA_VERSION} or newer and none was found: `make setup`, or set JAVA_HOME")
+    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < JAVA_VERSION:
+        raise ExperimentError(f"Spark needs Java {JAVA_VERSION} or newer; {java} says {said.splitlines()[:1]}")
+
+
+def _ship(spark: SparkSession) -> None:
+    """Give the executors our four packages, unless spark-submit --py-files brought them already."""
+    if not (HOME / "jobs").is_dir():  # we are running from the zip ourselves
+        return
+    folder = Path(tempfile.mkdtemp(prefix="goodhart-"))
+    archive = folder / "goodhart.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        for package in PACKAGES:
+            for file in sorted((HOME / package).rglob("*")):
+                if file.is_file() and "__pycache__" not in file.parts:
+                    written.write(file, file.relative_to(HOME))
+    spark.sparkContext.addPyFile(str(archive))
+
+
+def stand_in(folder: Path) -> None:
+    """Make relative paths mean to an executor what they mean to the driver: it starts in a folder of its own."""
+    if folder.is_dir() and folder != Path.cwd():
+        sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]  # Spark's entries are relative to that folder
+        os.chdir(folder)

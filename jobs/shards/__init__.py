@@ -1,0 +1,1 @@
+"""Crawl files in, pages out: nothing here knows Spark."""

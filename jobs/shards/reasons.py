@@ -1,0 +1,182 @@
+"""The words of reading: what a shard comes to, and every reason for which a record is not a page.
+
+The hard idea is the balance `records = pages + Σ reasons`. Nothing is dropped in silence: a record that is no page is
+counted under one reason of a closed list, and damage to a shard is kept beside the pages that survived it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from publicsuffixlist import PublicSuffixList
+
+from jobs.shards.extraction import ReadLimits
+from jobs.shards.members import MOST_DAMAGES
+
+SKIPPED: Mapping[str, str] = {
+    "record_warcinfo": "a warcinfo record describes the shard, not a page",
+    "record_request": "a request record holds what the crawler asked",
+    "record_metadata": "a metadata record describes another record",
+    "record_revisit": "a revisit record points to an earlier capture and has no body",
+    "record_resource": "a resource record was not fetched as an HTTP response",
+    "record_continuation": "a continuation record is a slice of another record",
+    "record_unknown": "the WARC-Type is missing or unknown",
+    "not_http": "the response record holds no HTTP response (DNS and the like)",
+    "status_not_200": "the HTTP status is not 200",
+    "mime_not_text": "the media type is neither HTML nor plain text",
+}
+"""Reasons for records that were never meant as pages: counted, not listed."""
+
+REJECTED: Mapping[str, str] = {
+    "truncated": "the record is cut short: the shard ends inside it",
+    "corrupt": "the compressed member that holds the record is damaged",
+    "bad_length": "the record's Content-Length is missing, malformed or does not match what follows",
+    "digest_mismatch": "the record's bytes do not have the digest in its header",
+    "http_malformed": "the response record starts with no HTTP status line",
+    "bad_content_encoding": "the body does not decompress as its Content-Encoding says",
+    "too_large": "the record, its decompressed body or its text is over the limit",
+    "empty_body": "the response has no body",
+    "undecodable": "no character encoding reads the body with fewer than 1 % bad bytes",
+    "empty_extraction": "the page has text or markup, but the extractor found no text in it",
+    "extract_timeout": "the extractor used more than its processor seconds",
+    "extract_memory": "the extractor needed more than its memory",
+    "extract_crash": "the extractor crashed or raised",
+    "bad_json": "the line is not JSON in UTF-8",
+    "wrong_type": "the row is not an object, or a column has the wrong type",
+    "missing_text": "the row has no text",
+    "bad_utf8": "the text column holds bytes that are not UTF-8",
+    "duplicate_id": "an earlier page of the shard has the same id",
+}
+"""Reasons for pages that were lost: counted, and each is yielded as a `Rejected`."""
+
+REASONS: Mapping[str, str] = {**SKIPPED, **REJECTED}
+"""Every reason for which a record is not a page; a record has exactly one."""
+
+FLAGS: Mapping[str, str] = {
+    "decode_replaced": "a few bad bytes became U+FFFD",
+    "nul_removed": "NUL characters were removed from the text",
+    "surrogate_replaced": "lone surrogates became U+FFFD",
+    "two_bytes_longer": "the record is two bytes longer than its Content-Length (as in CC-MAIN-2018-34), all were read",
+    "crawl_truncated": "the crawler cut the body and says so (WARC-Truncated)",
+    "coding_ignored": "the body is not chunked or compressed, though its header says so",
+    "bad_chunking": "the chunked transfer coding breaks off, the body was used as it is",
+    "body_incomplete": "the compressed or chunked body ends early, what there is was used",
+    "trailing_padding": "NULs follow the last record of the shard",
+}
+"""Notes about pages that were kept (and one about shards); counted beside the reasons, no part of the balance."""
+
+DAMAGE: Mapping[str, str] = {
+    "truncated": "the shard ends inside a record or a compressed member",
+    "corrupt": "a compressed member or file does not decompress",
+    "bad_length": "a record's Content-Length is missing, malformed or does not lead to the next record",
+    "bad_header": "something that is no WARC record stands where one should",
+    "garbage": "bytes that are no compressed member stand where one should",
+    "arc_format": "the shard is an ARC file, the format before WARC",
+    "not_this_format": "the file is not what its name says",
+    "empty": "the file has no bytes",
+}
+"""Every kind of damage to a shard."""
+
+
+class Page(NamedTuple):
+    """One row of the pages table; the fields are its columns, in order."""
+
+    id: str
+    url: str | None
+    domain: str | None
+    crawled_at: datetime | None
+    text: str
+    html_bytes: int | None
+    shard: str
+    shard_offset: int
+
+
+class Rejected(NamedTuple):
+    """A page that was lost: where it lies and one reason of `REJECTED`; `detail` is for people."""
+
+    url: str | None
+    shard: str
+    shard_offset: int
+    reason: str
+    detail: str
+
+
+class Damage(NamedTuple):
+    """Where a shard is broken (byte, or row of a parquet file), a reason of `DAMAGE`, and what was found there."""
+
+    offset: int
+    reason: str
+    detail: str
+
+
+@dataclass
+class ShardReport:
+    """What one shard held. `counts` has `records`, `pages`, and every reason and flag that occurred."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    damages: list[Damage] = field(default_factory=list)
+
+    def damage(self, offset: int, reason: str, detail: str) -> None:
+        """Note where the shard is broken; a list without end would tell no more."""
+        if len(self.damages) < MOST_DAMAGES:
+            self.damages.append(Damage(offset, reason, detail))
+        elif len(self.damages) == MOST_DAMAGES:
+            self.damages.append(Damage(offset, reason, f"{detail}; there are more after this one"))
+
+    def flag(self, name: str, times: int = 1) -> None:
+        """Count a flag (see `FLAGS`); one that did not occur leaves no zero behind."""
+        if times:
+            self.counts[name] += times
+
+    def balanced(self) -> bool:
+        """Whether every record seen is a page or has its reason."""
+        return self.counts["records"] == self.counts["pages"] + sum(self.counts[reason] for reason in REASONS)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How shards are read.
+
+    `extract` names the HTML extractor (resiliparse, trafilatura, justext). The columns name what holds the page in
+    parquet and jsonl; `text_column` must exist, the others may be absent. The crawl time is taken from `crawled_at` or
+    `date` where there is one.
+    """
+
+    extract: str = "resiliparse"
+    text_column: str = "text"
+    id_column: str = "id"
+    url_column: str = "url"
+    limits: ReadLimits = field(default_factory=ReadLimits)
+
+
+def too_long(text: str, limits: ReadLimits) -> str:
+    """Why a text is rejected as too_large."""
+    return f"the text has {len(text)} characters, the limit is {limits.characters}"
+
+
+def registrable_domain(url: str | None) -> str | None:
+    """The registrable domain of a URL by the Public Suffix List; None for a urn:, a bare suffix, an IP address."""
+    if not url:
+        return None
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return None
+    return _domain_of(host.rstrip(".")) if host else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _domain_of(host: str) -> str | None:
+    found = _suffixes().privatesuffix(host)
+    return None if found is None else str(found)
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList(accept_unknown=False)

@@ -1,0 +1,372 @@
+"""WARC and WET records to pages-to-be, whatever has happened to the shard.
+
+The hard idea: a record is believed only when what follows it is right as well. FastWARC frames the records of one member
+(see `jobs.members`) and each record is held back until the next one, or the whole end of its member, shows that it was
+not cut short and did not swallow its neighbours. After damage the next record that stands on its own is looked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from typing import BinaryIO, NamedTuple, cast
+
+from fastwarc.warc import ArchiveIterator, WarcRecord
+
+from jobs.shards.http_body import decode_body, parse_http
+from jobs.shards.members import GZIP_MAGIC, MOST_DAMAGES, Member, Members, find
+from jobs.shards.reasons import ShardReport
+
+LONGEST_HEADER = 1 << 18
+HEADER_END = re.compile(rb"\r?\n\r?\n")
+RECORD_START = re.compile(rb"WARC/[01]\.[0-9]\r?\n[A-Za-z-]{1,40}:")
+RECORD_START_LONGEST = 51
+BODY_SAMPLE = 64
+CONTENT_LENGTH = re.compile(r"[0-9]{1,15}")
+CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
+HTML_START = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+HTML_TYPES = ("text/html", "application/xhtml+xml")
+DIGESTS = {"sha1": hashlib.sha1, "md5": hashlib.md5, "sha256": hashlib.sha256}
+NOT_PAGES = frozenset({"warcinfo", "request", "metadata", "revisit", "resource", "continuation"})
+
+
+class Response(NamedTuple):
+    """A body that should become a page. `kind` is html, plain or wet (already text); `charset` is what HTTP says."""
+
+    id: str | None
+    url: str | None
+    crawled_at: datetime | None
+    offset: int
+    kind: str
+    body: bytes
+    charset: str | None
+
+
+class Lost(NamedTuple):
+    """A record that is no page, with its reason (see `jobs.reading.REASONS`)."""
+
+    url: str | None
+    offset: int
+    reason: str
+    detail: str
+
+
+class _Block(NamedTuple):
+    """One framed record: where it begins in its member, its header, its block up to the limit, why it is lost, if so."""
+
+    position: int
+    header: dict[str, str]
+    length: int | None
+    size: int
+    data: bytes
+    lost: tuple[str, str] | None
+
+
+class _BadFraming(Exception):
+    """No record stands where the next one should."""
+
+
+def read_records(file: BinaryIO, most_bytes: int, report: ShardReport) -> Iterator[Response | Lost]:
+    """Every record of a WARC or WET file, plain or compressed, in order; damage goes to `report`.
+
+    Bodies come without transfer and content coding. A record or body over `most_bytes` is lost as too_large.
+    """
+    start = already_read = 0
+    if _gzip_at(file, 0):
+        start, already_read = yield from _quickly(file, most_bytes, report)
+    members = Members(file, b"WARC/", report.damage, start)
+    for member in members:
+        if member.start == 0 and member.peek().startswith(b"filedesc://"):
+            report.damage(0, "arc_format", "this is an ARC file, older than WARC; convert it, e.g. with warcio recompress")
+            return
+        for block in _believed(member, members, most_bytes, report):
+            if already_read:
+                already_read -= 1
+                continue
+            yield _classify(block, member.start + block.position, most_bytes, report)
+    report.flag("trailing_padding", members.padded)
+
+
+def _quickly(file: BinaryIO, most_bytes: int, report: ShardReport) -> Generator[Response | Lost, None, tuple[int, int]]:
+    """Records as FastWARC alone reads a gzip file of one record a member, while all is well.
+
+    FastWARC inflates three times as fast as Python's zlib and checks every member's CRC. But it takes a cut for the
+    end, so a record is believed only when the next one begins a member of its own. Returns the member of the last
+    record believed, and how many records of it that are, for care to begin there.
+    """
+    held: _Block | None = None
+    believed = (0, 0)
+    file.seek(0)
+    try:
+        for block in _framed(ArchiveIterator(file, parse_http=False, max_header_len=LONGEST_HEADER), most_bytes):
+            # For a later record of a member FastWARC gives a position further on, at most that of the next member.
+            if held and (held.size != held.length or block.position <= held.position):
+                return believed
+            if not _gzip_at(file, block.position):
+                return believed
+            if held:
+                yield _classify(held, held.position, most_bytes, report)
+                believed = (held.position, 1)
+            held = block
+    except _BadFraming:
+        pass  # met again, and reported, with care
+    return believed
+
+
+def _gzip_at(file: BinaryIO, position: int) -> bool:
+    """Whether a gzip member begins there; the file is left where it stood."""
+    stood = file.tell()
+    file.seek(position)
+    magic = file.read(len(GZIP_MAGIC))
+    file.seek(stood)
+    return magic == GZIP_MAGIC
+
+
+def _believed(member: Member, members: Members, most_bytes: int, report: ShardReport) -> Iterator[_Block]:
+    """The records of one member; goes on inside it where the framing of records breaks but the member is whole."""
+    start: int | None = 0
+    while start is not None:
+        stream = _at(members, member, start) if start else member
+        held, problem = None, ""
+        try:
+            for block in _framed(_carefully(stream), most_bytes):
+                if held:
+                    yield held
+                held = block
+        except _BadFraming as error:
+            problem = str(error)
+        stream.drain()
+        if stream.ended != "whole":  # the damage itself is reported by Members
+            if held:
+                yield held._replace(lost=(str(stream.ended), stream.problem))
+            return
+        held, start = _Aftermath(members, member, report).judge(held, start, problem)
+        if held:
+            yield held
+        if len(report.damages) >= MOST_DAMAGES:
+            return
+
+
+def _at(members: Members, member: Member, position: int) -> Member:
+    """A fresh stream over the same member, standing at a decompressed position."""
+    stream = members.open(member.start)
+    stream.skip(position)
+    return stream
+
+
+def _carefully(stream: Member) -> ArchiveIterator:
+    """FastWARC over one member."""
+    first = stream.peek()[:40].partition(b"\n")[0]
+    lines_end_in_lf = first.startswith(b"WARC/") and not first.endswith(b"\r")  # FastWARC refuses these unless told
+    return ArchiveIterator(
+        cast(BinaryIO, stream),  # it reads and tells, nothing else is asked of it
+        parse_http=False,
+        stream_detect=False,
+        quirks_mode=lines_end_in_lf,
+        max_header_len=LONGEST_HEADER,
+    )
+
+
+def _framed(records: ArchiveIterator, most_bytes: int) -> Iterator[_Block]:
+    """The records as FastWARC sees them; _BadFraming where it does not."""
+    try:
+        for record in records:
+            yield _read_block(record, most_bytes)
+    except OSError as error:
+        raise _BadFraming(str(error)) from error
+    except BaseException as error:
+        # Rust panics, out of memory for one, reach Python as a class of no public name that is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _BadFraming(f"FastWARC panicked: {error}") from None
+
+
+def _read_block(record: WarcRecord, most_bytes: int) -> _Block:
+    header: dict[str, str] = {}
+    for name, value in record.headers.items_bytes():
+        header.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace").strip())
+    given = header.get("content-length", "")
+    length = int(given) if CONTENT_LENGTH.fullmatch(given) else None
+    lost = None if length is not None else ("bad_length", f"Content-Length is {given[:40]!r}")
+    data = record.reader.read(most_bytes + 1) if header.get("warc-type", "").lower() not in NOT_PAGES else b""
+    return _Block(record.stream_pos, header, length, len(data) + record.consume(), data, lost)
+
+
+class _Aftermath:
+    """What to make of the last record of a whole stream, and where to go on inside its member."""
+
+    def __init__(self, members: Members, member: Member, report: ShardReport) -> None:
+        self._members = members
+        self._member = member
+        self._report = report
+
+    def judge(self, held: _Block | None, start: int, problem: str) -> tuple[_Block | None, int | None]:
+        """The record as it is to be believed and the position of the next one, None when there is none."""
+        if held is None:
+            return None, self._after_stranger(start, problem) if problem else None
+        if held.length is None or held.size < held.length:
+            return self._misread(held)
+        end = self._end_of(held)
+        if problem and end is None:
+            longer = self._two_bytes_longer(held)
+            return (longer, None) if longer else self._misread(held)
+        if problem and end is not None:
+            return held, self._after_stranger(end, problem)
+        if end is None and not self._member.compressed:
+            self._damage(held.position, "truncated", "the file ends inside its last record")
+        return held, None
+
+    def _misread(self, held: _Block) -> tuple[_Block, int | None]:
+        """A record whose length is wrong: it may have swallowed others, so go on right behind its beginning."""
+        after = self._next_record(held.position + 1)
+        if after is None and held.length is not None and held.size < held.length and not self._member.compressed:
+            detail = f"{held.size} of {held.length} bytes, then the file ends"
+            self._damage(held.position, "truncated", detail)
+            return held._replace(lost=("truncated", detail)), None
+        detail = f"Content-Length {held.header.get('content-length', '')[:40]!r} does not lead to the next record"
+        self._damage(held.position, "bad_length", detail)
+        return held._replace(lost=("bad_length", detail)), after
+
+    def _after_stranger(self, position: int, problem: str) -> int | None:
+        """Report what stands at `position` in place of a record, unless it is padding."""
+        stream = _at(self._members, self._member, position)
+        while not (text := stream.peek()).strip(b"\0\r\n"):
+            if not stream.read():
+                self._report.flag("trailing_padding")
+                return None
+        self._damage(position, "bad_header", f"{problem}; found {text[:40]!r}")
+        return self._next_record(position + 1)
+
+    def _end_of(self, held: _Block) -> int | None:
+        """Where the next record must stand; None if FastWARC misread this one or no empty line ends it."""
+        body = self._body_of(held)
+        if body is None or held.length is None:
+            return None
+        tail = _at(self._members, self._member, body + held.length).take(4)
+        mark = next((mark for mark in (b"\r\n\r\n", b"\n\n") if tail.startswith(mark)), None)
+        return None if mark is None else body + held.length + len(mark)
+
+    def _body_of(self, held: _Block) -> int | None:
+        """Where the record's block begins; None if that is not where FastWARC read it."""
+        stream = _at(self._members, self._member, held.position)
+        head = b""
+        while (found := HEADER_END.search(head)) is None and len(head) < LONGEST_HEADER:
+            if not (piece := stream.read()):
+                return None
+            head += piece
+        if found is None:
+            return None
+        body = held.position + found.end()
+        start = held.data[:BODY_SAMPLE]
+        return body if _at(self._members, self._member, body).take(len(start)) == start else None
+
+    def _two_bytes_longer(self, held: _Block) -> _Block | None:
+        """The record in full if it is alone in its member and two bytes longer than its Content-Length.
+
+        So are all responses of CC-MAIN-2018-34, which have an extra empty line that their length does not count.
+        """
+        body = self._body_of(held)
+        if not self._member.compressed or held.position or body is None or held.length is None:
+            return None
+        tail = _at(self._members, self._member, body + held.length).take(7)
+        if len(tail) != 6 or not tail.endswith(b"\r\n\r\n"):
+            return None
+        self._report.flag("two_bytes_longer")
+        header = {name: value for name, value in held.header.items() if name != "warc-block-digest"}
+        return held._replace(header=header, data=held.data + tail[:2], size=held.size + 2)
+
+    def _next_record(self, position: int) -> int | None:
+        stream = _at(self._members, self._member, position)
+        found = next(find(stream.read, RECORD_START, RECORD_START_LONGEST), None)
+        return None if found is None else position + found
+
+    def _damage(self, position: int, reason: str, detail: str) -> None:
+        self._report.damage(self._member.start + position, reason, detail)
+
+
+def _classify(block: _Block, offset: int, most_bytes: int, report: ShardReport) -> Response | Lost:
+    """What a framed record is: a page to be, or lost for one reason."""
+    url = _url(block.header)
+    kind = block.header.get("warc-type", "").lower()
+    if kind in NOT_PAGES:
+        return Lost(url, offset, f"record_{kind}", "")
+    if kind not in ("response", "conversion"):
+        return Lost(url, offset, "record_unknown", f"WARC-Type {kind[:40]!r}")
+    if block.lost:
+        return Lost(url, offset, *block.lost)
+    if block.size > most_bytes:
+        return Lost(url, offset, "too_large", f"the record has {block.size} bytes, the limit is {most_bytes}")
+    if not _digest_agrees(block.header.get("warc-block-digest", ""), block.data):
+        return Lost(url, offset, "digest_mismatch", block.header["warc-block-digest"])
+    report.flag("crawl_truncated", "warc-truncated" in block.header)
+    if kind == "conversion":
+        return _conversion(block, url, offset)
+    return _response(block, url, offset, most_bytes, report)
+
+
+def _conversion(block: _Block, url: str | None, offset: int) -> Response | Lost:
+    """A WET record: its text, and the id of the response that it was made from."""
+    header = block.header
+    media_type = header.get("content-type", "text/plain").partition(";")[0].strip().lower()
+    if media_type != "text/plain":
+        return Lost(url, offset, "mime_not_text", media_type[:80])
+    identity = header.get("warc-refers-to") or header.get("warc-record-id")
+    return Response(identity, url, _date(header), offset, "wet", block.data, "utf-8")
+
+
+def _response(block: _Block, url: str | None, offset: int, most_bytes: int, report: ShardReport) -> Response | Lost:
+    """A response record: the body of its HTTP response, if that is a page."""
+    header = block.header
+    http = parse_http(block.data)
+    if http is None:
+        is_http = header.get("content-type", "application/http").lower().startswith("application/http")
+        return Lost(url, offset, "http_malformed" if is_http else "not_http", repr(block.data[:40]))
+    if http.status != 200:
+        return Lost(url, offset, "status_not_200", str(http.status))
+    kind, declared = _kind(http.headers.get("content-type"), header.get("warc-identified-payload-type"), http.body)
+    if kind is None:
+        return Lost(url, offset, "mime_not_text", declared)
+    body = decode_body(http, most_bytes)
+    if body.lost:
+        return Lost(url, offset, *body.lost)
+    report.counts.update(body.flags)
+    if not body.data[:1000].strip() and not body.data.strip():
+        return Lost(url, offset, "empty_body", "")
+    charset = CHARSET.search(http.headers.get("content-type", ""))
+    identity = header.get("warc-record-id")
+    return Response(identity, url, _date(header), offset, kind, body.data, charset and charset[1])
+
+
+def _kind(content_type: str | None, identified: str | None, body: bytes) -> tuple[str | None, str]:
+    """Which of html and plain the media type means (None: neither), and the type; unnamed ones are guessed."""
+    media_type = (content_type or identified or "").partition(";")[0].strip().lower()
+    if not media_type and HTML_START.match(body[:1000]):
+        media_type = "text/html"
+    if media_type in HTML_TYPES:
+        return "html", media_type
+    return "plain" if media_type == "text/plain" else None, media_type[:80]
+
+
+def _url(header: dict[str, str]) -> str | None:
+    """The target URI; wget puts it in angle brackets, as WARC 1.0's grammar (wrongly) asks."""
+    return header.get("warc-target-uri", "").removeprefix("<").removesuffix(">") or None
+
+
+def _date(header: dict[str, str]) -> datetime | None:
+    try:
+        date = datetime.fromisoformat(header.get("warc-date", ""))
+    except ValueError:
+        return None
+    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+
+
+def _digest_agrees(given: str, block: bytes) -> bool:
+    """Whether a digest header such as `sha1:BASE32` fits; an absent or unknown one says nothing."""
+    name, _, value = given.partition(":")
+    if (algorithm := DIGESTS.get(name.lower().replace("-", ""))) is None:
+        return True
+    digest = algorithm(block, usedforsecurity=False).digest()
+    return value.rstrip("=").upper() in (base64.b32encode(digest).decode().rstrip("="), digest.hex().upper())

@@ -1,0 +1,207 @@
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters.kernels import text as kernels
+from filters.kernels.compiled import digest, ones, trailing_zeros
+from filters.kernels.unicode_tables import CLASSES
+from filters.pages import PageBatch
+from filters.units.phrases import Phrases
+
+BYTES = st.binary(max_size=40) | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass"))
+CHARACTERS = st.characters(exclude_categories=["Cs"]) | st.sampled_from(list(" \n\r\t\0\x1c\x85\xa0\u2028\u3000é字😀"))
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def array(data):
+    values = np.frombuffer(data, np.uint8)
+    values.flags.writeable = False
+    return values
+
+
+def decoded(data):
+    """Characters and sizes: Python's own, and U+FFFD of one byte where a byte begins no character."""
+    at, found = 0, []
+    while at < len(data):
+        for size in (1, 2, 3, 4):
+            try:
+                found.append((ord(data[at : at + size].decode()), size))
+                break
+            except (UnicodeDecodeError, TypeError):
+                continue
+        else:
+            found.append((0xFFFD, 1))
+        at += found[-1][1]
+    return found
+
+
+@settings(deadline=None)
+@given(BYTES)
+def test_decode_reads_what_python_reads_and_steps_over_what_it_refuses(data):
+    values, at, found = array(data), 0, []
+    while at < len(data):
+        found.append(kernels.decode(values, at, len(data)))
+        at += found[-1][1]
+    assert found == decoded(data)
+
+
+@settings(deadline=None)
+@given(st.text(CHARACTERS, min_size=1, max_size=9), BYTES)
+def test_the_last_character_is_found_from_behind(text, before):
+    data = before + text.encode("utf-8", "replace")
+    code, size = kernels.decode_last(array(data), len(before), len(data))
+    assert (code, size) == (
+        ord(text.encode("utf-8", "replace").decode()[-1]),
+        len(text.encode("utf-8", "replace").decode()[-1].encode()),
+    )
+
+
+@settings(deadline=None)
+@given(BYTES, BYTES)
+def test_the_last_character_of_any_bytes_lies_inside_them(before, data):
+    if data:
+        _, size = kernels.decode_last(array(before + data), len(before), len(before + data))
+        assert 1 <= size <= len(data)
+
+
+@settings(deadline=None)
+@given(st.text(CHARACTERS, max_size=40), BYTES, BYTES)
+def test_strip_and_count_are_those_of_strings_whatever_stands_around(text, before, after):
+    span = text.encode()
+    values = array(before + span + after)
+    start, end = kernels.strip(values, len(before), len(before) + len(span), CLASSES)
+    assert values[start:end].tobytes().decode() == text.strip()
+    assert kernels.count_characters(values, len(before), len(before) + len(span)) == len(text)
+
+
+@settings(deadline=None)
+@given(BYTES, BYTES, BYTES, BYTES)
+def test_the_hash_of_bytes_does_not_depend_on_what_stands_around_them(data, other, before, after):
+    values = array(before + data + after)
+    hashed = kernels.hash_bytes(values, len(before), len(before) + len(data))
+    assert hashed == kernels.hash_bytes(array(data), 0, len(data))
+    assert (hashed == kernels.hash_bytes(array(other), 0, len(other))) == (data == other)
+
+
+@settings(deadline=None)
+@given(BYTES, st.integers(0, 127))
+def test_the_next_byte_is_found(data, byte):
+    found = data.find(bytes([byte]))
+    assert kernels.next_byte(array(data), 0, len(data), byte) == (found if found >= 0 else len(data))
+
+
+@settings(deadline=None)
+@given(BYTES.filter(len), st.integers(0, 127))
+def test_eight_bytes_are_compared_side_by_side(data, byte):
+    found = int(_equal(array(data), byte)).to_bytes(8, "little")
+    assert found == bytes(0x80 * (value == byte) for value in data[:8].ljust(8, b"\0"))
+
+
+@kernels.kernel
+def _equal(data, byte):
+    return kernels.equal(kernels.load(data, 0, len(data)), byte)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3), max_size=30), st.lists(st.integers(0, 30), max_size=4))
+def test_copies_are_units_seen_before_in_the_same_page(units, cuts):
+    first = np.array([0, *sorted(min(cut, len(units)) for cut in cuts), len(units)], np.int64)
+    copies = kernels.find_copies(np.array(units, np.uint64) << np.uint64(40), first)
+    pages = [units[first[k] : first[k + 1]] for k in range(len(first) - 1)]
+    assert copies.tolist() == [unit in page[:at] for page in pages for at, unit in enumerate(page)]
+
+
+PHRASES = ["{", "use cookies", "cookies", "aa", "lorem ipsum"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([*PHRASES, *map(str.upper, PHRASES), "a", " ", "\n", "é", "lorem"]), max_size=12).map("".join)
+)
+def test_phrases_are_substrings_in_any_case(text):
+    pages = PageBatch(pa.array([text, "use", text]))
+    lines = [line.strip() for page in (text, "use", text) for line in page.split("\n") if line.strip()]
+    expected = [sum(1 << k for k, phrase in enumerate(PHRASES) if phrase in line.lower()) for line in lines]
+    assert Phrases.of(*PHRASES).in_lines(pages).tolist() == expected
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**64 - 1))
+def test_bits_are_counted(number):
+    assert _bits(np.uint64(number)) == (number.bit_count(), (number & -number).bit_length() - 1 if number else 64)
+
+
+@kernels.kernel
+def _bits(number):
+    return ones(number), trailing_zeros(number)
+
+
+def test_a_kernel_is_compiled_again_when_one_that_it_calls_changes():
+    def caller(constant, called):
+        names = {"CONSTANT": constant, "called": kernels.kernel(called)}
+        return digest(FunctionType(_caller.__code__, names))
+
+    before = caller(1, _one_more)
+    assert caller(1, _one_more) == before
+    assert caller(2, _one_more) != before
+    assert caller(1, _two_more) != before
+
+
+def test_a_kernel_is_compiled_again_when_its_module_moves():
+    """Compiled code imports its module by name when it is loaded."""
+    here, moved = (
+        FunctionType(_caller.__code__, {"__name__": name, "CONSTANT": 1}) for name in ("filters.a", "filters.b.a")
+    )
+    assert digest(here) != digest(moved)
+
+
+def _caller(number):
+    return called(number) + CONSTANT  # noqa: F821
+
+
+def _one_more(number):
+    return number + 1
+
+
+def _two_more(number):
+    return number + 2
+
+
+USE = """
+import sys, time
+sys.path[:0] = [sys.argv[1]]
+import numpy as np
+from filters.kernels import text as kernels
+assert sys.argv[1] in kernels.__file__, kernels.__file__
+print(kernels.count_characters(np.frombuffer("naïve".encode(), np.uint8), 0, 6))
+print(sum(kernels.count_characters.stats.cache_hits.values()))
+"""
+
+
+@pytest.mark.parametrize("home", ["folder", "file"])
+def test_kernels_from_a_zip_are_kept_for_the_next_process_even_without_a_home(tmp_path, home):
+    archive = tmp_path / "goodhart.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for module in (REPOSITORY / "filters").rglob("*.py"):
+            packed.write(module, module.relative_to(REPOSITORY))
+    place = tmp_path / home
+    if home == "file":
+        place.write_text("nothing can be made below this")
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")},
+        "HOME": str(place),
+        "TMPDIR": str(tmp_path),
+    }
+    for hits in ("0", "1"):
+        command = [sys.executable, "-c", USE, str(archive)]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == ["5", hits], done.stderr

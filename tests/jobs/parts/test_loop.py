@@ -1,0 +1,197 @@
+"""The part loop without Spark: what is whole is kept, what is not is redone, and nobody sees half a part."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.parts.experiment_file import ExperimentError
+from jobs.parts.loop import (
+    Part,
+    PartsFailed,
+    Table,
+    alone,
+    finished,
+    footer,
+    parts_of,
+    plan,
+    publish,
+    run,
+    to_do,
+    write_part,
+)
+
+SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
+PARTS = [Part(f"shard-{at}", f"source-{at}", f"identity-{at}") for at in range(3)]
+
+
+def table_in(folder, config="one", **more):
+    return Table(folder / "numbers", {"config": config}, SCHEMA, **more)
+
+
+def work(part, missing, report):
+    report.counts["seen"] += 2
+    yield "numbers", pa.record_batch([[part.name, "b"], [1, 2]], schema=SCHEMA)
+
+
+def made(table, parts=PARTS):
+    table.path.mkdir(parents=True, exist_ok=True)
+    for part in parts:
+        assert write_part(part, [table], work).failure is None
+
+
+def no_spark():
+    raise AssertionError("Spark was started although there is nothing to do")
+
+
+def test_a_whole_part_says_what_made_it_and_what_it_holds(tmp_path):
+    made(table_in(tmp_path), PARTS[:1])
+    told = footer(tmp_path / "numbers" / "shard-0.parquet")
+    assert told["config_hash"] == table_in(tmp_path).hash
+    assert told["from"] == "identity-0"
+    assert told["counts"] == {"seen": 2}
+
+
+def test_finished_work_is_not_done_again(tmp_path):
+    table = table_in(tmp_path)
+    made(table)
+    [report] = run(no_spark, "count", PARTS, [table], work).values()
+    assert report.rows == 6
+    assert report.counts == {"seen": 6}
+    before = {file: file.stat().st_mtime_ns for file in table.path.iterdir()}
+    run(no_spark, "count", PARTS, [table], work)
+    assert {file: file.stat().st_mtime_ns for file in table.path.iterdir()} == before
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl.zst"])
+def test_a_second_attempt_writes_the_same_bytes(tmp_path, form):
+    one, two = (table_in(tmp_path / name, format=form) for name in ("one", "two"))
+    made(one)
+    made(two)
+    for part in PARTS:
+        assert one.file(part).read_bytes() == two.file(part).read_bytes()
+
+
+def test_a_table_without_its_manifest_is_unfinished(tmp_path):
+    table = table_in(tmp_path)
+    made(table)
+    with pytest.raises(ExperimentError, match="missing or unfinished"):
+        finished(table.path)
+    publish("count", PARTS, table)
+    assert [part.name for part in parts_of(table.path)] == [part.name for part in PARTS]
+
+
+def test_another_configuration_is_refused_with_both_hashes(tmp_path):
+    made(table_in(tmp_path))
+    other = table_in(tmp_path, "two")
+    with pytest.raises(ExperimentError) as refusal:
+        to_do(PARTS, [other])
+    assert table_in(tmp_path).hash in str(refusal.value)
+    assert other.hash in str(refusal.value)
+
+
+def test_a_part_made_from_other_content_is_made_again(tmp_path):
+    table = table_in(tmp_path)
+    made(table)
+    changed = [PARTS[0], Part("shard-1", "source-1", "changed"), PARTS[2]]
+    assert [part.name for part in to_do(changed, [table])] == ["shard-1"]
+
+
+def test_a_damaged_part_is_made_again(tmp_path):
+    table = table_in(tmp_path)
+    made(table)
+    file = table.file(PARTS[1])
+    file.write_bytes(file.read_bytes()[:-20])
+    assert [part.name for part in to_do(PARTS, [table])] == ["shard-1"]
+
+
+def test_a_part_that_fails_leaves_nothing_and_names_its_reason(tmp_path):
+    table = table_in(tmp_path)
+    table.path.mkdir(parents=True)
+
+    def failing(part, missing, report):
+        yield from work(part, missing, report)
+        raise ValueError("the third record is mad")
+
+    outcome = write_part(PARTS[0], [table], failing)
+    assert "the third record is mad" in outcome.failure
+    assert list(table.path.iterdir()) == []
+    with pytest.raises(PartsFailed):
+        publish("count", PARTS, table)
+
+
+def test_pages_have_checksums_that_notice_a_flipped_byte(tmp_path):
+    table = table_in(tmp_path)
+    made(table, PARTS[:1])
+    file = table.file(PARTS[0])
+    column = pq.read_metadata(file).row_group(0).column(0)
+    at = column.data_page_offset + column.total_compressed_size - 1
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(OSError, match="checksum"):
+        pq.read_table(file, page_checksum_verification=True)
+
+
+def test_a_dry_run_says_what_is_done_and_what_would_run(tmp_path):
+    table = table_in(tmp_path)
+    made(table, PARTS[:2])
+    assert plan("count", PARTS, [table]) == "count: 3 parts into numbers; 2 done, 1 to run (shard-2)"
+
+
+def test_two_jobs_on_one_folder_are_refused(tmp_path):
+    with alone(tmp_path), pytest.raises(ExperimentError, match="another job"), alone(tmp_path):
+        pass
+
+
+def test_no_parts_is_an_error(tmp_path):
+    with pytest.raises(ExperimentError, match="no parts"):
+        run(no_spark, "count", [], [table_in(tmp_path)], work)
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, {home!r})
+from pathlib import Path
+import pyarrow as pa
+from jobs.parts import Part, Table, write_part
+SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
+table = Table(Path({folder!r}) / "numbers", {{"config": "one"}}, SCHEMA)
+table.path.mkdir(parents=True, exist_ok=True)
+def work(part, missing, report):
+    for at in range(60):
+        yield "numbers", pa.record_batch([[str(at)] * 1000, list(range(1000))], schema=SCHEMA)
+        time.sleep(0.002)
+print("ready", flush=True)
+for at in range(100):
+    write_part(Part(f"shard-{{at}}", "source", "identity"), [table], work)
+"""
+
+
+@pytest.mark.parametrize("after_s", [0.03, 0.11, 0.23])
+def test_a_killed_writer_leaves_whole_parts_or_none(tmp_path, after_s):
+    home = str(Path(__file__).resolve().parents[3])
+    script = KILLED.format(home=home, folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(after_s)
+        os.kill(process.pid, signal.SIGKILL)
+    for file in (tmp_path / "numbers").glob("*.parquet"):
+        assert pq.read_table(file).num_rows == 60_000
+
+
+def test_a_manifest_is_the_same_bytes_every_time(tmp_path):
+    tables = [table_in(tmp_path / name) for name in ("one", "two")]
+    for table in tables:
+        made(table)
+        publish("count", PARTS, table)
+    one, two = ((table.path / "_manifest.json").read_text() for table in tables)
+    assert one == two
+    assert json.loads(one)["rows"] == 6

@@ -1,0 +1,115 @@
+"""However a compressed file is broken, what is whole is read and what is not is known."""
+
+import gzip
+import io
+import random
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.shards.members import Members
+
+NOISE = random.Random(7)
+TEXTS = [b"WARC/1.0 " + str(n).encode() + b" " + NOISE.randbytes(300) + b"abc" * 200 for n in range(4)]
+PACK = {"gzip": gzip.compress, "zstd": zstandard.ZstdCompressor(write_checksum=True).compress}
+
+
+def read_all(data, begins=b"WARC/"):
+    """The text and the end of every member, the damages, and whether the file was padded."""
+    damages = []
+    members = Members(io.BytesIO(data), begins, lambda *damage: damages.append(damage))
+    found = []
+    for member in members:
+        pieces = []
+        while piece := member.read(1000):
+            pieces.append(piece)
+        found.append((b"".join(pieces), member.ended))
+    return found, damages, members.padded
+
+
+def whole(data, begins=b"WARC/"):
+    return [text for text, ended in read_all(data, begins)[0] if ended == "whole"]
+
+
+@pytest.mark.parametrize("codec", PACK)
+@given(texts=st.lists(st.binary(max_size=5000), min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+def test_every_member_of_a_file_of_many_is_read_to_its_end(codec, texts):
+    found, damages, padded = read_all(b"".join(map(PACK[codec], texts)))
+    assert found == [(text, "whole") for text in texts]
+    assert not damages and not padded
+
+
+@pytest.mark.parametrize("codec", PACK)
+def test_a_cut_at_any_byte_is_noticed_unless_it_falls_between_members(codec):
+    packed = [PACK[codec](text) for text in TEXTS[:2]]
+    data = b"".join(packed)
+    for cut in range(1, len(data)):
+        found, damages, _ = read_all(data[:cut])
+        complete = [text for text, size in zip(TEXTS, (len(packed[0]), len(data)), strict=False) if cut >= size]
+        assert [text for text, ended in found if ended == "whole" and text in TEXTS] == complete, cut
+        boundary = cut == len(packed[0])
+        tiny = cut < 4 or 0 < cut - len(packed[0]) < 4  # fewer bytes than a magic number has
+        assert bool(damages) != boundary or tiny, cut
+        assert boundary or damages or found[-1][1] != "whole" or found[-1][0] == data[:cut], cut
+
+
+@pytest.mark.parametrize("codec", PACK)
+def test_one_flipped_byte_costs_the_member_it_is_in_and_no_other(codec):
+    packed = [PACK[codec](text) for text in TEXTS]
+    data = b"".join(packed)
+    for position in range(0, len(data), 7):
+        broken = bytearray(data)
+        broken[position] ^= 0x55
+        hit, end = 0, len(packed[0])
+        while position >= end:
+            hit += 1
+            end += len(packed[hit])
+        found = whole(bytes(broken))
+        assert [text for text in found if text in TEXTS] in (TEXTS, TEXTS[:hit] + TEXTS[hit + 1 :]), position
+
+
+@pytest.mark.parametrize("codec", PACK)
+@pytest.mark.parametrize("junk", [b"\0" * 500, b"some text", b"\x1f\x8b\x08 no member at all", b"\xff" * 70_000])
+def test_junk_between_members_is_told_and_passed(codec, junk):
+    packed = [PACK[codec](text) for text in TEXTS]
+    found, damages, _ = read_all(packed[0] + packed[1] + junk + packed[2] + packed[3])
+    assert [text for text, ended in found if ended == "whole"] == TEXTS
+    assert [offset for offset, *_ in damages] == [len(packed[0] + packed[1])]
+
+
+def test_nuls_after_the_last_member_are_padding_not_damage():
+    found, damages, padded = read_all(b"".join(map(gzip.compress, TEXTS)) + b"\0" * 1_500_000)
+    assert [text for text, _ in found] == TEXTS
+    assert padded and not damages
+
+
+def test_a_hole_of_zeros_costs_the_members_that_it_touches():
+    packed = [gzip.compress(text) for text in TEXTS]
+    data = bytearray(b"".join(packed))
+    start = len(packed[0]) + 100
+    data[start : start + 50] = bytes(50)
+    assert whole(bytes(data)) == [TEXTS[0], *TEXTS[2:]]
+
+
+def test_a_plain_file_is_one_whole_member():
+    assert read_all(b"WARC/1.0 plain text")[0] == [(b"WARC/1.0 plain text", "whole")]
+
+
+def test_a_frame_dictionary_of_a_warc_zst_is_used():
+    samples = [b"WARC/1.0\r\nWARC-Type: response\r\n%d" % n * 5 for n in range(300)]
+    dictionary = zstandard.train_dictionary(2000, samples)
+    compressor = zstandard.ZstdCompressor(dict_data=dictionary)
+    skippable = b"\x5d\x2a\x4d\x18" + len(dictionary.as_bytes()).to_bytes(4, "little") + dictionary.as_bytes()
+    data = skippable + b"".join(compressor.compress(text) for text in samples[:3])
+    assert whole(data) == samples[:3]
+
+
+@pytest.mark.parametrize("codec", PACK)
+def test_a_bomb_comes_out_in_small_pieces(codec):
+    member = Members(io.BytesIO(PACK[codec](bytes(40_000_000))), b"WARC/", lambda *_: None).open(0)
+    sizes = [len(member.read(65536)) for _ in range(20)]
+    assert max(sizes) <= 65536
+    assert len(member.peek()) <= 32 << 20
