@@ -74,7 +74,7 @@ class RunConfig:
     regime: Regime
     seed: int
     out: Path
-    """The run's own folder, runs/<subset>/<seed>."""
+    """The run's own folder."""
     device: str = "cpu"
     checkpoint_every: int = 200
     """Steps between checkpoints."""

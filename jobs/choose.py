@@ -8,7 +8,6 @@ are then written, part by part, as text.
 """
 
 import itertools
-import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,14 +22,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.files import sha256_of, write_whole
 from filters.rules import Pool, Resolved, Rule, parse, preference, resolve, uniforms
 from filters.signals import load_groups, nearest
 from filters.split import copies_of
 from filters.transforms import TRANSFORMS, apply_transforms
-from jobs.parts import command, loop, session
-from jobs.parts.experiment_file import Experiment, ExperimentError, as_tree, config_hash, made_by_another, read_yaml
-from jobs.parts.places import is_held_out
+from jobs.parts import command, loop, session, storage
+from jobs.parts.experiment_file import Experiment, as_tree, config_hash, read_yaml
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError, made_by_another
+from jobs.parts.sample import is_held_out
+from jobs.parts.table import (
+    FORMATS,
+    Part,
+    PartReport,
+    Table,
+    code_version,
+    identity_of,
+    make_again,
+    parts_of,
+    publish,
+    sidecar,
+    signal_tables,
+)
 
 Truth = npt.NDArray[np.bool_]
 CONTROLS = ("random", "inverted")
@@ -62,7 +75,7 @@ class Chosen:
 class Crawl:
     """All pages' small columns, in the order of the pages table, and which of them may be chosen."""
 
-    parts: Sequence[loop.Part]
+    parts: Sequence[Part]
     pool: Pool
     held_out: Truth
     copies: Truth
@@ -82,24 +95,20 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     crawl = gather(experiment, levels)
     chosen = choose(levels, crawl, experiment)
-    stored = experiment.out / "subsets"
+    places = Places(experiment.out)
     made_by = {one.level.name: _config(experiment, one.level) for one in chosen}
     for one in chosen:
-        _refuse_other(stored / one.level.name, config_hash(made_by[one.level.name]))
+        _refuse_other(places, one.level.name, config_hash(made_by[one.level.name]))
     write_verdicts(experiment, crawl, chosen, made_by)
     write_texts(experiment, crawl.parts, chosen, made_by)
     for one in chosen:
         facts = describe(one, crawl, experiment) | {"config_hash": config_hash(made_by[one.level.name])}
-        write_whole(stored / one.level.name / "subset.json", _json(facts))
+        storage.write_json(places.subset_facts(one.level.name), facts)
         told = facts["kept"]
         print(f"choose: {one.level.name:<34} {told['pages']:>9,} pages {told['bytes']:>13,} bytes  {facts['status']}")
     sweep = {"sweep": experiment.sweep, "subsets": [level.name for level in levels]}
-    write_whole(stored / "sweep.json", _json(sweep))
+    storage.write_json(places.sweep, sweep)
     return command.OK
-
-
-def _json(facts: Mapping[str, Any]) -> bytes:
-    return (json.dumps(facts, indent=1) + "\n").encode()
 
 
 def plan(experiment: Experiment) -> list[Level]:
@@ -193,8 +202,8 @@ def _check_transforms(experiment: Experiment) -> None:
     for name in experiment.write.transforms:
         if name not in TRANSFORMS:
             raise ExperimentError(f"write.transforms: unknown transform {name!r}: {nearest(name, list(TRANSFORMS))}")
-    if experiment.write.format not in loop.FORMATS:
-        raise ExperimentError(f"write.format must be {' or '.join(loop.FORMATS)}, got {experiment.write.format!r}")
+    if experiment.write.format not in FORMATS:
+        raise ExperimentError(f"write.format must be {' or '.join(FORMATS)}, got {experiment.write.format!r}")
 
 
 def _swept(level: Level) -> list[tuple[str, str]]:
@@ -208,19 +217,10 @@ def needed(levels: Sequence[Level]) -> set[str]:
     return {rule.signal for rule in rules} | {rule.conditions["within"] for rule in rules if "within" in rule.conditions}
 
 
-def signal_tables(experiment: Experiment) -> dict[str, Path]:
-    """Signal -> the finished table that holds it."""
-    found: dict[str, Path] = {}
-    for table in sorted(path.parent for path in (experiment.out / "signals").glob(f"*/{loop.MANIFEST}")):
-        part = loop.parts_of(table)[0]
-        found |= {name: table for name in pq.read_schema(part.source).names if name != "id"}
-    return found
-
-
 def gather(experiment: Experiment, levels: Sequence[Level]) -> Crawl:
     """Read the small columns the levels need. Raises ExperimentError where a signal is missing or a sidecar does not fit."""
-    pages = loop.parts_of(experiment.out / "pages")
-    where = signal_tables(experiment)
+    pages = parts_of(Places(experiment.out).pages)
+    where = signal_tables(experiment.out)
     wanted = needed(levels) | {"text_bytes", "text_hash"} | ({"language", "token_count"} & set(where))
     for signal in sorted(wanted):
         if signal not in where:
@@ -228,13 +228,13 @@ def gather(experiment: Experiment, levels: Sequence[Level]) -> Crawl:
                 f"a rule or the sweep needs the signal {signal!r}: {nearest(signal, list(where))}. "
                 "Add its group under signals: and run jobs.score again"
             )
-    rows = pa.concat_tables([pq.read_table(part.source, columns=["id", "domain"]) for part in pages])
+    rows = pa.concat_tables([storage.read_table(part.source, ["id", "domain"]) for part in pages])
     columns: dict[str, pa.ChunkedArray] = {}
     for table in sorted({where[signal] for signal in wanted}):
         signals = sorted(signal for signal in wanted if where[signal] == table)
         columns |= _sidecar(table, pages, signals)
     if not len(rows):
-        raise ExperimentError(f"{experiment.out / 'pages'} has no pages: nothing can be chosen")
+        raise ExperimentError(f"{Places(experiment.out).pages} has no pages: nothing can be chosen")
     held_out = is_held_out(experiment, rows["id"], rows["domain"])
     copies = np.zeros(len(rows), bool)
     if experiment.evaluate.held_out.drop_copies:
@@ -246,18 +246,9 @@ def gather(experiment: Experiment, levels: Sequence[Level]) -> Crawl:
     return Crawl(pages, pool, held_out, copies)
 
 
-def _sidecar(table: Path, pages: Sequence[loop.Part], signals: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+def _sidecar(table: Path, pages: Sequence[Part], signals: Sequence[str]) -> dict[str, pa.ChunkedArray]:
     """Columns of a signal table in the order of the pages, after a check that the rows are the same pages."""
-    chunks = []
-    for part in pages:
-        file = table / f"{part.name}.parquet"
-        told = loop.footer(file)
-        if told is None or told["from"] != part.identity:
-            raise ExperimentError(f"{file} does not belong to {part.source}: run jobs.score again")
-        rows = pq.read_table(file, columns=["id", *signals], page_checksum_verification=True)
-        if not rows["id"].equals(pq.read_table(part.source, columns=["id"])["id"]):
-            raise command.InvariantBroken(f"{file} has other pages, or another order, than {part.source}")
-        chunks.append(rows.drop_columns(["id"]))
+    chunks = [sidecar(table, part, signals, storage.read_table(part.source, ["id"])["id"]) for part in pages]
     joined = pa.concat_tables(chunks)
     return {signal: joined[signal] for signal in signals}
 
@@ -323,7 +314,7 @@ def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _config(experiment: Experiment, level: Level) -> dict[str, Any]:
     """What decides a subset: its rules, the pages and the signals it was chosen by, the split, the seed."""
-    tables = signal_tables(experiment)
+    tables = signal_tables(experiment.out)
     used = {tables[signal] for signal in needed([level]) | {"text_bytes"}}
     return {
         "rules": as_tree(level.rules),
@@ -331,17 +322,17 @@ def _config(experiment: Experiment, level: Level) -> dict[str, Any]:
         "control": level.control,
         "seed": experiment.seed,
         "held_out": as_tree(experiment.evaluate.held_out),
-        "tables": {table.name: sha256_of(table / loop.MANIFEST) for table in sorted({experiment.out / "pages", *used})},
+        "tables": {table.name: identity_of(table) for table in sorted({Places(experiment.out).pages, *used})},
     }
 
 
-def _refuse_other(folder: Path, made_by: str) -> None:
-    told = folder / "subset.json"
-    if not told.is_file():
+def _refuse_other(places: Places, name: str, made_by: str) -> None:
+    told = places.subset_facts(name)
+    if not storage.exists(told):
         return
-    found = json.loads(told.read_text())["config_hash"]
+    found = storage.read_json(told)["config_hash"]
     if found != made_by:
-        raise made_by_another(folder, found, made_by)
+        raise made_by_another(places.subset(name), found, made_by)
 
 
 def write_verdicts(experiment: Experiment, crawl: Crawl, chosen: Sequence[Chosen], made_by: Mapping[str, Any]) -> None:
@@ -352,7 +343,7 @@ def write_verdicts(experiment: Experiment, crawl: Crawl, chosen: Sequence[Chosen
     columns |= {f"subset {one.level.name}": one.kept for one in chosen}
     schema = pa.schema([("id", pa.string()), *((name, pa.bool_()) for name in columns)])
     config = {"verdicts": list(made_by.values())}
-    table = loop.Table(experiment.out / "verdicts", config, schema)
+    table = Table(Places(experiment.out).verdicts, config, schema)
     everything = pa.table([pa.array(crawl.pool.ids), *map(pa.array, columns.values())], schema=schema)
     starts = np.concatenate([[0], np.cumsum([pq.read_metadata(part.source).num_rows for part in crawl.parts])])
     slices = {
@@ -360,25 +351,22 @@ def write_verdicts(experiment: Experiment, crawl: Crawl, chosen: Sequence[Chosen
         for part, start, stop in zip(crawl.parts, starts[:-1], starts[1:], strict=True)
     }
 
-    def work(part: loop.Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def work(part: Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
         return ((table.name, batch) for batch in slices[part.name].combine_chunks().to_batches())
 
-    loop.make_again(table)
-    for part in crawl.parts:
-        loop.write_part(part, [table], work)
-    loop.publish("choose", crawl.parts, table)
+    make_again(table)
+    written = [loop.write_part(part, [table], work) for part in crawl.parts]
+    publish("choose", table, [outcome.entries[table.name] for outcome in written])
 
 
-def write_texts(
-    experiment: Experiment, pages: Sequence[loop.Part], chosen: Sequence[Chosen], made_by: Mapping[str, Any]
-) -> None:
+def write_texts(experiment: Experiment, pages: Sequence[Part], chosen: Sequence[Chosen], made_by: Mapping[str, Any]) -> None:
     """The kept pages of every subset asked for, as `part-<shard>.jsonl.zst` or `.parquet`."""
     asked = experiment.write.subsets
     names = [one.level.name for one in chosen]
     for name in asked if isinstance(asked, list) else []:
         if name not in names:
             raise ExperimentError(f"write.subsets: there is no subset {name!r}: {nearest(name, names)}")
-    where = signal_tables(experiment)
+    where, places = signal_tables(experiment.out), Places(experiment.out)
     for signal in experiment.write.signals:
         if signal not in where:
             raise ExperimentError(f"write.signals: there is no signal {signal!r}: {nearest(signal, list(where))}")
@@ -392,12 +380,13 @@ def write_texts(
         ]
     )
     tables = [
-        loop.Table(
-            experiment.out / "subsets" / name,
+        Table(
+            places.subset(name),
             {"subset": made_by[name], "transforms": experiment.write.transforms, "signals": sorted(signals)},
             schema,
             experiment.write.format,
             "part-",
+            places.subset_books(name),
         )
         for name in (names if asked == "all" else asked)
     ]
@@ -406,14 +395,14 @@ def write_texts(
         loop.run(lambda: session.session("choose"), "choose", pages, tables, work)
 
 
-def _type(table: Path, part: loop.Part, signal: str) -> pa.DataType:
+def _type(table: Path, part: Part, signal: str) -> pa.DataType:
     return pq.read_schema(table / f"{part.name}.parquet").field(signal).type
 
 
 def _texts_of_part(
-    part: loop.Part,
-    missing: Sequence[loop.Table],
-    _: loop.PartReport,
+    part: Part,
+    missing: Sequence[Table],
+    _: PartReport,
     out: Path,
     transforms: Sequence[str],
     signals: Mapping[str, Path],
@@ -421,9 +410,9 @@ def _texts_of_part(
     """One part's kept pages for every subset: text is read once, a row group at a time."""
     if transforms:  # a worker process knows none before its module is imported
         load_groups("filters", "classifiers")
-    verdicts = pq.read_table(out / "verdicts" / f"{part.name}.parquet")
-    values = {name: pq.read_table(table / f"{part.name}.parquet", columns=[name])[name] for name, table in signals.items()}
-    file = pq.ParquetFile(part.source, page_checksum_verification=True)
+    verdicts = storage.read_table(Places(out).verdicts / f"{part.name}.parquet")
+    values = {name: sidecar(table, part, [name])[name] for name, table in signals.items()}
+    file = storage.open_parquet(part.source)
     at = 0
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group, columns=["id", "url", "text"])
@@ -457,7 +446,7 @@ def describe(one: Chosen, crawl: Crawl, experiment: Experiment) -> dict[str, Any
             "pages": int(crawl.held_out.sum()),
             "copies_dropped": int(crawl.copies.sum()),
         },
-        "version": loop.code_version(),
+        "version": code_version(),
     }
     dropped, by_language = _attribution(one, pool)
     status, reason = _status(facts["kept"], experiment)

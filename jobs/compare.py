@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from filters.agreement import Comparison, RuleSet, compare
 from filters.files import write_whole
 from filters.rules import parse, resolve
 from jobs import choose
-from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.parts import command, storage
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.table import parts_of
 
 SAMPLES = 3
 SAMPLE_CHARACTERS = 300
@@ -45,7 +47,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     except ValueError as error:
         raise ExperimentError(f"compare: {error}") from error
     told = json.dumps(_told(found, experiment), indent=1) + "\n"
-    write_whole(experiment.out / "compare.json", told.encode())
+    write_whole(Places(experiment.out).compared, told.encode())
     _print(found)
     return command.OK
 
@@ -64,8 +66,8 @@ def _told(found: Comparison, experiment: Experiment) -> dict[str, Any]:
     """The comparison as JSON, with the samples' addresses and the beginning of their text."""
     wanted = sorted({page for one in found.differences for page in one.sample})
     texts: dict[str, dict[str, Any]] = {}
-    for part in loop.parts_of(experiment.out / "pages"):
-        for batch in pq.ParquetFile(part.source).iter_batches(1024, columns=["id", "url", "text"]):
+    for part in parts_of(Places(experiment.out).pages):
+        for batch in storage.open_parquet(part.source).iter_batches(1024, columns=["id", "url", "text"]):
             rows = batch.filter(pc.is_in(batch["id"], value_set=pa.array(wanted, pa.string())))
             texts |= {row["id"]: {**row, "text": row["text"][:SAMPLE_CHARACTERS]} for row in rows.to_pylist()}
     told: dict[str, Any] = asdict(found)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eval import side_by_side
 from eval.bits_per_byte import bits_per_byte, page_nats
@@ -24,10 +23,12 @@ from eval.side_by_side import Tell
 from eval.tokenizer import end_of_text, load_tokenizer
 from eval.training import RunConfig
 from filters.files import sha256_of, write_whole
-from jobs.pack import evaluated_file
-from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, config_hash
+from jobs.parts import command, storage
+from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.made_by import is_made, say_made
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.table import code_version
 from jobs.train import finished, runs
 
 DOMAIN_SHARE = 0.01
@@ -61,16 +62,17 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         work = side_by_side.Work("evaluate", _evaluate, "token", lambda one: one.tokens, lambda one: str(one.run.out))
         side_by_side.run(work, to_do, side_by_side.workers(to_do[0].run.device))
     rows = [row for one in evaluations for row in _results(one, experiment)]
-    write_whole(experiment.out / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
-    print(f"evaluate: {len(rows):,} measurements of {len(evaluations)} runs in {experiment.out / 'results.jsonl'}")
+    results = Places(experiment.out).results
+    write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    print(f"evaluate: {len(rows):,} measurements of {len(evaluations)} runs in {results}")
     return command.OK
 
 
 def _evaluations(experiment: Experiment) -> Iterator[Evaluation]:
-    pages = evaluated_file(experiment.out)
+    pages = Places(experiment.out).evaluated
     if not pages.is_file():
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
-    digest, tokens = sha256_of(pages), sum(len(row) for row in pq.read_table(pages, columns=["tokens"])["tokens"])
+    digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
     for run in runs(experiment):
         summary = finished(run)
         if summary is None:
@@ -81,21 +83,21 @@ def _evaluations(experiment: Experiment) -> Iterator[Evaluation]:
 
 def _evaluate(one: Evaluation, tell: Tell) -> None:
     """Nats of every page under one model, in a worker process."""
-    pages = pq.read_table(one.pages)
+    pages = storage.read_table(one.pages)
     tokens = pages["tokens"].combine_chunks()
     model = load_model(one.run.out)
     mark = end_of_text(load_tokenizer(one.run.tokenizer))
     offsets = tokens.offsets.to_numpy().astype(np.int64)
     nats = page_nats(model, tokens.values.to_numpy(), offsets, one.run.size.context, mark, one.run.device)
     rows = pages.drop_columns(["tokens"]).append_column("nll", pa.array(nats, pa.float64()))
-    pq.write_table(rows, one.file, compression="zstd")
+    storage.write_table(one.file, rows)
     say_made(one.file, one.made_by)
     tell(one.tokens)
 
 
 def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
     """One row per set and domain group, all of them together, and the mean over domains."""
-    rows = pq.read_table(one.file)
+    rows = storage.read_table(one.file)
     summary = finished(one.run)
     if summary is None:
         raise ExperimentError(f"{one.run.out} is no longer finished: run jobs.train again")
@@ -103,7 +105,7 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
         "tokens_trained": summary.tokens,
         "parameters": summary.parameters,
         "device": summary.device,
-        "commit": loop.code_version(),
+        "commit": code_version(),
         "config_hash": config_hash(experiment),
     }
     sets = np.array(rows["set"].to_pylist())

@@ -11,12 +11,15 @@ import yaml
 
 from filters.files import write_whole
 from filters.signals import load_groups, nearest
-from jobs import choose, compare, evaluate, pack, read, report, score, train, train_classifier
+from jobs import choose, compare, evaluate, pack, read, report, score, train, train_classifier, train_tokenizer
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, ExperimentError, as_tree
+from jobs.parts.experiment_file import Experiment, as_tree
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
 
 VERBS: tuple[Callable[[Experiment, bool], int], ...] = (
     read.main,
+    train_tokenizer.main,
     train_classifier.main,
     score.main,
     choose.main,
@@ -33,7 +36,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     check(experiment)
     if dry_run:
         return _plan(experiment)
-    write_whole(experiment.out / "experiment.yaml", yaml.safe_dump(as_tree(experiment), sort_keys=False).encode())
+    write_whole(Places(experiment.out).experiment, yaml.safe_dump(as_tree(experiment), sort_keys=False).encode())
     return max(verb(experiment, False) for verb in VERBS)
 
 

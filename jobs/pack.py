@@ -6,26 +6,25 @@ Every subset's pages are taken in an order decided by their ids until there are 
 share pages share them in the same order, and each seed can draw other ones.
 """
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from eval.gpt import read_size
 from eval.packed import page_order, write_packed
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
-from filters.files import sha256_of
 from filters.rules import uniforms
-from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, Train, as_tree, config_hash
+from jobs.parts import command, storage
+from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
-from jobs.parts.places import is_reference, tokenizer_folder
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.sample import is_reference
+from jobs.parts.table import identity_of, parts_of
 from jobs.shards.sources import texts_of
 
 BUDGETS_PER_SEED = 4
@@ -68,71 +67,60 @@ def trainable(experiment: Experiment) -> list[str]:
 
 
 def chosen_subsets(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """What `subset.json` says of every subset of the sweep, in its order."""
-    sweep = experiment.out / "subsets" / "sweep.json"
-    if not sweep.is_file():
-        raise ExperimentError(f"{sweep} is missing: run jobs.choose first")
-    names = json.loads(sweep.read_text())["subsets"]
-    return {name: json.loads((experiment.out / "subsets" / name / "subset.json").read_text()) for name in names}
-
-
-def packed_file(out: Path, subset: str) -> Path:
-    """The tokens of a subset."""
-    return out / "packed" / f"{subset}.bin"
-
-
-def evaluated_file(out: Path) -> Path:
-    """The encoded pages that every run is evaluated on."""
-    return out / "packed" / "evaluated.parquet"
+    """What is known of every subset of the sweep, in its order."""
+    places = Places(experiment.out)
+    if not storage.exists(places.sweep):
+        raise ExperimentError(f"{places.sweep} is missing: run jobs.choose first")
+    return {name: storage.read_json(places.subset_facts(name)) for name in storage.read_json(places.sweep)["subsets"]}
 
 
 def _pack_subset(experiment: Experiment, train: Train, name: str) -> None:
-    out, file = experiment.out, packed_file(experiment.out, name)
-    subset = json.loads((out / "subsets" / name / "subset.json").read_text())
-    encoded = sha256_of(out / "token_ids" / loop.MANIFEST)
+    places = Places(experiment.out)
+    file, subset = places.packed(name), storage.read_json(places.subset_facts(name))
+    encoded = identity_of(places.token_ids)
     most = BUDGETS_PER_SEED * train.tokens * max(1, len(train.seeds)) + read_size(train.model).context
     made_by = config_hash({"subset": subset["config_hash"], "most": most, "encoded": encoded})
     if is_made(file, made_by):
         return
-    ids, counts = _kept(out, name)
+    ids, counts = _kept(places, name)
     order = page_order(ids, experiment.seed)
     enough = int(np.searchsorted(np.cumsum(counts[order] + 1), most)) + 1  # an end-of-text stands after every page
-    tokenizer = load_tokenizer(tokenizer_folder(out))
+    tokenizer = load_tokenizer(places.tokenizer)
     header = write_packed(
-        _tokens_of(out, name, order[:enough]),
+        _tokens_of(places, name, order[:enough]),
         file,
         vocabulary=tokenizer.get_vocab_size(),
         end_of_text=end_of_text(tokenizer),
-        tokenizer=tokenizer_digest(tokenizer_folder(out)),
+        tokenizer=tokenizer_digest(places.tokenizer),
     )
     say_made(file, made_by)
     print(f"pack: {name:<34} {header.tokens:>12,} tokens of {header.pages:,} pages", flush=True)
 
 
-def _kept(out: Path, name: str) -> tuple[list[str], npt.NDArray[np.int64]]:
+def _kept(places: Places, name: str) -> tuple[list[str], npt.NDArray[np.int64]]:
     """Ids and token counts of a subset's pages, in page order."""
     ids: list[str] = []
     counts = []
-    for part in loop.parts_of(out / "verdicts"):
-        kept = pq.read_table(part.source, columns=["id", f"subset {name}"])
-        tokens = pq.read_table(out / "signals" / "tokens" / f"{part.name}.parquet", columns=["token_count"])
+    for part in parts_of(places.verdicts):
+        kept = storage.read_table(part.source, ["id", f"subset {name}"])
+        tokens = storage.read_table(places.signals("tokens") / f"{part.name}.parquet", ["token_count"])
         mask = kept[f"subset {name}"]
         ids += kept["id"].filter(mask).to_pylist()
         counts.append(tokens["token_count"].filter(mask).to_numpy())
     return ids, np.concatenate(counts)
 
 
-def _tokens_of(out: Path, name: str, order: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.uint32]]:
+def _tokens_of(places: Places, name: str, order: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.uint32]]:
     """The tokens of some of a subset's pages, in the order given. Holds them all: four bytes per token of the budget."""
     wanted = np.sort(order)
     found: dict[int, npt.NDArray[np.uint32]] = {}
     at = 0
-    for part in loop.parts_of(out / "verdicts"):
-        mask = pq.read_table(part.source, columns=[f"subset {name}"])[f"subset {name}"]
+    for part in parts_of(places.verdicts):
+        mask = storage.read_table(part.source, [f"subset {name}"])[f"subset {name}"]
         here = wanted[(wanted >= at) & (wanted < at + pc.sum(mask).as_py())] if len(mask) else wanted[:0]
         if len(here):
             rows = np.flatnonzero(mask.to_numpy())[here - at]
-            tokens = pq.read_table(out / "token_ids" / f"{part.name}.parquet", columns=["tokens"])["tokens"]
+            tokens = storage.read_table(places.token_ids / f"{part.name}.parquet", ["tokens"])["tokens"]
             taken = tokens.take(pa.array(rows)).combine_chunks()
             flat, offsets = taken.values.to_numpy(), taken.offsets.to_numpy()
             found |= {int(page): flat[a:b] for page, a, b in zip(here, offsets, offsets[1:], strict=False)}
@@ -143,13 +131,14 @@ def _tokens_of(out: Path, name: str, order: npt.NDArray[np.int64]) -> Iterator[n
 
 def _pack_evaluated(experiment: Experiment) -> None:
     """Held-out pages of the crawl, and the positives kept from the classifiers, encoded once for all runs."""
-    out, file = experiment.out, evaluated_file(experiment.out)
+    places = Places(experiment.out)
+    file = places.evaluated
     config = {
         "held_out": as_tree(experiment.evaluate.held_out),
         "seed": experiment.seed,
         "positives": [one.fasttext.positives for one in experiment.classifiers.values()],
-        "pages": sha256_of(out / "pages" / loop.MANIFEST),
-        "tokenizer": tokenizer_digest(tokenizer_folder(out)),
+        "pages": identity_of(places.pages),
+        "tokenizer": tokenizer_digest(places.tokenizer),
     }
     made_by = config_hash(config)
     if is_made(file, made_by):
@@ -161,14 +150,14 @@ def _pack_evaluated(experiment: Experiment) -> None:
             f"no page is held out (evaluate.held_out: by {how.by}, share {how.share}): take more, or hold out by page"
         )
     pages = held_out + _reference_pages(experiment)
-    tokenizer = load_tokenizer(tokenizer_folder(out))
+    tokenizer = load_tokenizer(places.tokenizer)
     flat, offsets = encode_batch(tokenizer, [page["text"] for page in pages])
     rows = [
         {**page, "bytes": len(page["text"].encode()), "tokens": flat[a:b]}
         for page, a, b in zip(pages, offsets, offsets[1:], strict=False)
     ]
     table = pa.table({name: [row[name] for row in rows] for name in EVALUATED.names}, schema=EVALUATED)
-    pq.write_table(table, file, compression="zstd")
+    storage.write_table(file, table)
     say_made(file, made_by)
     for name in ("held_out", "reference"):
         chosen = [row["bytes"] for row in rows if row["set"] == name]
@@ -177,15 +166,14 @@ def _pack_evaluated(experiment: Experiment) -> None:
 
 def _held_out_pages(experiment: Experiment) -> list[dict[str, Any]]:
     """Held-out pages up to `most_bytes`, in an order decided by their ids."""
+    places = Places(experiment.out)
     pages: list[dict[str, Any]] = []
-    for part in loop.parts_of(experiment.out / "verdicts"):
-        mask = pq.read_table(part.source, columns=["held_out"])["held_out"]
-        rows = pq.read_table(experiment.out / "pages" / f"{part.name}.parquet", columns=["id", "domain", "text"]).filter(
-            mask
-        )
-        language = experiment.out / "signals" / "language" / f"{part.name}.parquet"
-        if language.is_file():
-            rows = rows.append_column("language", pq.read_table(language, columns=["language"])["language"].filter(mask))
+    for part in parts_of(places.verdicts):
+        mask = storage.read_table(part.source, ["held_out"])["held_out"]
+        rows = storage.read_table(places.pages / f"{part.name}.parquet", ["id", "domain", "text"]).filter(mask)
+        language = places.signals("language") / f"{part.name}.parquet"
+        if storage.exists(language):
+            rows = rows.append_column("language", storage.read_table(language, ["language"])["language"].filter(mask))
         pages += rows.to_pylist()
     return _taken(pages, "held_out", experiment)
 

@@ -17,7 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.parts import command, loop, session
-from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError, InvariantBroken
+from jobs.parts.table import MANIFEST, Part, PartReport, StageReport, Table, parts_of
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.reader import read_shard
 from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport
@@ -58,17 +61,17 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Read what is not read yet. Returns 1 where a shard was damaged, after listing each with its offset and reason."""
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
-    named = [loop.Part(name, shard.location, shard.identity) for name, shard in found.items()]
+    named = [Part(name, shard.location, shard.identity) for name, shard in found.items()]
     config = {"limits": options.limits, "extractor": f"{options.extract} {version(options.extract)}"}
     tables = [
-        loop.Table(experiment.out / "pages", config, PAGES),
-        loop.Table(experiment.out / "rejected", config, REJECTED),
+        Table(Places(experiment.out).pages, config, PAGES),
+        Table(Places(experiment.out).rejected, config, REJECTED),
     ]
     if dry_run:
         print(loop.plan("read", named, tables))
         return command.OK
 
-    def work(part: loop.Part, _: Sequence[loop.Table], report: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         return read_part(part, found[part.name].options, report)
 
     report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
@@ -88,7 +91,7 @@ def _options(experiment: Experiment) -> ReadOptions:
     return ReadOptions(extract=pages.extract, limits=ReadLimits(**pages.limits))  # type: ignore[arg-type]
 
 
-def read_part(part: loop.Part, options: ReadOptions, report: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+def read_part(part: Part, options: ReadOptions, report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted."""
     shard = ShardReport()
     pages: list[Page] = []
@@ -108,7 +111,7 @@ def read_part(part: loop.Part, options: ReadOptions, report: loop.PartReport) ->
     if rejected:
         yield "rejected", _batch(rejected, REJECTED)
     if not shard.balanced():
-        raise command.InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}")
+        raise InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}")
     report.counts.update(shard.counts)
     report.damaged += [damage._asdict() for damage in shard.damages]
 
@@ -123,19 +126,19 @@ def refuse_repeated_ids(pages: Path) -> None:
 
     The table then counts as unfinished, so that no later job takes it.
     """
-    ids = pa.concat_tables([pq.read_table(part.source, columns=["id", "shard"]) for part in loop.parts_of(pages)])
+    ids = pa.concat_tables([pq.read_table(part.source, columns=["id", "shard"]) for part in parts_of(pages)])
     if pc.count_distinct(ids["id"]).as_py() == len(ids):
         return
     counted = ids.group_by("id").aggregate([("shard", "count"), ("shard", "min"), ("shard", "max")])
-    (pages / loop.MANIFEST).unlink()
+    (pages / MANIFEST).unlink()
     first = counted.filter(pc.greater(counted["shard_count"], 1)).sort_by("id").slice(0, 1).to_pylist()[0]
-    raise command.InvariantBroken(
+    raise InvariantBroken(
         f"the page id {first['id']} is in {first['shard_min']} and in {first['shard_max']}: "
         "take one of the shards out of pages.from (the WARC and the WET of the same pages are the same pages)"
     )
 
 
-def tell(report: loop.StageReport) -> int:
+def tell(report: StageReport) -> int:
     """Print what was read and what was not; 1 where a shard was damaged."""
     counts = dict(report.counts)
     records = counts.pop("records", report.rows)

@@ -6,25 +6,29 @@ Writes `report.html` (self-contained), `report.md` with `report.svg` (the main f
 table. Whatever the earlier verbs have not done yet is said on the page.
 """
 
-from eval.report.facts import collect
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from filters.files import write_whole
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.gathered import collect
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.train import trained
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Write the report of what lies under `out` now; the same folder gives the same bytes."""
-    page = experiment.out / "report.html"
+    places = Places(experiment.out)
+    page = places.report("html")
     if dry_run:
         print(f"report: {page}{' is there and would be written again' if page.is_file() else ' would be written'}")
         return command.OK
     try:
-        facts = collect(experiment.out)
+        facts = collect(experiment.out, trained(experiment.train) if experiment.train else "")
     except ValueError as error:
         raise ExperimentError(str(error)) from error
-    for file, text in (("report.html", html(facts)), ("report.md", markdown(facts)), ("report.svg", figure_svg(facts))):
-        write_whole(experiment.out / file, text.encode())
+    for ending, text in (("html", html(facts)), ("md", markdown(facts)), ("svg", figure_svg(facts))):
+        write_whole(places.report(ending), text.encode())
     print(terminal_table(facts))
     print(f"report: {page}")
     return command.OK

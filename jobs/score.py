@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from classifiers import language
 from classifiers.fasttext.model import classifier_group
@@ -22,9 +21,11 @@ from filters.files import sha256_of
 from filters.kernels.unicode_tables import UNICODE_VERSION
 from filters.pages import PageBatch
 from filters.signals import Group, Signal, configure, load_groups, nearest
-from jobs.parts import command, loop, session
-from jobs.parts.experiment_file import Experiment, ExperimentError
-from jobs.parts.places import classifier_file, ensure_tokenizer
+from jobs.parts import command, loop, session, storage
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.table import Part, PartReport, Table, parts_of
 
 TOKEN_IDS = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
 TOKEN_COUNT = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
@@ -40,19 +41,28 @@ class Measures:
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Measure what is not measured yet."""
-    pages = loop.parts_of(experiment.out / "pages")
-    measures = Measures(groups(experiment), str(ensure_tokenizer(experiment)) if experiment.tokenizer else None)
+    pages = parts_of(Places(experiment.out).pages)
+    measures = Measures(groups(experiment), _tokenizer(experiment))
     tables = _tables(experiment, measures)
     if dry_run:
         print(loop.plan("score", pages, tables))
         return command.OK
 
-    def work(part: loop.Part, missing: Sequence[loop.Table], _: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def work(part: Part, missing: Sequence[Table], _: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         return score_part(part, {table.name for table in missing}, measures)
 
     reports = loop.run(lambda: session.session("score"), "score", pages, tables, work)
     print(f"score: {reports['size'].rows:,} pages, groups {', '.join(measures.groups)}")
     return command.OK
+
+
+def _tokenizer(experiment: Experiment) -> str | None:
+    if experiment.tokenizer is None:
+        return None
+    folder = Places(experiment.out).tokenizer
+    if not storage.exists(folder / "tokenizer.json"):
+        raise ExperimentError(f"{folder} has no tokenizer: run jobs.train_tokenizer first")
+    return str(folder)
 
 
 def groups(experiment: Experiment) -> dict[str, Group]:
@@ -72,7 +82,7 @@ def groups(experiment: Experiment) -> dict[str, Group]:
 def _group(experiment: Experiment, name: str, options: dict[str, Any], known: dict[str, dict[str, Signal]]) -> Group:
     """A group as workers are sent it. Models and lists are tried here, on no pages, so that a bad one stops the job."""
     if name in experiment.classifiers:
-        model = classifier_file(experiment.out, name)
+        model = Places(experiment.out).models / f"{name}.bin"
         if not model.is_file():
             raise ValueError(f"{model} is missing: run jobs.train_classifier first")
         group = classifier_group(name, model, sha256_of(model))
@@ -82,14 +92,14 @@ def _group(experiment: Experiment, name: str, options: dict[str, Any], known: di
     return group
 
 
-def _tables(experiment: Experiment, measures: Measures) -> list[loop.Table]:
-    signals = experiment.out / "signals"
-    tables = [loop.Table(signals / name, _config(group), group.schema) for name, group in measures.groups.items()]
+def _tables(experiment: Experiment, measures: Measures) -> list[Table]:
+    places = Places(experiment.out)
+    tables = [Table(places.signals(name), _config(group), group.schema) for name, group in measures.groups.items()]
     if measures.tokenizer:
         config = {"tokenizer": sha256_of(Path(measures.tokenizer) / "tokenizer.json")}
         tables += [
-            loop.Table(signals / "tokens", config, TOKEN_COUNT),
-            loop.Table(experiment.out / "token_ids", config, TOKEN_IDS),
+            Table(places.signals("tokens"), config, TOKEN_COUNT),
+            Table(places.token_ids, config, TOKEN_IDS),
         ]
     return tables
 
@@ -108,9 +118,9 @@ def _config(group: Group) -> dict[str, Any]:
     }
 
 
-def score_part(part: loop.Part, missing: set[str], measures: Measures) -> Iterator[tuple[str, pa.RecordBatch]]:
+def score_part(part: Part, missing: set[str], measures: Measures) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's rows for every table that lacks them, a row group of pages at a time."""
-    file = pq.ParquetFile(part.source, page_checksum_verification=True)
+    file = storage.open_parquet(part.source)
     for group_index in range(file.num_row_groups):
         rows = file.read_row_group(group_index, columns=["id", "url", "text"]).combine_chunks()
         ids, text, url = (_only_chunk(rows[name]) for name in ("id", "text", "url"))

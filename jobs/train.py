@@ -15,10 +15,11 @@ from eval import side_by_side
 from eval.gpt import ModelSize, read_size
 from eval.side_by_side import Tell
 from eval.training import RunConfig, RunSummary, finished_run, train_run
-from jobs.pack import packed_file, trainable
+from jobs.pack import trainable
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, ExperimentError, Train
-from jobs.parts.places import tokenizer_folder
+from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -62,22 +63,27 @@ def runs(experiment: Experiment) -> list[RunConfig]:
     train = experiment.train
     if train is None:
         raise ExperimentError("the experiment file has no train: section")
-    size = _size(train)
+    size, places = _size(train), Places(experiment.out)
     return [
         RunConfig(
             subset=subset,
-            packed=packed_file(experiment.out, subset),
-            tokenizer=tokenizer_folder(experiment.out),
+            packed=places.packed(subset),
+            tokenizer=places.tokenizer,
             size=size,
             tokens=train.tokens,
             regime="fresh" if train.regime == "fresh" else "fixed_pool",
             seed=seed,
-            out=run_folder(experiment.out, subset, seed),
+            out=places.run(subset, trained(train), seed),
             device=device(train),
         )
         for subset in trainable(experiment)
         for seed in train.seeds
     ]
+
+
+def trained(train: Train) -> str:
+    """What names a run's size, tokens and learning rate, as a folder."""
+    return f"{Path(train.model).stem}-{train.tokens}-{_size(train).learning_rate:g}"
 
 
 def finished(run: RunConfig) -> RunSummary | None:
@@ -86,11 +92,6 @@ def finished(run: RunConfig) -> RunSummary | None:
         return finished_run(run)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
-
-
-def run_folder(out: Path, subset: str, seed: int) -> Path:
-    """Where a run lies."""
-    return out / "runs" / subset / str(seed)
 
 
 def device(train: Train) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
-from filters.files import sha256_of
 from filters.signals import nearest
-from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, FastText, as_tree, config_hash, read_yaml
+from jobs.parts import command
+from jobs.parts.experiment_file import Experiment, FastText, as_tree, config_hash, read_yaml
 from jobs.parts.made_by import is_made, say_made
-from jobs.parts.places import classifier_file, is_reference, sampled_pages
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.sample import is_reference, sampled_pages
 from jobs.parts.session import HOME
+from jobs.parts.table import identity_of
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import shards, texts_of
 
@@ -24,7 +26,7 @@ from jobs.shards.sources import shards, texts_of
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Train what is not trained yet."""
     for name, classifier in experiment.classifiers.items():
-        model = classifier_file(experiment.out, name)
+        model = Places(experiment.out).models / f"{name}.bin"
         how = load_recipe(classifier.fasttext.preset)
         made_by = config_hash(_config(experiment, classifier.fasttext, how))
         if is_made(model, made_by):
@@ -49,19 +51,18 @@ def load_recipe(preset: str) -> Recipe:
 
 
 def _config(experiment: Experiment, asked: FastText, how: Recipe) -> dict[str, Any]:
-    loop.finished(experiment.out / "pages")
     files = asked.positives + (asked.negatives if isinstance(asked.negatives, list) else [])
     return {
         "recipe": how,
         "seed": asked.seed,
         "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")],
-        "pages": sha256_of(experiment.out / "pages" / loop.MANIFEST) if asked.negatives == "pages" else None,
+        "pages": identity_of(Places(experiment.out).pages) if asked.negatives == "pages" else None,
         "held_out": as_tree(experiment.evaluate.held_out),
     }
 
 
 def _train(experiment: Experiment, name: str, asked: FastText, how: Recipe, made_by: str) -> None:
-    model = classifier_file(experiment.out, name)
+    model = Places(experiment.out).models / f"{name}.bin"
     positives = [
         page
         for page in texts_of(asked.positives, f"classifiers.{name}.fasttext.positives")

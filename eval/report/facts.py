@@ -1,30 +1,16 @@
-"""What the report says, gathered from an experiment's folder: nothing here decides, nothing is typed by hand.
+"""What the report says, as plain facts: nothing here reads a file, decides anything or is typed by hand."""
 
-The hard part is absence. A sweep that was killed, a subset that came out empty, a run that diverged, a measurement that is
-not a number: each is a fact too. Whatever cannot be read becomes a sentence in `Facts.missing`, and the rest is reported.
-"""
-
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from eval.report.compared import Compared, read_compared
-from filters.rules import uniforms
+from eval.report.compared import Compared
 
-MOST_SAMPLE_ROWS = 50_000  # ids looked at for samples; more would not make three pages more typical
-SAMPLES = 3  # kept and dropped pages shown for each level
-MOST_SAMPLED_LEVELS = 12
 NOT_TRAINED = "not trained"
-SAMPLE_CHARACTERS = 2_000  # read per page; the report shows fewer
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -69,7 +55,7 @@ class Subset:
     @property
     def label(self) -> str:
         """The level as an axis says it: `3`, or `3 · 50` where several keys vary."""
-        return " · ".join(_level(value) for value in self.levels.values()) or (self.control or self.name)
+        return " · ".join(level_text(value) for value in self.levels.values()) or (self.control or self.name)
 
     @property
     def share(self) -> float | None:
@@ -84,6 +70,7 @@ class Run:
     subset: str
     seed: int
     status: str
+    folder: Path = Path()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -161,259 +148,13 @@ class Facts:
         return ", ".join(key.removeprefix("rules.").replace(".", " ") for key in keys) or "the filter"
 
 
-def collect(out: Path) -> Facts:
-    """Everything there is under an experiment's folder. Raises ValueError where there is no such folder."""
-    if not out.is_dir():
-        raise ValueError(
-            f"there is no folder {out} to report on: run jobs.experiment, or jobs.choose and what follows, first"
-        )
-    missing: list[str] = []
-    subsets = _subsets(out, missing)
-    runs = _runs(out, subsets, missing)
-    _say_together([run for run in runs if run.finished and not _evaluated(out, run).is_file()], "not evaluated", missing)
-    return Facts(
-        name=out.name,
-        subsets=subsets,
-        runs=runs,
-        held_out=_scores(out, "held_out", subsets, runs, missing),
-        reference=_scores(out, "reference", subsets, runs, missing),
-        results=tuple(_json_lines(out / "results.jsonl", missing)),
-        samples=tuple(_samples(out, subsets, missing)),
-        tables=tuple(_tables(out, missing)),
-        languages=_languages(out),
-        compared=read_compared(out / "compare.json", missing),
-        experiment=_experiment(out, missing),
-        missing=tuple(dict.fromkeys(missing)),
-    )
-
-
-def _level(value: Any) -> str:
+def level_text(value: Any) -> str:
+    """A swept value as an axis says it."""
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_level(item)}" for key, item in value.items())
-    return "–".join(map(_level, value)) if isinstance(value, list) else str(value)
-
-
-def _json(path: Path, missing: list[str]) -> dict[str, Any]:
-    """A JSON object, or {} and a sentence about it."""
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        missing.append(f"{path.name} in {path.parent.name}/ cannot be read: {error}")
-        return {}
-    if isinstance(loaded, dict):
-        return loaded
-    missing.append(f"{path.name} in {path.parent.name}/ is not a JSON object")
-    return {}
-
-
-def _json_lines(path: Path, missing: list[str]) -> Iterable[Mapping[str, Any]]:
-    if not path.is_file():
-        missing.append("there is no results.jsonl: nothing has been evaluated")
-        return
-    for at, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            missing.append(f"line {at} of results.jsonl is not JSON and was left out")
-            continue
-        if isinstance(row, dict):
-            yield row
-
-
-def _size(value: Any) -> Size:
-    fields = value if isinstance(value, dict) else {}
-    tokens = fields.get("tokens")
-    return Size(int(fields.get("pages") or 0), int(fields.get("bytes") or 0), None if tokens is None else int(tokens))
-
-
-def _subsets(out: Path, missing: list[str]) -> tuple[Subset, ...]:
-    folder = out / "subsets"
-    found = {path.parent.name: _subset(path, missing) for path in sorted(folder.glob("*/subset.json"))}
-    asked = _json(folder / "sweep.json", missing).get("subsets") or []
-    if not found:
-        missing.append("there are no subsets: jobs.choose has not run")
-    missing.extend(f"the subset {name} is in the sweep but has not been written" for name in asked if name not in found)
-    unasked = sorted((name for name in found if name not in asked), key=lambda name: (found[name].strength or 0, name))
-    return tuple(found[name] for name in [*asked, *unasked] if name in found)
-
-
-def _subset(path: Path, missing: list[str]) -> Subset:
-    facts = _json(path, missing)
-    languages = facts.get("dropped_by_language") or {}
-    drops = tuple(
-        Drop(
-            str(row.get("rule")),
-            alone=_size(row.get("alone")),
-            uniquely=_size(row.get("uniquely")),
-            in_order=_size(row.get("in_order")),
-            by_language=languages.get(str(row.get("rule"))) or {},
-        )
-        for row in facts.get("dropped") or []
-    )
-    return Subset(
-        name=str(facts.get("name", path.parent.name)),
-        control=facts.get("control"),
-        of=facts.get("of"),
-        levels=facts.get("levels") or {},
-        strength=facts.get("strength"),
-        pool=_size(facts.get("in")),
-        kept=_size(facts.get("kept")),
-        drops=drops,
-        held_out=facts.get("held_out") or {},
-        status=str(facts.get("status", "unreadable")),
-        reason=str(facts.get("reason") or ""),
-    )
-
-
-def _runs(out: Path, subsets: Sequence[Subset], missing: list[str]) -> tuple[Run, ...]:
-    """One run for each subset that can be trained on and each seed found anywhere."""
-    folders = {(path.parent.name, path.name): path for path in (out / "runs").glob("*/*") if path.name.isdecimal()}
-    seeds = sorted({int(seed) for _, seed in folders})
-    if not folders:
-        missing.append("there are no runs: no model has been trained")
-    runs = []
-    for subset in subsets:
-        if subset.status != "ok":
-            missing.append(f"{subset.name} is {subset.status}{f': {subset.reason}' if subset.reason else ''}")
-            continue
-        for seed in seeds:
-            summary = _json(out / "runs" / subset.name / str(seed) / "summary.json", missing)
-            run = Run(subset.name, seed, str(summary.get("status", NOT_TRAINED)), summary)
-            if not run.finished and run.status != NOT_TRAINED:
-                reason = summary.get("reason")
-                missing.append(f"the run {subset.name}, seed {seed}, is {run.status}{f': {reason}' if reason else ''}")
-            runs.append(run)
-    _say_together([run for run in runs if run.status == NOT_TRAINED], NOT_TRAINED, missing)
-    return tuple(runs)
-
-
-def _say_together(runs: Sequence[Run], what: str, missing: list[str]) -> None:
-    """One sentence for all runs that lack the same."""
-    if runs:
-        named = ", ".join(f"{run.subset} (seed {run.seed})" for run in runs[:4]) + (" and others" if len(runs) > 4 else "")
-        missing.append(f"{len(runs):,} {'run is' if len(runs) == 1 else 'runs are'} {what}: {named}")
-
-
-def _scores(out: Path, name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: list[str]) -> Scores | None:
-    """The runs' losses on the pages of one set, side by side; a run that saw other pages or has no number is left out."""
-    tables: dict[tuple[str, int], pa.Table] = {}
-    first: pa.Table | None = None
-    for run in runs:
-        table = _evaluation(out, name, run, missing)
-        if table is None:
-            continue
-        first = table if first is None else first
-        if not table["id"].equals(first["id"]):
-            missing.append(f"the run {run.subset}, seed {run.seed}, was evaluated on other pages and was left out")
-        else:
-            tables[run.subset, run.seed] = table
-    if first is None or not first.num_rows:
-        return None
-    measured = {subset for subset, _ in tables}
-    names = {subset.name: at for at, subset in enumerate(one for one in subsets if one.name in measured)}
-    seeds = {seed: at for at, seed in enumerate(sorted({seed for _, seed in tables}))}
-    nll = np.full((len(names), len(seeds), first.num_rows), np.nan)
-    for (subset_name, seed), table in tables.items():
-        nll[names[subset_name], seeds[seed]] = table["nll"].to_numpy()
-    by_domain = any(subset.held_out.get("by") == "domain" for subset in subsets)
-    return Scores(tuple(names), tuple(seeds), nll, first["bytes"].to_numpy().astype(np.int64), _clusters(first, by_domain))
-
-
-def _evaluated(out: Path, run: Run) -> Path:
-    return out / "runs" / run.subset / str(run.seed) / "evaluation.parquet"
-
-
-def _evaluation(out: Path, name: str, run: Run, missing: list[str]) -> pa.Table | None:
-    path = _evaluated(out, run)
-    if not run.finished or not path.is_file():
-        return None
-    try:
-        table = pq.read_table(path, columns=["id", "set", "domain", "bytes", "nll"])
-    except (pa.ArrowException, OSError) as error:
-        missing.append(f"the evaluation of {run.subset}, seed {run.seed}, cannot be read: {error}")
-        return None
-    table = table.filter(pc.and_(pc.equal(table["set"], name), pc.greater(table["bytes"], 0)))
-    if not np.isfinite(table["nll"].to_numpy()).all():
-        missing.append(f"the evaluation of {run.subset}, seed {run.seed}, has values that are not numbers and was left out")
-        return None
-    return table
-
-
-def _clusters(table: pa.Table, by_domain: bool) -> Integers:
-    """Pages of one domain together where whole domains were held out; otherwise each page by itself."""
-    pages = np.arange(table.num_rows, dtype=np.int64)
-    if not by_domain:
-        return pages
-    codes = pc.dictionary_encode(table["domain"].combine_chunks()).indices.to_numpy(zero_copy_only=False).astype(np.float64)
-    return np.where(np.isnan(codes), pages + len(pages), np.nan_to_num(codes)).astype(np.int64)
-
-
-def _tables(out: Path, missing: list[str]) -> Iterable[Table]:
-    folders = [
-        "pages",
-        "rejected",
-        *sorted(f"signals/{path.name}" for path in (out / "signals").glob("*")),
-        "verdicts",
-        "tokens",
-    ]
-    for name in folders:
-        path = out / name / "_manifest.json"
-        if not path.is_file():
-            if name in ("pages", "verdicts") or (out / name).is_dir():
-                missing.append(f"the table {name}/ has no manifest: it was not finished")
-            continue
-        facts = _json(path, missing)
-        yield Table(
-            name=name,
-            rows=int(facts.get("rows") or 0),
-            counts={} if name == "rejected" else facts.get("counts") or {},  # the same as those of pages/
-            damaged=tuple(facts.get("damaged") or ()),
-            versions=facts.get("versions") or {},
-            config_hash=str(facts.get("config_hash", "")),
-        )
-
-
-SECRET_KEY = re.compile(r"secret|passw|credential|(access|account|api|private).?key|signature|(^|[._-])(token|sas)$", re.I)
-SECRET_VALUE = re.compile(
-    r"hf_\w{16,}|(AKIA|ASIA)[0-9A-Z]{16}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)|(?<=[?&])[^=&\s]*(sig|signature|token|key)=[^&\s]+",
-    re.I,
-)
-
-
-def _experiment(out: Path, missing: list[str]) -> str:
-    """The resolved experiment file as text, with anything that looks like a key or password masked."""
-    path = out / "experiment.yaml"
-    if not path.is_file():
-        missing.append("there is no experiment.yaml: the resolved config is unknown")
-        return ""
-    return "\n".join(_masked(line) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-
-
-def _masked(line: str) -> str:
-    key, colon, value = line.partition(":")
-    if value.strip() and SECRET_KEY.search(key.strip(" -'\"")):
-        return f"{key}{colon} (masked)"
-    return SECRET_VALUE.sub("(masked)", line)
-
-
-def _languages(out: Path) -> dict[str, int]:
-    """Pages of the pool by language; empty where no language was measured."""
-    counts: dict[str, int] = {}
-    for path in sorted((out / "verdicts").glob("*.parquet")):
-        signal = out / "signals" / "language" / path.name
-        if not signal.is_file() or "language" not in pq.read_schema(signal).names:
-            continue
-        verdicts = pq.read_table(path, columns=["held_out", "copy_of_held_out"])
-        language = pq.read_table(signal, columns=["language"])["language"]
-        in_pool = pc.invert(pc.or_(verdicts["held_out"], verdicts["copy_of_held_out"]))
-        for row in pc.value_counts(language.filter(in_pool)).to_pylist():
-            if row["values"] is not None:
-                counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        return ", ".join(f"{key} {level_text(item)}" for key, item in value.items())
+    return "–".join(map(level_text, value)) if isinstance(value, list) else str(value)
 
 
 def evenly(items: Sequence[Any], most: int) -> list[Any]:
@@ -421,97 +162,3 @@ def evenly(items: Sequence[Any], most: int) -> list[Any]:
     if len(items) <= most:
         return list(items)
     return [items[at] for at in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
-
-
-def _samples(out: Path, subsets: Sequence[Subset], missing: list[str]) -> Iterable[Sample]:
-    """Pages kept and dropped at each level, decided by a hash of their ids: the same on every machine, chosen by nobody."""
-    levels = [subset for subset in subsets if subset.control is None]
-    parts = _some_parts(out / "verdicts")
-    if levels and not parts:
-        missing.append("there are no verdicts: sample pages cannot be shown")
-    verdicts = {path.name: pq.read_table(path) for path in parts if (out / "pages" / path.name).is_file()}
-    chosen = []
-    for level in evenly(levels, MOST_SAMPLED_LEVELS):
-        at = levels.index(level)
-        for kept in (True, False):
-            rows = _chosen(verdicts, level, levels[at - 1] if at else None, kept)
-            chosen += [(level, kept, part, row) for part, row in rows]
-    signals = list(dict.fromkeys(_signal_name(key) for level in levels for key in level.levels))
-    cells = {
-        part: _cells(out, part, {row for _, _, of, row in chosen if of == part}, ["language", *signals]) for part in verdicts
-    }
-    for level, kept, part, row in chosen:
-        yield _sample(cells[part][row], verdicts[part].slice(row, 1), signals, level, kept)
-
-
-def _some_parts(folder: Path) -> list[Path]:
-    """Parts in an order decided by their names' hash, until they hold enough pages to sample from."""
-    parts = sorted(folder.glob("*.parquet"))
-    order = np.argsort(uniforms([part.name for part in parts], 0, "parts for samples"), kind="stable")
-    taken: list[Path] = []
-    rows = 0
-    for at in order:
-        if rows >= MOST_SAMPLE_ROWS:
-            break
-        taken.append(parts[at])
-        rows += pq.read_metadata(parts[at]).num_rows
-    return sorted(taken)
-
-
-def _chosen(verdicts: Mapping[str, pa.Table], level: Subset, milder: Subset | None, kept: bool) -> list[tuple[str, int]]:
-    """Part and row of the pages shown; of dropped pages first those that the next milder level still kept."""
-    ranked: list[tuple[bool, float, str, int]] = []
-    for part, table in verdicts.items():
-        if f"subset {level.name}" not in table.column_names:
-            continue
-        column = table[f"subset {level.name}"].to_numpy()
-        in_pool = ~(table["held_out"].to_numpy() | table["copy_of_held_out"].to_numpy())
-        before = f"subset {milder.name}" if milder else ""
-        margin = table[before].to_numpy() if before in table.column_names and not kept else np.zeros(len(column), bool)
-        rows = np.flatnonzero(in_pool & (column == kept))
-        draws = uniforms(table["id"].take(pa.array(rows)).to_pylist(), 0, f"samples of {level.name}")
-        ranked.extend((not margin[row], draw, part, int(row)) for row, draw in zip(rows, draws, strict=True))
-    return [(part, row) for _, _, part, row in sorted(ranked)[:SAMPLES]]
-
-
-def _sample(cells: Mapping[str, Any], verdict: pa.Table, signals: Sequence[str], level: Subset, kept: bool) -> Sample:
-    rules = {drop.rule: f"rule {drop.rule}" for drop in level.drops}
-    failed = [rule for rule, name in rules.items() if name in verdict.column_names and not verdict[name][0].as_py()]
-    return Sample(
-        subset=level.name,
-        kept=kept,
-        text=str(cells.get("text") or ""),
-        url=str(cells.get("url") or ""),
-        language=str(cells.get("language") or ""),
-        value=", ".join(f"{signal} {_level(cells[signal])}" for signal in signals if cells.get(signal) is not None),
-        failed=tuple(failed),
-    )
-
-
-def _signal_name(key: str) -> str:
-    return key.removeprefix("rules.").split(".")[0]
-
-
-def _cells(out: Path, part: str, rows: set[int], signals: Sequence[str]) -> dict[int, dict[str, Any]]:
-    """Address, text and signals of some pages of a part; a signal that no table has is left out."""
-    cells: dict[int, dict[str, Any]] = {row: {} for row in rows}
-    for path in [out / "pages" / part, *sorted((out / "signals").glob(f"*/{part}"))] if rows else []:
-        wanted = ["url", "text"] if path.parent.name == "pages" else signals
-        columns = [name for name in pq.read_schema(path).names if name in wanted]
-        for row, found in _read_rows(path, columns, rows):
-            cells[row] |= found
-    return cells
-
-
-def _read_rows(path: Path, columns: Sequence[str], rows: set[int]) -> Iterable[tuple[int, dict[str, Any]]]:
-    """Some rows of a part, a batch at a time and long text cut: a part may hold gigabytes of it."""
-    first = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=columns) if columns else ():
-        for row in sorted(row for row in rows if first <= row < first + batch.num_rows):
-            yield row, {name: _cut(batch[name].slice(row - first, 1)) for name in columns}
-        first += batch.num_rows
-
-
-def _cut(cell: pa.Array) -> Any:
-    is_text = pa.types.is_string(cell.type) or pa.types.is_large_string(cell.type)
-    return (pc.utf8_slice_codeunits(cell, 0, SAMPLE_CHARACTERS) if is_text else cell)[0].as_py()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from filters.pages import PageBatch
 from filters.signals import configure, load_groups
 from jobs.parts import loop
+from jobs.parts.table import Part, PartReport, Table
 from jobs.read import PAGES, read_part
 from jobs.score import Measures, score_part
 from jobs.shards.reader import ReadOptions
@@ -63,19 +64,19 @@ def rows(shards: list[Path], rounds: int = 5) -> list[dict[str, Any]]:
     ]
 
 
-def _page_part(folder: Path, shard: Path) -> loop.Part:
+def _page_part(folder: Path, shard: Path) -> Part:
     """A shard as a part of a pages table."""
-    table = loop.Table(folder / "pages", {"made": "to measure"}, PAGES)
+    table = Table(folder / "pages", {"made": "to measure"}, PAGES)
     table.path.mkdir(exist_ok=True)
 
-    def work(part: loop.Part, _: Any, report: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def work(part: Part, _: Any, report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         return (row for row in read_part(part, ReadOptions(), report) if row[0] == "pages")
 
-    part = loop.Part(shard.name, str(shard), "")
+    part = Part(shard.name, str(shard), "")
     failure = loop.write_part(part, [table], work).failure
     if failure:
         raise RuntimeError(f"{shard} could not be read: {failure}")
-    return loop.Part(shard.name, str(table.file(part)), "")
+    return Part(shard.name, str(table.file(part)), "")
 
 
 def _batches(file: str) -> list[tuple[pa.Array, pa.Array]]:
@@ -84,9 +85,9 @@ def _batches(file: str) -> list[tuple[pa.Array, pa.Array]]:
     return [(rows["id"].chunk(0), rows["text"].chunk(0)) for rows in groups]
 
 
-def _score(folder: Path, pages: list[loop.Part], measures: Measures) -> None:
+def _score(folder: Path, pages: list[Part], measures: Measures) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        tables = [loop.Table(Path(out) / name, {}, group.schema) for name, group in measures.groups.items()]
+        tables = [Table(Path(out) / name, {}, group.schema) for name, group in measures.groups.items()]
         for table in tables:
             table.path.mkdir()
         for part in pages:

@@ -11,14 +11,12 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
-from jobs.parts.experiment_file import Experiment, ExperimentError, load
-from jobs.parts.loop import PartsFailed, alone
+from jobs.parts.experiment_file import Experiment, load
+from jobs.parts.loop import PartsFailed
+from jobs.parts.refusals import ExperimentError, InvariantBroken
+from jobs.parts.storage import held
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
-
-
-class InvariantBroken(RuntimeError):
-    """Counts that do not add up, or an id that is there twice: the result must not be used."""
 
 
 Verb = Callable[[Experiment, bool], int]
@@ -43,7 +41,7 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None)
         experiment = load(options.conf, options.set)
         if options.dry_run:
             return verb(experiment, True)
-        with alone(experiment.out):
+        with held(experiment.out):
             return verb(experiment, False)
     except (ExperimentError, RuleError) as error:
         return _tell(error, REFUSED)

@@ -18,13 +18,10 @@ from typing import Any
 import yaml
 
 from filters.signals import nearest
+from jobs.parts.refusals import ExperimentError
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 20
-
-
-class ExperimentError(ValueError):
-    """The experiment file, or what it names, cannot be used as it is: one sentence for the person who wrote it."""
 
 
 @dataclass(frozen=True)
@@ -318,13 +315,6 @@ def as_tree(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_tree(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def made_by_another(what: Path, found: str, wanted: str) -> ExperimentError:
-    """The refusal to mix what two configurations made."""
-    return ExperimentError(
-        f"{what} was made by configuration {found}, this one is {wanted}: set another out:, or remove it to make it again"
-    )
 
 
 def config_hash(config: Any) -> str:

@@ -1,84 +1,38 @@
 """The part loop: a map job is a function from one part to the rows of one or more tables, and the loop does the rest.
 
-A part's output is written aside and renamed when whole; its footer holds the configuration that made it, what it was made
-from, and its counts. So a finished part needs no other record: a killed job finds what is done by looking, a rerun does
-nothing, a second attempt of the same task writes the same bytes. `_manifest.json` comes last; a table without it is
-unfinished.
+A killed job finds what is done by looking: at the manifest for what was finished before, in the tasks for the rest. A rerun
+does nothing, a second attempt of the same task writes the same bytes.
 """
 
-import fcntl
-import json
-import os
-import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import zstandard
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
-from filters.files import sha256_of, sync_file, write_whole
-from jobs.parts.experiment_file import ExperimentError, as_tree, config_hash, made_by_another
-from jobs.parts.session import HOME, stand_in
-
-FOOTER = b"goodhart"
-MANIFEST = "_manifest.json"
-FORMATS = ("jsonl.zst", "parquet")
-LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "fasttext", "numba", "tokenizers", "pyspark", "numpy")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One unit of a map job: where its rows come from and what identifies that content."""
-
-    name: str
-    source: str
-    identity: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A folder of parts written by one job under one configuration."""
-
-    path: Path
-    config: Mapping[str, Any]
-    schema: pa.Schema
-    format: str = "parquet"
-    prefix: str = ""
-
-    @property
-    def name(self) -> str:
-        """The last folder of the path."""
-        return self.path.name
-
-    @property
-    def hash(self) -> str:
-        """What names the configuration."""
-        return config_hash(self.config)
-
-    def file(self, part: Part) -> Path:
-        """Where the output of a part lies."""
-        return self.path / f"{self.prefix}{part.name}.{self.format}"
-
-
-@dataclass
-class PartReport:
-    """What a task says about its part: counts by reason, and where its input is damaged."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    damaged: list[dict[str, Any]] = field(default_factory=list)
-
+from jobs.parts import storage
+from jobs.parts.refusals import ExperimentError, made_by_another
+from jobs.parts.session import stand_in
+from jobs.parts.table import (
+    Part,
+    PartReport,
+    StageReport,
+    Table,
+    entry,
+    known,
+    publish,
+    refuse_other,
+    state,
+    writer,
+)
 
 Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.RecordBatch]]]
 """(part, tables still to write, report) -> (table name, rows) in order."""
@@ -86,83 +40,36 @@ Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.Reco
 
 @dataclass(frozen=True)
 class Outcome:
-    """A part after its task: the rows written, or why it failed."""
+    """A part after its task: the rows written and its lines for the manifests by table name, or why it failed."""
 
     part: str
     rows: int
     failure: str | None = None
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """A table after its job."""
-
-    rows: int
-    counts: Mapping[str, int]
-    damaged: Sequence[Mapping[str, Any]]
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class PartsFailed(RuntimeError):
     """Some parts failed while the others are done."""
 
 
-def footer(file: Path) -> dict[str, Any] | None:
-    """What a finished part says of itself; None where the file is not there or not whole."""
-    if not file.name.endswith(".parquet"):
-        beside = _beside(file)
-        return json.loads(beside.read_text()) if file.is_file() and beside.is_file() else None
-    try:
-        metadata = pq.read_metadata(file).metadata or {}
-    except (OSError, pa.ArrowInvalid):
-        return None
-    return json.loads(metadata[FOOTER]) if FOOTER in metadata else None
-
-
-def _beside(file: Path) -> Path:
-    """JSON lines have no footer: what is known of them lies in a hidden file, written before they get their name."""
-    return file.with_name(f".{file.name}.json")
-
-
-def finished(table: Path) -> dict[str, Any]:
-    """The manifest of a finished table. Raises ExperimentError where the table is missing or unfinished."""
-    manifest = table / MANIFEST
-    if not manifest.is_file():
-        raise ExperimentError(f"{table} is missing or unfinished (no {MANIFEST}): run the job that makes it first")
-    loaded: dict[str, Any] = json.loads(manifest.read_text())
-    return loaded
-
-
-def parts_of(table: Path) -> list[Part]:
-    """The parts of a finished table, as input of the next job."""
-    return [Part(part["name"], str(table / f"{part['name']}.parquet"), part["sha256"]) for part in finished(table)["parts"]]
-
-
-def _state(table: Table, part: Part) -> str:
-    """done, missing, or the hash of another configuration that made what is there."""
-    found = footer(table.file(part))
-    if found is None:
-        return "missing"
-    if found["config_hash"] != table.hash:
-        return str(found["config_hash"])
-    return "done" if found["from"] == part.identity else "missing"
-
-
 def to_do(parts: Sequence[Part], tables: Sequence[Table]) -> list[Part]:
-    """The parts whose output is not whole. Raises ExperimentError where a table was made by another configuration."""
-    missing = []
-    for part in parts:
-        states = [_state(table, part) for table in tables]
-        for table, state in zip(tables, states, strict=True):
-            if state not in ("done", "missing"):
-                raise made_by_another(table.path, state, table.hash)
-        if "missing" in states:
-            missing.append(part)
-    return missing
+    """The parts that the manifests do not have: tasks will look which of them are whole all the same.
+
+    Raises ExperimentError where a table was made by another configuration.
+    """
+    for table in tables:
+        refuse_other(table)
+    lines = [known(table) for table in tables]
+    return [part for part in parts if not all(_same(line.get(part.name), part) for line in lines)]
+
+
+def _same(line: Mapping[str, Any] | None, part: Part) -> bool:
+    return line is not None and line["from"] == part.identity
 
 
 def plan(stage: str, parts: Sequence[Part], tables: Sequence[Table]) -> str:
     """One line for --dry-run."""
-    missing = to_do(parts, tables)
+    missing = [part for part in to_do(parts, tables) if any(state(table, part) != "done" for table in tables)]
     names = ", ".join(table.name for table in tables)
     listed = ", ".join(part.name for part in missing[:5]) + (" ..." if len(missing) > 5 else "")
     return f"{stage}: {len(parts)} parts into {names}; {len(parts) - len(missing)} done, {len(missing)} to run" + (
@@ -180,18 +87,18 @@ def run(
     if not parts:
         raise ExperimentError(f"{stage}: there are no parts to work on")
     missing = to_do(parts, tables)
-    for table in tables:
-        table.path.mkdir(parents=True, exist_ok=True)
+    lines = {table.name: known(table) for table in tables}
     if missing:
         for table in tables:
-            (table.path / MANIFEST).unlink(missing_ok=True)
-            for left_over in table.path.glob(".*.tmp"):
-                left_over.unlink()
-        _all(spark(), stage, missing, tables, work)
-    return {table.name: publish(stage, parts, table) for table in tables}
+            storage.remove(table.manifest)
+            storage.remove_left_overs(table.path)
+        for outcome in _all(spark(), stage, missing, tables, work):
+            for name, line in outcome.entries.items():
+                lines[name][outcome.part] = dict(line)
+    return {table.name: publish(stage, table, [lines[table.name][part.name] for part in parts]) for table in tables}
 
 
-def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Sequence[Table], work: Work) -> None:
+def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Sequence[Table], work: Work) -> list[Outcome]:
     rows = spark.sparkContext.accumulator(0)  # for the progress bar alone: counts come from committed footers
     done = spark.sparkContext.accumulator(0)
 
@@ -222,6 +129,7 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
     if failed:
         listed = "".join(f"\n  {name}: {failure}" for name, failure in failed)
         raise PartsFailed(f"{stage}: {len(failed)} of {len(missing)} parts failed, the others are done:{listed}")
+    return outcomes
 
 
 def _watch(runner: threading.Thread, stage: str, parts: int, progress: Callable[[], tuple[int, int]]) -> None:
@@ -243,141 +151,21 @@ def _watch(runner: threading.Thread, stage: str, parts: int, progress: Callable[
 
 def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
     """One task: the rows of one part into every table that lacks them. Writes nothing that is not whole."""
-    missing = [table for table in tables if _state(table, part) != "done"]
     report = PartReport()
     try:
+        states = {table.name: state(table, part) for table in tables}
+        for table in tables:
+            if states[table.name] not in ("done", "missing"):
+                raise made_by_another(table.path, states[table.name], table.hash)
+        missing = [table for table in tables if states[table.name] == "missing"]
         with ExitStack() as stack:
-            writers = {table.name: stack.enter_context(_writer(table, part, report)) for table in missing}
-            for name, batch in work(part, missing, report):
+            writers = {table.name: stack.enter_context(writer(table, part, report)) for table in missing}
+            for name, batch in work(part, missing, report) if missing else ():
                 if name in writers:  # a table that is whole already is not written again
                     writers[name].write(batch)
+        entries = {table.name: entry(table, part) for table in tables if table not in missing}
+        entries |= {name: one.entry for name, one in writers.items()}
     except Exception as error:  # one bad part must not stop the others: it is listed with its reason at the end
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Outcome(part.name, 0, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
-    return Outcome(part.name, max((writer.rows for writer in writers.values()), default=0))
-
-
-class _Parquet:
-    """Rows to one Parquet file, with page checksums and the facts in its footer."""
-
-    def __init__(self, file: Path, schema: pa.Schema) -> None:
-        self.rows = 0
-        self._file = pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self.rows += len(batch)
-        self._file.write_batch(batch)
-
-    def close(self, final: Path, facts: str) -> None:
-        self._file.add_key_value_metadata({FOOTER.decode(): facts})
-        self._file.close()
-
-    def abandon(self) -> None:
-        self._file.close()
-
-
-class _JsonLines:
-    """Rows to one file of JSON lines under Zstandard, with a checksum in its frame."""
-
-    def __init__(self, file: Path, schema: pa.Schema) -> None:
-        self.rows = 0
-        self._raw = file.open("wb")
-        self._file = zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(self._raw)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self.rows += len(batch)
-        for row in batch.to_pylist():
-            self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-
-    def close(self, final: Path, facts: str) -> None:
-        self._file.close()  # type: ignore[no-untyped-call]
-        write_whole(_beside(final), facts.encode())
-
-    def abandon(self) -> None:
-        self._raw.close()
-
-
-@contextmanager
-def _writer(table: Table, part: Part, report: PartReport) -> Iterator[_Parquet | _JsonLines]:
-    """A writer beside the final name, moved there when everything was written."""
-    final = table.file(part)
-    aside = final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    writer = (_Parquet if table.format == "parquet" else _JsonLines)(aside, table.schema)
-    try:
-        yield writer
-        facts = {
-            "config": as_tree(table.config),
-            "config_hash": table.hash,
-            "from": part.identity,
-            "rows": writer.rows,
-            "counts": dict(sorted(report.counts.items())),
-            "damaged": report.damaged,
-        }
-        writer.close(final, json.dumps(facts, sort_keys=True))
-        sync_file(aside)
-        aside.replace(final)
-    finally:
-        writer.abandon()
-        aside.unlink(missing_ok=True)
-
-
-def make_again(table: Table) -> None:
-    """Remove what another configuration made of a table that costs little to make."""
-    table.path.mkdir(parents=True, exist_ok=True)
-    for file in table.path.glob(f"*.{table.format}"):
-        told = footer(file)
-        if told is None or told["config_hash"] != table.hash:
-            file.unlink()
-
-
-def publish(stage: str, parts: Sequence[Part], table: Table) -> StageReport:
-    """Write the manifest from what the parts say of themselves, unless the one there says the same."""
-    manifest = table.path / MANIFEST
-    old = json.loads(manifest.read_text()) if manifest.is_file() else {"parts": []}
-    known = {entry["name"]: entry for entry in old["parts"]}
-    entries, counts, damaged = [], Counter[str](), []
-    for part in sorted(parts, key=lambda part: part.name):
-        file = table.file(part)
-        facts = footer(file)
-        if facts is None:
-            raise PartsFailed(f"{stage}: {file} is not whole after its task; run the job again")
-        size = file.stat().st_size
-        entry = known.get(part.name)
-        same = entry is not None and entry["bytes"] == size and entry["from"] == facts["from"]
-        digest = entry["sha256"] if entry is not None and same else sha256_of(file)
-        entries.append({"name": part.name, "rows": facts["rows"], "bytes": size, "sha256": digest, "from": facts["from"]})
-        counts.update(facts["counts"])
-        damaged += [{"part": part.name, **damage} for damage in facts["damaged"]]
-    told = {
-        "stage": stage,
-        "config": as_tree(table.config),
-        "config_hash": table.hash,
-        "versions": {library: version(library) for library in LIBRARIES} | {"python": sys.version.split()[0]},
-        "parts": entries,
-        "rows": sum(entry["rows"] for entry in entries),
-        "counts": dict(sorted(counts.items())),
-        "damaged": damaged,
-    }
-    if told != old:
-        write_whole(manifest, (json.dumps(told, indent=1, sort_keys=True) + "\n").encode())
-    return StageReport(told["rows"], told["counts"], damaged)
-
-
-def code_version() -> str:
-    """This project's version, with the commit where the code is a checkout."""
-    said = subprocess.run(
-        ["git", "-C", str(HOME), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return version("goodhart") + (f"+{said.stdout.strip()}" if said.returncode == 0 else "")
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Hold the output folder: a second job on the same folder is refused, a killed one leaves nothing behind."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ExperimentError(f"another job is writing to {out}: wait for it, or set another out:") from error
-        yield
+    return Outcome(part.name, max((one.rows for one in writers.values()), default=0), entries=entries)

@@ -1,89 +1,99 @@
-"""Where an experiment's models lie under `models/`, and the pages they are trained on."""
+"""Where every table, model, packed file and run of an experiment lies: said here and nowhere else."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from eval.tokenizer import train_tokenizer
-from filters.files import sha256_of
-from filters.rules import uniforms
-from filters.split import held_out
-from jobs.parts import loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, config_hash
-from jobs.parts.made_by import is_made, say_made
+@dataclass(frozen=True)
+class Places:
+    """The folder `out:` and what lies in it."""
 
-REFERENCE_SHARE = 0.1
-"""Positives kept from training for evaluation. An assumption: enough to measure, little enough not to be missed."""
+    out: Path
 
+    @property
+    def pages(self) -> Path:
+        """Table: id, url, domain, text."""
+        return self.out / "pages"
 
-def classifier_file(out: Path, name: str) -> Path:
-    """The fastText model of a classifier."""
-    return out / "models" / f"{name}.bin"
+    @property
+    def rejected(self) -> Path:
+        """Table: records that are no page, with their reason."""
+        return self.out / "rejected"
 
+    @property
+    def all_signals(self) -> Path:
+        """The folder of the groups' tables."""
+        return self.out / "signals"
 
-def tokenizer_folder(out: Path) -> Path:
-    """The tokenizer every subset shares."""
-    return out / "models" / "tokenizer"
+    def signals(self, group: str) -> Path:
+        """Table: one column per signal of a group."""
+        return self.all_signals / group
 
+    @property
+    def token_ids(self) -> Path:
+        """Table: every page encoded."""
+        return self.out / "token_ids"
 
-def ensure_tokenizer(experiment: Experiment) -> Path:
-    """The tokenizer that every subset shares, trained on a neutral sample of the pages where it is not trained yet."""
-    folder, asked = tokenizer_folder(experiment.out), experiment.tokenizer
-    if asked is None:
-        raise ExperimentError("the experiment file has no tokenizer: section, so pages cannot be encoded")
-    pages = sha256_of(experiment.out / "pages" / loop.MANIFEST)
-    made_by = config_hash(
-        {"tokenizer": asked, "pages": pages, "held_out": experiment.evaluate.held_out, "seed": experiment.seed}
-    )
-    if not is_made(folder, made_by):
-        print(f"tokenizer: {asked.vocabulary:,} entries from {asked.sample_bytes:,} bytes of pages at most ...", flush=True)
-        try:
-            sample = sampled_pages(experiment, asked.sample_bytes, "tokenizer")
-            train_tokenizer((text for _, text in sample), asked.vocabulary, folder)
-        except ValueError as error:
-            raise ExperimentError(str(error)) from error
-        say_made(folder, made_by)
-    return folder
+    @property
+    def verdicts(self) -> Path:
+        """Table: what every rule and subset says of every page."""
+        return self.out / "verdicts"
 
+    @property
+    def sweep(self) -> Path:
+        """The names of the subsets, in order."""
+        return self.out / "subsets" / "sweep.json"
 
-def is_held_out(experiment: Experiment, ids: pa.ChunkedArray, domains: pa.ChunkedArray) -> np.ndarray:
-    """True for the pages that no model may see; shape (pages,)."""
-    how = experiment.evaluate.held_out
-    try:
-        return held_out(ids.to_pylist(), domains.to_pylist(), how.by, how.share, experiment.seed)
-    except ValueError as error:
-        raise ExperimentError(str(error)) from error
+    def subset(self, name: str) -> Path:
+        """The kept pages of a subset: data alone, so that any loader takes the folder."""
+        return self.out / "subsets" / name
 
+    def subset_books(self, name: str) -> Path:
+        """The manifest of a subset's pages, where no loader looks."""
+        return self.out / "subsets" / "_books" / name
 
-def sampled_pages(experiment: Experiment, most_bytes: int, purpose: str) -> Iterator[tuple[str, str]]:
-    """(id, text) of pages not held out: a sample decided by their ids, about `most_bytes` of text, in page order."""
-    sources = [part.source for part in loop.parts_of(experiment.out / "pages")]
-    every = pa.concat_tables([pq.read_table(source, columns=["id", "domain"]) for source in sources])
-    draws = uniforms(every["id"].to_pylist(), experiment.seed, purpose)
-    draws[is_held_out(experiment, every["id"], every["domain"])] = 2.0
-    share = _share_for(sources, most_bytes)
-    at = 0
-    for source in sources:
-        for batch in pq.ParquetFile(source, page_checksum_verification=True).iter_batches(1024, columns=["id", "text"]):
-            taken = np.flatnonzero(draws[at : at + len(batch)] < share)
-            at += len(batch)
-            rows = batch.take(pa.array(taken))
-            yield from zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True)
+    def subset_facts(self, name: str) -> Path:
+        """What is known of a subset: its rules as asked and as resolved, its sizes."""
+        return self.out / "subsets" / f"{name}.json"
 
+    @property
+    def models(self) -> Path:
+        """The tokenizer and the learned signals."""
+        return self.out / "models"
 
-def _share_for(sources: list[str], most_bytes: int) -> float:
-    """The share of pages that holds about so much text, by the sizes in the files' footers."""
-    total = 0
-    for source in sources:
-        metadata = pq.read_metadata(source)
-        text = metadata.schema.to_arrow_schema().names.index("text")
-        total += sum(metadata.row_group(k).column(text).total_uncompressed_size for k in range(metadata.num_row_groups))
-    return min(1.0, most_bytes / max(total, 1))
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer that every subset shares."""
+        return self.models / "tokenizer"
 
+    def packed(self, subset: str) -> Path:
+        """The tokens of a subset."""
+        return self.out / "packed" / f"{subset}.bin"
 
-def is_reference(page_id: str, seed: int) -> bool:
-    """Whether a page of a classifier's positives is kept from training, to evaluate on."""
-    return bool(uniforms([page_id], seed, "reference")[0] < REFERENCE_SHARE)
+    @property
+    def evaluated(self) -> Path:
+        """The encoded pages that every run is evaluated on."""
+        return self.out / "packed" / "evaluated.parquet"
+
+    def run(self, subset: str, trained: str, replicate: int) -> Path:
+        """One model; `trained` names size, tokens and learning rate."""
+        return self.out / "runs" / subset / trained / str(replicate)
+
+    @property
+    def experiment(self) -> Path:
+        """The experiment file as it was understood."""
+        return self.out / "experiment.yaml"
+
+    @property
+    def compared(self) -> Path:
+        """Rule sets side by side."""
+        return self.out / "compare.json"
+
+    @property
+    def results(self) -> Path:
+        """One row a measurement."""
+        return self.out / "results.jsonl"
+
+    def report(self, ending: str) -> Path:
+        """The report: html, md, or its figure as svg."""
+        return self.out / f"report.{ending}"

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from filters.agreement import RuleSet, compare
 
 WORDS = ["kettle", "harbour", "seven", "lanterns", "drift", "over", "a", "quiet", "orchard", "the", "and", "spoons", "hums"]
+TRAINED = "0.2m-300000-0.01"
 DOMAINS = ["orchard.example", "harbour.example", "lantern.example", "spoon.example"]
 RULES = ["word_count min 20", "mean_word_length min 3 max 10", "stop_word_count min 2"]
 HELP = {"none": 0.0, 1: -0.045, 2: -0.06, 3: -0.07, 5: -0.02, 9: 0.09}
@@ -160,9 +161,8 @@ def write_subsets(out, subsets, table, keeps, rules, levels):
             "config_hash": "0123456789abcdef",
             "version": "0.1.0+unknown",
         }
-        folder = out / "subsets" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "subset.json").write_text(json.dumps(facts))
+        (out / "subsets").mkdir(parents=True, exist_ok=True)
+        (out / "subsets" / f"{name}.json").write_text(json.dumps(facts))
     sweep = {"sweep": {"rules.quality.pareto": list(levels)}, "subsets": [row[0] for row in subsets]}
     (out / "subsets" / "sweep.json").write_text(json.dumps(sweep))
 
@@ -206,7 +206,7 @@ def write_runs(rng, out, subsets, seeds, pages, names):
                     "nll": bits * lengths * np.log(2),
                 }
             )
-            folder = out / "runs" / name / str(seed)
+            folder = out / "runs" / name / TRAINED / str(seed)
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, folder / "evaluation.parquet")
             summary = {

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from filters.files import sha256_of
 from filters.rules import RuleError
 from jobs import choose
 from jobs.parts import loop
-from jobs.parts.command import InvariantBroken
-from jobs.parts.experiment_file import Evaluate, Experiment, ExperimentError, HeldOut, Pages, Train, Write
+from jobs.parts.experiment_file import Evaluate, Experiment, HeldOut, Pages, Train, Write
+from jobs.parts.refusals import ExperimentError, InvariantBroken
+from jobs.parts.table import Part, Table, entry, publish
 from jobs.read import PAGES
 
 SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_hash", pa.int64())])
@@ -34,7 +36,7 @@ def crawl(tmp_path, **changes):
         }
         rows = {name: pa.array(pages.get(name, [None] * ROWS), PAGES.field(name).type) for name in PAGES.names}
         write(tmp_path, "pages", at, pa.table(rows, schema=PAGES), "shard")
-        identity = loop.sha256_of(tmp_path / "pages" / f"shard-{at}.parquet")
+        identity = sha256_of(tmp_path / "pages" / f"shard-{at}.parquet")
         quality = [None if row % 50 == 0 else float(value) for row, value in enumerate(draw.random(ROWS))]
         numbers = [ids, [int(value) for value in draw.integers(0, 200, ROWS)], quality, ["eng", "deu"] * (ROWS // 2)]
         write(tmp_path, "signals/numbers", at, pa.table(numbers, schema=NUMBERS), identity)
@@ -42,13 +44,13 @@ def crawl(tmp_path, **changes):
         hashes = [row % 350 + 1000 * at for row in range(ROWS)]
         write(tmp_path, "signals/size", at, pa.table([ids, sizes, hashes], schema=SIZE), identity)
     for name in ("pages", "signals/numbers", "signals/size"):
-        publish(tmp_path, name)
+        finish(tmp_path, name)
     held_out = Evaluate(HeldOut("page", 0.1))
     return Experiment(Pages(["none"]), tmp_path, evaluate=held_out, write=Write(subsets=[]), **changes)
 
 
 def table_of(tmp_path, name, schema=PAGES):
-    return loop.Table(tmp_path / name, {"made": "up"}, schema)
+    return Table(tmp_path / name, {"made": "up"}, schema)
 
 
 def write(tmp_path, name, at, rows, identity):
@@ -58,11 +60,12 @@ def write(tmp_path, name, at, rows, identity):
     def work(part, missing, report):
         yield from ((table.name, batch) for batch in rows.to_batches())
 
-    assert loop.write_part(loop.Part(f"shard-{at}", "", identity), [table], work).failure is None
+    assert loop.write_part(Part(f"shard-{at}", "", identity), [table], work).failure is None
 
 
-def publish(tmp_path, name):
-    loop.publish("made up", [loop.Part(f"shard-{at}", "", "") for at in range(2)], table_of(tmp_path, name))
+def finish(tmp_path, name):
+    table = table_of(tmp_path, name)
+    publish("made up", table, [entry(table, Part(f"shard-{at}", "", "")) for at in range(2)])
 
 
 def chosen(experiment):
@@ -155,12 +158,12 @@ def test_verdicts_hold_every_rule_and_subset_for_every_page(tmp_path):
 def test_choosing_again_changes_nothing_and_another_level_is_added(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP)
     choose.main(experiment)
-    told = tmp_path / "subsets" / "quality-pareto-9" / "subset.json"
+    told = tmp_path / "subsets" / "quality-pareto-9.json"
     before = told.read_text()
     choose.main(replace(experiment, sweep={"rules.quality.pareto": ["none", 1, 3, 9]}))
     now = json.loads(told.read_text())
     assert now["kept"] == json.loads(before)["kept"]
-    assert (tmp_path / "subsets" / "quality-pareto-3" / "subset.json").is_file()
+    assert (tmp_path / "subsets" / "quality-pareto-3.json").is_file()
 
 
 def test_other_rules_under_the_same_name_are_refused(tmp_path):
@@ -173,9 +176,7 @@ def test_other_rules_under_the_same_name_are_refused(tmp_path):
 def test_an_empty_subset_is_named_and_the_others_go_on(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep={"rules.word_count.min": [50, 1000]})
     assert choose.main(experiment) == 0
-    told = [
-        json.loads((tmp_path / "subsets" / f"word_count-min-{level}" / "subset.json").read_text()) for level in (50, 1000)
-    ]
+    told = [json.loads((tmp_path / "subsets" / f"word_count-min-{level}.json").read_text()) for level in (50, 1000)]
     assert [one["status"] for one in told] == ["ok", "empty"]
 
 
@@ -222,8 +223,8 @@ def test_a_sidecar_of_other_pages_is_refused(tmp_path):
     file = tmp_path / "signals" / "size" / "shard-0.parquet"
     rows = pq.read_table(file)
     file.unlink()
-    identity = loop.sha256_of(tmp_path / "pages" / "shard-0.parquet")
+    identity = sha256_of(tmp_path / "pages" / "shard-0.parquet")
     write(tmp_path, "signals/size", 0, rows.take(list(reversed(range(len(rows))))).replace_schema_metadata(None), identity)
-    publish(tmp_path, "signals/size")
+    finish(tmp_path, "signals/size")
     with pytest.raises(InvariantBroken, match="other pages, or another order"):
         chosen(experiment)

@@ -5,9 +5,12 @@ import json
 import pyarrow as pa
 import pytest
 
+from filters.files import sha256_of
 from jobs import choose, compare
 from jobs.parts import loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, Pages
+from jobs.parts.experiment_file import Experiment, Pages
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.table import Part, Table, publish
 from jobs.read import PAGES
 
 TEXTS = ["one two three", "four", "five six"]
@@ -29,17 +32,17 @@ def scored(tmp_path):
     }
     identity = ""
     for name, (columns, schema) in made.items():
-        table = loop.Table(tmp_path / name, {}, schema)
+        table = Table(tmp_path / name, {}, schema)
         table.path.mkdir(parents=True)
         rows = pa.table(
             {field: pa.array(columns.get(field, [None] * 3), schema.field(field).type) for field in schema.names}
         )
-        part = loop.Part("shard", "", identity)
-        loop.write_part(
+        part = Part("shard", "", identity)
+        written = loop.write_part(
             part, [table], lambda part, *_, rows=rows, name=table.name: ((name, batch) for batch in rows.to_batches())
         )
-        loop.publish("made up", [part], table)
-        identity = loop.sha256_of(tmp_path / "pages" / "shard.parquet")
+        publish("made up", table, [written.entries[table.name]])
+        identity = sha256_of(tmp_path / "pages" / "shard.parquet")
     (tmp_path / "mild.yaml").write_text("rules: {word_count: {min: 2}}")
     (tmp_path / "hard.yaml").write_text("rules: {word_count: {min: 3}, language: {in: [eng]}}")
     sets = {"mild": [str(tmp_path / "mild.yaml")], "hard": str(tmp_path / "hard.yaml")}

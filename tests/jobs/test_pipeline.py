@@ -87,33 +87,33 @@ def test_tables_have_the_columns_and_rows_of_the_contract(done):
         for part in sorted((done / "pages").glob("*.parquet")):
             sidecar = pq.read_table(done / "signals" / group / part.name)
             assert sidecar["id"].equals(pq.read_table(part, columns=["id"])["id"])
-    row = json.loads((done / "subsets" / "unfiltered" / "subset.json").read_text())
+    row = json.loads((done / "subsets" / "unfiltered.json").read_text())
     assert row["kept"]["pages"] == sum(
-        manifest["rows"] for manifest in [json.loads((done / "subsets" / "unfiltered" / "_manifest.json").read_text())]
+        manifest["rows"]
+        for manifest in [json.loads((done / "subsets" / "_books" / "unfiltered" / "_manifest.json").read_text())]
     )
 
 
 def test_a_run_loads_with_the_library_alone(done):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = done / "runs" / "unfiltered" / "0"
+    [folder] = (done / "runs" / "unfiltered").glob("*/0")
+    assert folder.parent.name.startswith("tiny-8000-")
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True)("the river and a stone", return_tensors="pt")
     assert model(**tokens).logits.shape[-1] == model.config.vocab_size
 
 
-def test_a_subset_loads_as_a_data_set_of_json_lines(done):
-    import io
+def test_a_subset_loads_by_folder(done, tmp_path, monkeypatch):
+    """The folder holds data alone, so that a loader that takes every file in it finds nothing else."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from datasets import load_dataset
 
-    import zstandard
-
-    [*files] = sorted((done / "subsets" / "unfiltered").glob("part-*.jsonl.zst"))
-    rows = []
-    for file in files:
-        with zstandard.open(file, "rb") as opened:
-            rows += [json.loads(line) for line in io.TextIOWrapper(opened, encoding="utf-8")]
-    assert set(rows[0]) == {"id", "url", "text"}
-    assert len(rows) == json.loads((done / "subsets" / "unfiltered" / "subset.json").read_text())["kept"]["pages"]
+    folder = done / "subsets" / "unfiltered"
+    rows = load_dataset(str(folder), split="train", cache_dir=str(tmp_path))
+    assert rows.column_names == ["id", "url", "text"]
+    assert {file.name[:5] for file in folder.iterdir()} == {"part-"}
+    assert len(rows) == json.loads((done / "subsets" / "unfiltered.json").read_text())["kept"]["pages"]
 
 
 def test_a_second_run_does_nothing(done, conf):

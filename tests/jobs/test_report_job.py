@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.parts.experiment_file import Experiment, ExperimentError, Pages
+from jobs.parts.experiment_file import Experiment, Pages, Train
+from jobs.parts.refusals import ExperimentError
 from jobs.report import main
 
 build = runpy.run_path(str(Path(__file__).parents[1] / "eval" / "made_up_out.py"))["build"]
@@ -11,11 +12,11 @@ build = runpy.run_path(str(Path(__file__).parents[1] / "eval" / "made_up_out.py"
 
 def test_the_job_writes_the_page_and_prints_the_levels(tmp_path, capsys):
     out = build(tmp_path / "out", levels=("none", 3, 9), domains=2)
-    assert main(Experiment(Pages(["a.warc"]), out=out)) == 0
+    assert main(Experiment(Pages(["a.warc"]), out=out, train=Train())) == 0
     said = capsys.readouterr().out
     assert "bits per byte" in said and "quality-pareto-3" in said and str(out / "report.html") in said
     first = {name: (out / name).read_bytes() for name in ("report.html", "report.md", "report.svg")}
-    main(Experiment(Pages(["a.warc"]), out=out))
+    main(Experiment(Pages(["a.warc"]), out=out, train=Train()))
     assert first == {name: (out / name).read_bytes() for name in first}
 
 

@@ -11,12 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.report.facts import Facts, Size, Subset, collect
+from eval.report.facts import Facts, Size, Subset
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from eval.report.safe_text import plain, private_masked
 from eval.report.story import tell
+from jobs.parts.gathered import collect
 
-build = runpy.run_path(str(Path(__file__).parents[1] / "made_up_out.py"))["build"]
+made_up = runpy.run_path(str(Path(__file__).parents[1] / "made_up_out.py"))
+build, TRAINED = made_up["build"], made_up["TRAINED"]
+
+
+def gather(out):
+    return collect(out, TRAINED)
+
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -98,7 +105,7 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def facts(out):
-    return collect(out)
+    return gather(out)
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +128,8 @@ def renders(facts):
 
 
 def test_nothing_from_the_crawl_becomes_an_element_or_an_attribute(tmp_path):
-    harmless = Elements(html(collect(build(tmp_path / "a", levels=("none", 3), hostile=HARMLESS))))
-    hostile = Elements(html(collect(build(tmp_path / "b", levels=("none", 3), hostile=HOSTILE))))
+    harmless = Elements(html(gather(build(tmp_path / "a", levels=("none", 3), hostile=HARMLESS))))
+    hostile = Elements(html(gather(build(tmp_path / "b", levels=("none", 3), hostile=HOSTILE))))
     assert set(hostile.tags) <= set(harmless.tags)
     assert hostile.attributes <= harmless.attributes
     outside_figures = {
@@ -161,7 +168,7 @@ def test_nothing_from_the_config_becomes_an_element(facts):
 
 def test_markdown_shows_hostile_text_as_text(tmp_path):
     parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True}).enable("table")
-    page = markdown(collect(build(tmp_path, levels=("none", 3), hostile=HOSTILE)))
+    page = markdown(gather(build(tmp_path, levels=("none", 3), hostile=HOSTILE)))
     tokens = [token for block in parser.parse(page) for token in (block, *(block.children or ()))]
     assert not [token.content for token in tokens if token.type in ("html_block", "html_inline")]
     assert not [token.attrs for token in tokens if token.type == "link_open"]
@@ -176,14 +183,14 @@ def test_the_page_asks_for_nothing_from_elsewhere(facts):
 
 
 def test_the_same_folder_gives_the_same_bytes(out):
-    one, two = collect(out), collect(out)
+    one, two = gather(out), gather(out)
     for make in (html, markdown, figure_svg, terminal_table):
         assert make(one) == make(two)
 
 
 def test_samples_are_masked_cut_and_the_same_everywhere(out, facts):
     page = html(facts)
-    assert facts.samples == collect(out).samples
+    assert facts.samples == gather(out).samples
     assert "orchard.example or call" not in page and "7946" not in page
     assert "[e-mail]" in page and "[number]" in page
     shown = re.findall(r'<p dir="auto">(.*?)</p>', page)
@@ -261,37 +268,37 @@ def test_tiny_models_are_labelled(facts):
 
 
 def test_an_empty_folder_says_what_is_missing(tmp_path):
-    page = renders(collect(tmp_path))
+    page = renders(gather(tmp_path))
     assert "no subsets" in page and "no runs" in page and "nothing has been evaluated" in page
 
 
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="no folder"):
-        collect(tmp_path / "nowhere")
+        gather(tmp_path / "nowhere")
 
 
 def test_subsets_without_runs_are_reported(folder):
     shutil.rmtree(folder / "runs")
     (folder / "results.jsonl").unlink()
-    page = renders(collect(folder))
+    page = renders(gather(folder))
     assert "no model has been trained" in page and "quality-pareto-9" in page
 
 
 def test_one_run_is_enough_to_be_shown_and_too_little_for_a_verdict(folder):
-    for run in folder.glob("runs/*/*"):
-        if (run.parent.name, run.name) != ("quality-pareto-1", "0"):
+    for run in folder.glob("runs/*/*/*"):
+        if (run.parents[1].name, run.name) != ("quality-pareto-1", "0"):
             shutil.rmtree(run)
-    page = renders(collect(folder))
+    page = renders(gather(folder))
     assert "No verdict" in page
     assert "3 runs are not trained" in page
     assert "One seed was trained" in page
 
 
 def test_a_diverged_run_is_named_and_not_ranked(folder):
-    run = folder / "runs" / "quality-pareto-3" / "1"
+    run = folder / "runs" / "quality-pareto-3" / TRAINED / "1"
     (run / "summary.json").write_text(json.dumps({"status": "diverged", "reason": "loss nan"}))
     (run / "evaluation.parquet").unlink()
-    facts = collect(folder)
+    facts = gather(folder)
     story = tell(facts)
     assert story.held_out.best != "quality-pareto-3"
     assert story.held_out.by_name["quality-pareto-3"].difference is None
@@ -300,7 +307,7 @@ def test_a_diverged_run_is_named_and_not_ranked(folder):
 
 
 def test_a_value_that_is_no_number_is_left_out_and_named(folder):
-    file = folder / "runs" / "quality-pareto-1" / "0" / "evaluation.parquet"
+    file = folder / "runs" / "quality-pareto-1" / TRAINED / "0" / "evaluation.parquet"
     table = pq.read_table(file)
     nll = table["nll"].to_numpy().copy()
     nll[3] = np.nan
@@ -309,44 +316,44 @@ def test_a_value_that_is_no_number_is_left_out_and_named(folder):
         results.write(
             '{"subset": "quality-pareto-1", "seed": 0, "set": "held_out", "domain": "all", "value": NaN}\nnot json\n'
         )
-    page = renders(collect(folder))
+    page = renders(gather(folder))
     assert "values that are not numbers" in page
     assert "is not JSON" in page
 
 
 def test_damaged_files_are_named(folder):
-    (folder / "runs" / "quality-pareto-none" / "0" / "evaluation.parquet").write_bytes(b"PAR1 no more")
-    (folder / "subsets" / "quality-pareto-1" / "subset.json").write_text("{")
+    (folder / "runs" / "quality-pareto-none" / TRAINED / "0" / "evaluation.parquet").write_bytes(b"PAR1 no more")
+    (folder / "subsets" / "quality-pareto-1.json").write_text("{")
     (folder / "pages" / "_manifest.json").unlink()
-    page = renders(collect(folder))
+    page = renders(gather(folder))
     assert "evaluation of quality-pareto-none, seed 0, cannot be read" in page
-    assert "subset.json in quality-pareto-1/ cannot be read" in page
+    assert "quality-pareto-1.json in subsets/ cannot be read" in page
     assert "the table pages/ has no manifest" in page
 
 
 def test_a_run_on_other_pages_is_not_compared(folder):
-    file = folder / "runs" / "quality-pareto-9" / "1" / "evaluation.parquet"
+    file = folder / "runs" / "quality-pareto-9" / TRAINED / "1" / "evaluation.parquet"
     pq.write_table(pq.read_table(file).slice(1), file)
-    facts = collect(folder)
+    facts = gather(folder)
     assert any("evaluated on other pages" in sentence for sentence in facts.missing)
 
 
 def test_an_empty_subset_is_named_with_its_reason(folder):
-    told = folder / "subsets" / "quality-pareto-9" / "subset.json"
+    told = folder / "subsets" / "quality-pareto-9.json"
     subset = json.loads(told.read_text()) | {"status": "too small", "reason": "it has 12 tokens, a run needs 300,000"}
     subset["kept"] = {"pages": 0, "bytes": 0, "tokens": 0}
     told.write_text(json.dumps(subset))
-    page = renders(collect(folder))
+    page = renders(gather(folder))
     assert "quality-pareto-9 is too small: it has 12 tokens" in page
 
 
 def test_one_seed_says_what_its_interval_leaves_out(tmp_path):
-    facts = collect(build(tmp_path, levels=("none", 3), seeds=(0,)))
+    facts = gather(build(tmp_path, levels=("none", 3), seeds=(0,)))
     assert "leave out how much another seed would differ" in renders(facts)
 
 
 def test_a_hundred_levels_fit(tmp_path):
-    facts = collect(build(tmp_path, levels=tuple(range(1, 101)), seeds=(0,), pages=60, held_out_pages=40, controls=False))
+    facts = gather(build(tmp_path, levels=tuple(range(1, 101)), seeds=(0,), pages=60, held_out_pages=40, controls=False))
     page = renders(facts)
     assert len(tell(facts).held_out.rows) == 100
     assert "further subsets are in results.jsonl" in page

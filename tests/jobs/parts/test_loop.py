@@ -1,5 +1,6 @@
 """The part loop without Spark: what is whole is kept, what is not is redone, and nobody sees half a part."""
 
+import hashlib
 import json
 import os
 import signal
@@ -12,21 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.parts.experiment_file import ExperimentError
-from jobs.parts.loop import (
-    Part,
-    PartsFailed,
-    Table,
-    alone,
-    finished,
-    footer,
-    parts_of,
-    plan,
-    publish,
-    run,
-    to_do,
-    write_part,
-)
+from jobs.parts.loop import plan, run, to_do, write_part
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.storage import held
+from jobs.parts.table import Part, Table, entry, finished, footer, parts_of, publish
 
 SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
 PARTS = [Part(f"shard-{at}", f"source-{at}", f"identity-{at}") for at in range(3)]
@@ -62,6 +52,7 @@ def test_a_whole_part_says_what_made_it_and_what_it_holds(tmp_path):
 def test_finished_work_is_not_done_again(tmp_path):
     table = table_in(tmp_path)
     made(table)
+    publish("count", table, [entry(table, part) for part in PARTS])
     [report] = run(no_spark, "count", PARTS, [table], work).values()
     assert report.rows == 6
     assert report.counts == {"seen": 6}
@@ -79,12 +70,34 @@ def test_a_second_attempt_writes_the_same_bytes(tmp_path, form):
         assert one.file(part).read_bytes() == two.file(part).read_bytes()
 
 
+def test_what_a_killed_job_left_whole_is_looked_at_and_kept(tmp_path):
+    """Its parts are in no manifest: each task looks at its own, and writes only what is not there."""
+    table = table_in(tmp_path)
+    made(table, PARTS[:1])
+    assert to_do(PARTS, [table]) == PARTS
+    before = table.file(PARTS[0]).stat().st_mtime_ns
+    again = write_part(PARTS[0], [table], work)
+    assert table.file(PARTS[0]).stat().st_mtime_ns == before
+    assert again.entries["numbers"] == entry(table, PARTS[0])
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl.zst"])
+def test_what_is_said_of_a_part_is_what_it_holds(tmp_path, form):
+    table = table_in(tmp_path, format=form, books=tmp_path / "books")
+    table.path.mkdir()
+    said = write_part(PARTS[0], [table], work).entries["numbers"]
+    file = table.file(PARTS[0])
+    assert (said["bytes"], said["sha256"]) == (file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
+    assert said == entry(table, PARTS[0])
+    assert list(table.path.iterdir()) == [file]
+
+
 def test_a_table_without_its_manifest_is_unfinished(tmp_path):
     table = table_in(tmp_path)
     made(table)
     with pytest.raises(ExperimentError, match="missing or unfinished"):
         finished(table.path)
-    publish("count", PARTS, table)
+    publish("count", table, [entry(table, part) for part in PARTS])
     assert [part.name for part in parts_of(table.path)] == [part.name for part in PARTS]
 
 
@@ -100,6 +113,7 @@ def test_another_configuration_is_refused_with_both_hashes(tmp_path):
 def test_a_part_made_from_other_content_is_made_again(tmp_path):
     table = table_in(tmp_path)
     made(table)
+    publish("count", table, [entry(table, part) for part in PARTS])
     changed = [PARTS[0], Part("shard-1", "source-1", "changed"), PARTS[2]]
     assert [part.name for part in to_do(changed, [table])] == ["shard-1"]
 
@@ -107,6 +121,7 @@ def test_a_part_made_from_other_content_is_made_again(tmp_path):
 def test_a_damaged_part_is_made_again(tmp_path):
     table = table_in(tmp_path)
     made(table)
+    publish("count", table, [entry(table, part) for part in PARTS])
     file = table.file(PARTS[1])
     file.write_bytes(file.read_bytes()[:-20])
     assert [part.name for part in to_do(PARTS, [table])] == ["shard-1"]
@@ -123,8 +138,8 @@ def test_a_part_that_fails_leaves_nothing_and_names_its_reason(tmp_path):
     outcome = write_part(PARTS[0], [table], failing)
     assert "the third record is mad" in outcome.failure
     assert list(table.path.iterdir()) == []
-    with pytest.raises(PartsFailed):
-        publish("count", PARTS, table)
+    with pytest.raises(OSError, match="not whole"):
+        entry(table, PARTS[0])
 
 
 def test_pages_have_checksums_that_notice_a_flipped_byte(tmp_path):
@@ -147,7 +162,7 @@ def test_a_dry_run_says_what_is_done_and_what_would_run(tmp_path):
 
 
 def test_two_jobs_on_one_folder_are_refused(tmp_path):
-    with alone(tmp_path), pytest.raises(ExperimentError, match="another job"), alone(tmp_path):
+    with held(tmp_path), pytest.raises(ExperimentError, match="another job"), held(tmp_path):
         pass
 
 
@@ -161,7 +176,8 @@ import sys, time
 sys.path.insert(0, {home!r})
 from pathlib import Path
 import pyarrow as pa
-from jobs.parts import Part, Table, write_part
+from jobs.parts.loop import write_part
+from jobs.parts.table import Part, Table
 SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
 table = Table(Path({folder!r}) / "numbers", {{"config": "one"}}, SCHEMA)
 table.path.mkdir(parents=True, exist_ok=True)
@@ -191,7 +207,7 @@ def test_a_manifest_is_the_same_bytes_every_time(tmp_path):
     tables = [table_in(tmp_path / name) for name in ("one", "two")]
     for table in tables:
         made(table)
-        publish("count", PARTS, table)
+        publish("count", table, [entry(table, part) for part in PARTS])
     one, two = ((table.path / "_manifest.json").read_text() for table in tables)
     assert one == two
     assert json.loads(one)["rows"] == 6

@@ -1,0 +1,158 @@
+"""What lies under `out:`, opened, listed, written and held in one place: the only module that knows it is a folder.
+
+A file is there whole or not at all: it is written aside, pushed to the disk and renamed. Whoever reads sees the old one or
+the new one.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from filters.files import sync_file, write_whole
+from jobs.parts.refusals import ExperimentError
+
+ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:/", re.I)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse an address: `s3://bucket/x` as a path would quietly become a local folder `s3:`. Raises ExperimentError."""
+    if ADDRESS.match(str(out)):
+        raise ExperimentError(f"out: must be a folder on a local or mounted disk, got the address {out}")
+
+
+def exists(file: Path | str) -> bool:
+    """Whether there is a file (not a folder) of this name."""
+    return Path(file).is_file()
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Name -> bytes of every file in a folder, from one listing; empty where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    except FileNotFoundError:
+        return {}
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def read_json(file: Path | str) -> Any:
+    """A JSON file's value."""
+    return json.loads(Path(file).read_bytes())
+
+
+def read_table(file: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a Parquet file, every page's checksum verified."""
+    return pq.read_table(file, columns=None if columns is None else list(columns), page_checksum_verification=True)
+
+
+def open_parquet(file: Path | str) -> pq.ParquetFile:
+    """A Parquet file to read by row groups, every page's checksum verified."""
+    return pq.ParquetFile(file, page_checksum_verification=True)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write a value as JSON that people can read, whole or not at all."""
+    write_whole(file, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_table(file: Path, table: pa.Table) -> None:
+    """Write a small table as Parquet, whole or not at all."""
+    with written(file) as sink:
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+
+
+class Hashed(io.RawIOBase):
+    """A file being written, and the SHA-256 of what it holds so far."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        """Append bytes."""
+        view = memoryview(data)
+        self._digest.update(view)
+        self._file.write(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def flush(self) -> None:
+        """Hand everything to the system."""
+        self._file.flush()
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self.size
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written, in hexadecimal."""
+        return self._digest.hexdigest()
+
+
+@contextmanager
+def written(file: Path) -> Iterator[Hashed]:
+    """A file to write from beginning to end; it gets its name when the block ends well, and leaves nothing otherwise."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as opened:
+            yield Hashed(cast(BinaryIO, opened))
+        sync_file(aside)
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove(file: Path) -> None:
+    """Remove a file, if it is there."""
+    file.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all it holds, if it is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove what killed tasks were writing."""
+    for left_over in folder.glob(".*.tmp"):
+        left_over.unlink()
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold the output folder: a second job on the same folder is refused, a killed one leaves nothing behind."""
+    check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ExperimentError(f"another job is writing to {out}: wait for it, or set another out:") from error
+        yield

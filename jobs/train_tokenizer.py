@@ -1,0 +1,48 @@
+"""train_tokenizer: a neutral sample of the pages in, the tokenizer that every subset shares out.
+
+    python -m jobs.train_tokenizer CONF [--set key=value ...] [--dry-run]
+
+The sample is drawn from all pages by their ids, held-out pages apart, whatever the rules say.
+"""
+
+from eval.tokenizer import train_tokenizer
+from jobs.parts import command
+from jobs.parts.experiment_file import Experiment, config_hash
+from jobs.parts.made_by import is_made, say_made
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.sample import sampled_pages
+from jobs.parts.table import identity_of
+
+
+def main(experiment: Experiment, dry_run: bool = False) -> int:
+    """Train the tokenizer, unless it is trained or the experiment has none."""
+    asked, folder = experiment.tokenizer, Places(experiment.out).tokenizer
+    if asked is None:
+        print("train_tokenizer: the experiment file has no tokenizer: section, so pages are not encoded")
+        return command.OK
+    pages = identity_of(Places(experiment.out).pages)
+    made_by = config_hash(
+        {"tokenizer": asked, "pages": pages, "held_out": experiment.evaluate.held_out, "seed": experiment.seed}
+    )
+    if is_made(folder, made_by):
+        print("train_tokenizer: the tokenizer is trained")
+        return command.OK
+    print(
+        f"train_tokenizer: {asked.vocabulary:,} entries from {asked.sample_bytes:,} bytes of pages at most"
+        + (", to train" if dry_run else " ..."),
+        flush=True,
+    )
+    if dry_run:
+        return command.OK
+    try:
+        sample = sampled_pages(experiment, asked.sample_bytes, "tokenizer")
+        train_tokenizer((text for _, text in sample), asked.vocabulary, folder)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
+    say_made(folder, made_by)
+    return command.OK
+
+
+if __name__ == "__main__":
+    command.main(main, __doc__)
