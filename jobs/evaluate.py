@@ -26,8 +26,9 @@ from eval.training import RunConfig
 from filters.files import sha256_of, write_whole
 from jobs.pack import evaluated_file
 from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, config_hash
+from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.made_by import is_made, say_made
+from jobs.parts.refusals import ExperimentError
 from jobs.train import finished, runs
 
 DOMAIN_SHARE = 0.01

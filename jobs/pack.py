@@ -23,9 +23,10 @@ from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_
 from filters.files import sha256_of
 from filters.rules import uniforms
 from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, Train, as_tree, config_hash
+from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import is_reference, tokenizer_folder
+from jobs.parts.refusals import ExperimentError
 from jobs.shards.sources import texts_of
 
 BUDGETS_PER_SEED = 4

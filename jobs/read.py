@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.parts import command, loop, session
-from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.reader import read_shard
 from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport
@@ -108,7 +109,7 @@ def read_part(part: loop.Part, options: ReadOptions, report: loop.PartReport) ->
     if rejected:
         yield "rejected", _batch(rejected, REJECTED)
     if not shard.balanced():
-        raise command.InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}")
+        raise InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}")
     report.counts.update(shard.counts)
     report.damaged += [damage._asdict() for damage in shard.damages]
 
@@ -129,7 +130,7 @@ def refuse_repeated_ids(pages: Path) -> None:
     counted = ids.group_by("id").aggregate([("shard", "count"), ("shard", "min"), ("shard", "max")])
     (pages / loop.MANIFEST).unlink()
     first = counted.filter(pc.greater(counted["shard_count"], 1)).sort_by("id").slice(0, 1).to_pylist()[0]
-    raise command.InvariantBroken(
+    raise InvariantBroken(
         f"the page id {first['id']} is in {first['shard_min']} and in {first['shard_max']}: "
         "take one of the shards out of pages.from (the WARC and the WET of the same pages are the same pages)"
     )

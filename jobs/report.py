@@ -10,7 +10,8 @@ from eval.report.facts import collect
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from filters.files import write_whole
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.refusals import ExperimentError
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:

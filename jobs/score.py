@@ -23,8 +23,9 @@ from filters.kernels.unicode_tables import UNICODE_VERSION
 from filters.pages import PageBatch
 from filters.signals import Group, Signal, configure, load_groups, nearest
 from jobs.parts import command, loop, session
-from jobs.parts.experiment_file import Experiment, ExperimentError
+from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import classifier_file, ensure_tokenizer
+from jobs.parts.refusals import ExperimentError
 
 TOKEN_IDS = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
 TOKEN_COUNT = pa.schema([("id", pa.string()), ("token_count", pa.int64())])

@@ -17,8 +17,9 @@ from eval.side_by_side import Tell
 from eval.training import RunConfig, RunSummary, finished_run, train_run
 from jobs.pack import packed_file, trainable
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, ExperimentError, Train
+from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.places import tokenizer_folder
+from jobs.parts.refusals import ExperimentError
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:

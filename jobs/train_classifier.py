@@ -13,10 +13,12 @@ from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
 from filters.files import sha256_of
 from filters.signals import nearest
 from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, FastText, as_tree, config_hash, read_yaml
+from jobs.parts.experiment_file import Experiment, FastText, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import classifier_file, is_reference, sampled_pages
+from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import HOME
+from jobs.parts.strict_yaml import read_yaml
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import shards, texts_of
 

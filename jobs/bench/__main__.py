@@ -22,7 +22,7 @@ from jobs.bench import heuristics as bench_score
 from jobs.bench import read as bench_read
 from jobs.bench import score_job as bench_job
 from jobs.bench import train as bench_train
-from jobs.parts.experiment_file import ExperimentError
+from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 

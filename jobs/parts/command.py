@@ -11,14 +11,11 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
-from jobs.parts.experiment_file import Experiment, ExperimentError, load
+from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import PartsFailed, alone
+from jobs.parts.refusals import ExperimentError, InvariantBroken
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
-
-
-class InvariantBroken(RuntimeError):
-    """Counts that do not add up, or an id that is there twice: the result must not be used."""
 
 
 Verb = Callable[[Experiment, bool], int]

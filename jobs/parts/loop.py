@@ -29,7 +29,8 @@ from pyspark.sql import SparkSession
 from tqdm import tqdm
 
 from filters.files import sha256_of, sync_file, write_whole
-from jobs.parts.experiment_file import ExperimentError, as_tree, config_hash, made_by_another
+from jobs.parts.experiment_file import as_tree, config_hash
+from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.session import HOME, stand_in
 
 FOOTER = b"goodhart"

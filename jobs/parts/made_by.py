@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from filters.files import write_whole
-from jobs.parts.experiment_file import made_by_another
+from jobs.parts.refusals import made_by_another
 
 
 def is_made(file: Path, config_hash: str) -> bool:

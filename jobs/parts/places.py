@@ -12,8 +12,9 @@ from filters.files import sha256_of
 from filters.rules import uniforms
 from filters.split import held_out
 from jobs.parts import loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, config_hash
+from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.made_by import is_made, say_made
+from jobs.parts.refusals import ExperimentError
 
 REFERENCE_SHARE = 0.1
 """Positives kept from training for evaluation. An assumption: enough to measure, little enough not to be missed."""

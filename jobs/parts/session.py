@@ -16,7 +16,7 @@ from pathlib import Path
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
-from jobs.parts.experiment_file import ExperimentError
+from jobs.parts.refusals import ExperimentError
 
 PACKAGES = ("filters", "classifiers", "eval", "jobs")
 HOME = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import Any
 import fsspec
 
 from filters.signals import nearest
-from jobs.parts.experiment_file import ExperimentError
+from jobs.parts.refusals import ExperimentError
 from jobs.shards.reader import expand, read_shard
 from jobs.shards.reasons import Page, ReadOptions, ShardReport
 

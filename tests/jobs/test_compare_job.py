@@ -5,9 +5,11 @@ import json
 import pyarrow as pa
 import pytest
 
-from jobs import choose, compare
+from jobs import compare
 from jobs.parts import loop
-from jobs.parts.experiment_file import Experiment, ExperimentError, Pages
+from jobs.parts.experiment_file import Experiment, Pages
+from jobs.parts.presets import preset_rules
+from jobs.parts.refusals import ExperimentError
 from jobs.read import PAGES
 
 TEXTS = ["one two three", "four", "five six"]
@@ -71,4 +73,4 @@ def test_one_rule_set_alone_is_nothing_to_compare(scored):
 def test_a_preset_file_without_rules_is_refused(tmp_path):
     (tmp_path / "none.yaml").write_text("word_count: {min: 2}")
     with pytest.raises(ExperimentError, match="must hold rules:"):
-        choose.preset_rules(str(tmp_path / "none.yaml"))
+        preset_rules(str(tmp_path / "none.yaml"))

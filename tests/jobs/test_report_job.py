@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.parts.experiment_file import Experiment, ExperimentError, Pages
+from jobs.parts.experiment_file import Experiment, Pages
+from jobs.parts.refusals import ExperimentError
 from jobs.report import main
 
 build = runpy.run_path(str(Path(__file__).parents[1] / "eval" / "made_up_out.py"))["build"]

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.parts.experiment_file import ExperimentError
 from jobs.parts.loop import (
     Part,
     PartsFailed,
@@ -27,6 +26,7 @@ from jobs.parts.loop import (
     to_do,
     write_part,
 )
+from jobs.parts.refusals import ExperimentError
 
 SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
 PARTS = [Part(f"shard-{at}", f"source-{at}", f"identity-{at}") for at in range(3)]

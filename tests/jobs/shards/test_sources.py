@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.parts.experiment_file import ExperimentError
+from jobs.parts.refusals import ExperimentError
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import shards, texts_of
 
