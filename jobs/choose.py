@@ -8,10 +8,9 @@ are then written, part by part, as text.
 """
 
 import itertools
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.rules import Pool, Resolved, Rule, parse, preference, resolve, uniforms
+from filters.levels import CONTROLS, Level, kept_by_control, needed
+from filters.rules import Pool, Resolved, parse, resolve
 from filters.signals import load_groups, nearest
 from filters.split import copies_of
-from filters.transforms import TRANSFORMS, apply_transforms
+from filters.transforms import apply_transforms
 from jobs.parts import command, loop, session, storage
-from jobs.parts.experiment_file import Experiment, as_tree, config_hash, read_yaml
+from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
+from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.sample import is_held_out
 from jobs.parts.table import (
-    FORMATS,
     Part,
     PartReport,
     Table,
@@ -46,20 +46,7 @@ from jobs.parts.table import (
 )
 
 Truth = npt.NDArray[np.bool_]
-CONTROLS = ("random", "inverted")
 SAMPLE_LANGUAGES = 12
-
-
-@dataclass(frozen=True)
-class Level:
-    """One subset that is asked for: rules with the swept values in place, or a control of such a level."""
-
-    name: str
-    rules: Mapping[str, Any]
-    levels: Mapping[str, Any] = field(default_factory=dict)
-    strength: int | None = None
-    control: str | None = None
-    of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ class Crawl:
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Choose every subset of the sweep and write what is not written yet."""
-    levels = plan(experiment)
+    levels = levels_of(experiment)
     if dry_run:
         for level in levels:
             print(f"choose: {level.name}")
@@ -109,112 +96,6 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     sweep = {"sweep": experiment.sweep, "subsets": [level.name for level in levels]}
     storage.write_json(places.sweep, sweep)
     return command.OK
-
-
-def plan(experiment: Experiment) -> list[Level]:
-    """Every subset by name, mildest level first, then the controls. Raises ExperimentError or RuleError."""
-    base = rules_of(experiment)
-    grid = list(itertools.product(*([(key, value) for value in values] for key, values in experiment.sweep.items())))
-    levels = []
-    for strength, cell in enumerate(grid):
-        rules = base
-        for key, value in cell:
-            rules = _set(rules, key, value)
-        levels.append(Level(_name(cell), rules, dict(cell), strength))
-    names = [level.name for level in levels]
-    if len(set(names)) < len(names):
-        raise ExperimentError(f"the sweep has a level twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
-    for level in levels:
-        parse(level.rules)
-    _check_transforms(experiment)
-    controls = [
-        Level(f"{control}-{level.name}", level.rules, level.levels, level.strength, control, level.name)
-        for control in _controls(experiment)
-        for level in levels
-        if _swept(level)
-    ]
-    return [Level("unfiltered", {}, control="unfiltered"), *levels, *controls]
-
-
-def rules_of(experiment: Experiment) -> dict[str, Any]:
-    """The rules of the presets, with those of `rules:` in place of a preset's rule on the same signal."""
-    rules: dict[str, Any] = {}
-    for preset in experiment.presets:
-        rules |= preset_rules(preset)
-    return rules | dict(experiment.rules)
-
-
-def preset_rules(preset: str) -> dict[str, Any]:
-    """The rules of a file in conf/rules/, by name or path."""
-    file = Path(preset) if preset.endswith(".yaml") else session.HOME / "conf" / "rules" / f"{preset}.yaml"
-    if not file.is_file():
-        known = sorted(path.stem for path in (session.HOME / "conf" / "rules").glob("*.yaml"))
-        raise ExperimentError(f"unknown preset {preset!r}: {nearest(preset, known)}")
-    tree = read_yaml(file.read_text(encoding="utf-8"), str(file))
-    if not isinstance(tree, dict) or not isinstance(tree.get("rules"), dict):
-        raise ExperimentError(f"{file} must hold rules: with a mapping of signal to conditions")
-    return dict(tree["rules"])
-
-
-def _set(rules: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """The rules with one swept key in place; `none` takes the condition away."""
-    match key.split("."):
-        case ["rules", signal, condition, *deeper]:
-            conditions = dict(rules.get(signal, {}))
-            inner = conditions
-            for step, name in zip(deeper, [condition, *deeper], strict=False):
-                inner[name] = dict(inner.get(name) or {})
-                inner, condition = inner[name], step
-            if value == "none":
-                inner.pop(condition, None)
-            else:
-                inner[condition] = value
-            return {name: rule for name, rule in {**rules, signal: conditions}.items() if rule}
-        case _:
-            raise ExperimentError(f"sweep: {key!r} must be a key of the rules, such as rules.word_count.min")
-
-
-def _name(cell: Sequence[tuple[str, Any]]) -> str:
-    """A folder's name for a level, e.g. `quality-pareto-3`."""
-    if not cell:
-        return "rules"
-    named = [f"{key.removeprefix('rules.').replace('.', '-')}-{_value_name(value)}" for key, value in cell]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(named))
-
-
-def _value_name(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "-".join(f"{key}-{_value_name(inner)}" for key, inner in value.items())
-    if isinstance(value, list):
-        return "-".join(map(_value_name, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _controls(experiment: Experiment) -> list[str]:
-    for control in experiment.controls:
-        if control not in CONTROLS:
-            raise ExperimentError(f"unknown control {control!r}: {nearest(control, list(CONTROLS))}")
-    return experiment.controls
-
-
-def _check_transforms(experiment: Experiment) -> None:
-    load_groups("filters", "classifiers")
-    for name in experiment.write.transforms:
-        if name not in TRANSFORMS:
-            raise ExperimentError(f"write.transforms: unknown transform {name!r}: {nearest(name, list(TRANSFORMS))}")
-    if experiment.write.format not in FORMATS:
-        raise ExperimentError(f"write.format must be {' or '.join(FORMATS)}, got {experiment.write.format!r}")
-
-
-def _swept(level: Level) -> list[tuple[str, str]]:
-    """(signal, condition) of the swept keys that say something at this level."""
-    return [(key.split(".")[1], key.split(".")[2]) for key, value in level.levels.items() if value != "none"]
-
-
-def needed(levels: Sequence[Level]) -> set[str]:
-    """The signals that the rules of the levels name."""
-    rules = [rule for level in levels for rule in parse(level.rules)]
-    return {rule.signal for rule in rules} | {rule.conditions["within"] for rule in rules if "within" in rule.conditions}
 
 
 def gather(experiment: Experiment, levels: Sequence[Level]) -> Crawl:
@@ -268,7 +149,7 @@ def choose(levels: Sequence[Level], crawl: Crawl, experiment: Experiment) -> lis
     for level in levels:
         resolved = [resolve(rule, free) for rule in parse(level.rules)]
         if level.control in CONTROLS:
-            kept = _control(level, free, chosen[str(level.of)].kept[crawl.free], experiment.seed)
+            kept = kept_by_control(level, free, chosen[str(level.of)].kept[crawl.free], experiment.seed)
         else:
             kept = (
                 np.logical_and.reduce([rule.passes(free) for rule in resolved], axis=0)
@@ -279,37 +160,6 @@ def choose(levels: Sequence[Level], crawl: Crawl, experiment: Experiment) -> lis
         everywhere[crawl.free] = kept
         chosen[level.name] = Chosen(level, everywhere, resolved)
     return list(chosen.values())
-
-
-def _control(level: Level, pool: Pool, of: Truth, seed: int) -> Truth:
-    """As many bytes as the level keeps, from the pages its other rules keep: by chance, or the worst first."""
-    swept = _swept(level)
-    others = {signal: dict(rule) for signal, rule in level.rules.items()}
-    for signal, condition in swept:
-        others[signal].pop(condition, None)
-    candidates = np.ones(len(pool), bool)
-    for rule in parse({signal: rule for signal, rule in others.items() if set(rule) - {"null"}}):
-        candidates &= resolve(rule, pool).passes(pool)
-    if level.control == "random":
-        wanted = -uniforms(pool.ids, seed, "random")
-    else:
-        wanted = np.zeros(len(pool))
-        for signal, condition in swept:
-            one = {name: level.rules[signal][name] for name in (condition, "lowest") if name in level.rules[signal]}
-            wanted += _ranks(preference(Rule(signal, one), pool, invert=True))
-    order = np.argsort(-np.where(candidates & ~np.isnan(wanted), wanted, -np.inf), kind="stable")
-    order = order[(candidates & ~np.isnan(wanted))[order]]
-    sizes = np.cumsum(pool.weights["bytes"][order])
-    kept = np.zeros(len(pool), bool)
-    kept[order[: int(np.searchsorted(sizes, pool.weights["bytes"][of].sum(), side="right"))]] = True
-    return kept
-
-
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ranks in [0, 1), ties by position; NaN stays NaN."""
-    ranks = np.empty(len(values))
-    ranks[np.argsort(values, kind="stable")] = np.arange(len(values)) / max(len(values), 1)
-    return np.where(np.isnan(values), np.nan, ranks)
 
 
 def _config(experiment: Experiment, level: Level) -> dict[str, Any]:

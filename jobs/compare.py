@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 
 from filters.agreement import Comparison, RuleSet, compare
 from filters.files import write_whole
+from filters.levels import Level
 from filters.rules import parse, resolve
 from jobs import choose
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
+from jobs.parts.presets import compared_sets
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import parts_of
 
@@ -31,11 +33,11 @@ SAMPLE_CHARACTERS = 300
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Compare the rule sets and print their agreement; nothing to do without `compare:`."""
-    sets = rule_sets(experiment)
+    sets = compared_sets(experiment)
     if dry_run or not sets:
         print(f"compare: {', '.join(sets) or 'no rule sets under compare:'}")
         return command.OK
-    levels = [choose.Level(name, rules) for name, rules in sets.items()]
+    levels = [Level(name, rules) for name, rules in sets.items()]
     pool = choose.gather(experiment, levels).pool
     verdicts = [
         RuleSet(level.name, {rule.text: rule.passes(pool) for rule in (resolve(one, pool) for one in parse(level.rules))})
@@ -50,16 +52,6 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     write_whole(Places(experiment.out).compared, told.encode())
     _print(found)
     return command.OK
-
-
-def rule_sets(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """The rules of every set under `compare:`. Raises ExperimentError for an unknown preset."""
-    sets: dict[str, dict[str, Any]] = {}
-    for name, presets in experiment.compare.items():
-        sets[name] = {}
-        for preset in presets if isinstance(presets, list) else [presets]:
-            sets[name] |= choose.preset_rules(str(preset))
-    return sets
 
 
 def _told(found: Comparison, experiment: Experiment) -> dict[str, Any]:

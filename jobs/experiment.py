@@ -10,12 +10,16 @@ from collections.abc import Callable
 import yaml
 
 from filters.files import write_whole
+from filters.levels import Level, needed
 from filters.signals import load_groups, nearest
+from filters.transforms import TRANSFORMS
 from jobs import choose, compare, evaluate, pack, read, report, score, train, train_classifier, train_tokenizer
 from jobs.parts import command
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.places import Places
+from jobs.parts.presets import compared_sets, levels_of
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.table import FORMATS
 
 VERBS: tuple[Callable[[Experiment, bool], int], ...] = (
     read.main,
@@ -57,14 +61,19 @@ def check(experiment: Experiment) -> None:
         if name not in known and name not in experiment.classifiers:
             raise ExperimentError(f"unknown signal group {name!r}: {nearest(name, [*known, *experiment.classifiers])}")
     columns = {signal for group in ("size", *experiment.signals) for signal in known.get(group, {group: None})}
-    compared = [choose.Level(name, rules) for name, rules in compare.rule_sets(experiment).items()]
-    for signal in sorted(choose.needed([*choose.plan(experiment), *compared])):
+    compared = [Level(name, rules) for name, rules in compared_sets(experiment).items()]
+    for signal in sorted(needed([*levels_of(experiment), *compared])):
         if signal not in columns:
             where = [group for group, signals in known.items() if signal in signals]
             hint = f"add {where[0]}: {{}} under signals:" if where else nearest(signal, sorted(columns))
             raise ExperimentError(
                 f"a rule or the sweep needs the signal {signal!r}, which no group under signals: gives; {hint}"
             )
+    for name in experiment.write.transforms:
+        if name not in TRANSFORMS:
+            raise ExperimentError(f"write.transforms: unknown transform {name!r}: {nearest(name, list(TRANSFORMS))}")
+    if experiment.write.format not in FORMATS:
+        raise ExperimentError(f"write.format must be {' or '.join(FORMATS)}, got {experiment.write.format!r}")
     for classifier in experiment.classifiers.values():
         train_classifier.load_recipe(classifier.fasttext.preset)
     read.check(experiment)

@@ -12,12 +12,13 @@ from typing import Any
 from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
 from filters.signals import nearest
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, FastText, as_tree, config_hash, read_yaml
+from jobs.parts.experiment_file import Experiment, FastText, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sample import is_reference, sampled_pages
 from jobs.parts.session import HOME
+from jobs.parts.strict_yaml import read_yaml
 from jobs.parts.table import identity_of
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import shards, texts_of

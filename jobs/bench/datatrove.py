@@ -24,8 +24,8 @@ from filters.pages import PageBatch
 from filters.rules import Pool, parse, resolve
 from filters.signals import configure, load_groups
 from jobs.bench.heuristics import pages, peer
-from jobs.parts.experiment_file import read_yaml
 from jobs.parts.session import HOME
+from jobs.parts.strict_yaml import read_yaml
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 
 READINGS = {  # datatrove's filter with its options: our group, preset and options

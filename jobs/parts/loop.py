@@ -21,18 +21,7 @@ from tqdm import tqdm
 from jobs.parts import storage
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.session import stand_in
-from jobs.parts.table import (
-    Part,
-    PartReport,
-    StageReport,
-    Table,
-    entry,
-    known,
-    publish,
-    refuse_other,
-    state,
-    writer,
-)
+from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, refuse_other, state, writer
 
 Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.RecordBatch]]]
 """(part, tables still to write, report) -> (table name, rows) in order."""

@@ -14,6 +14,7 @@ from filters.rules import RuleError
 from jobs import choose
 from jobs.parts import loop
 from jobs.parts.experiment_file import Evaluate, Experiment, HeldOut, Pages, Train, Write
+from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.table import Part, Table, entry, publish
 from jobs.read import PAGES
@@ -69,7 +70,7 @@ def finish(tmp_path, name):
 
 
 def chosen(experiment):
-    levels = choose.plan(experiment)
+    levels = levels_of(experiment)
     gathered = choose.gather(experiment, levels)
     return gathered, {one.level.name: one for one in choose.choose(levels, gathered, experiment)}
 
@@ -209,7 +210,7 @@ def test_a_share_becomes_a_threshold_in_the_subset(tmp_path):
 def test_a_sweep_that_cannot_be_meant_is_refused_before_any_table_is_read(changes, says):
     experiment = Experiment(Pages(["none"]), Path("nowhere"), **changes)
     with pytest.raises((ExperimentError, RuleError), match=says):
-        choose.plan(experiment)
+        levels_of(experiment)
 
 
 def test_a_signal_that_no_table_has_is_named_with_the_nearest(tmp_path):

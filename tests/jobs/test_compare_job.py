@@ -6,9 +6,10 @@ import pyarrow as pa
 import pytest
 
 from filters.files import sha256_of
-from jobs import choose, compare
+from jobs import compare
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment, Pages
+from jobs.parts.presets import preset_rules
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, Table, publish
 from jobs.read import PAGES
@@ -74,4 +75,4 @@ def test_one_rule_set_alone_is_nothing_to_compare(scored):
 def test_a_preset_file_without_rules_is_refused(tmp_path):
     (tmp_path / "none.yaml").write_text("word_count: {min: 2}")
     with pytest.raises(ExperimentError, match="must hold rules:"):
-        choose.preset_rules(str(tmp_path / "none.yaml"))
+        preset_rules(str(tmp_path / "none.yaml"))

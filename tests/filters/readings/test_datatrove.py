@@ -18,7 +18,7 @@ from filters.rules import Pool, parse, resolve
 from filters.signals import GROUPS, configure
 from filters.transforms import apply_transforms
 from filters.units.spacy_words import HAS_LETTER, HAS_WORD, spacy_words
-from jobs.parts.experiment_file import read_yaml
+from jobs.parts.strict_yaml import read_yaml
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "datatrove.json").read_text())
 PRESETS = Path(__file__).resolve().parents[3] / "conf" / "rules"

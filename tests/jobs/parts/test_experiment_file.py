@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.parts.experiment_file import as_tree, config_hash, load, read_yaml
+from jobs.parts.experiment_file import as_tree, config_hash, load
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.strict_yaml import read_yaml
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
 LEAST = "pages: {from: [crawl/*.warc.gz]}\n"
