@@ -9,6 +9,7 @@ unfinished.
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
@@ -35,6 +37,8 @@ from jobs.parts.session import HOME, stand_in
 FOOTER = b"goodhart"
 MANIFEST = "_manifest.json"
 FORMATS = ("jsonl.zst", "parquet")
+LOST = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times, most recent failure: (?:Lost task [^)]*\) \([^)]*\): )?(.*)")
+"""What Spark says when it gives up on a task: which one, after how many attempts, and why."""
 LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "fasttext", "numba", "tokenizers", "pyspark", "numpy")
 
 
@@ -185,10 +189,19 @@ def run(
     if missing:
         for table in tables:
             (table.path / MANIFEST).unlink(missing_ok=True)
-            for left_over in table.path.glob(".*.tmp"):
-                left_over.unlink()
-        _all(spark(), stage, missing, tables, work)
+        _drop_half_written(tables)
+        try:
+            _all(spark(), stage, missing, tables, work)
+        finally:
+            _drop_half_written(tables)
     return {table.name: publish(stage, parts, table) for table in tables}
+
+
+def _drop_half_written(tables: Sequence[Table]) -> None:
+    """Remove what processes left that were killed while they wrote."""
+    for table in tables:
+        for left_over in table.path.glob(".*.tmp"):
+            left_over.unlink(missing_ok=True)
 
 
 def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Sequence[Table], work: Work) -> None:
@@ -209,7 +222,7 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
 
     def collect() -> None:
         try:
-            outcomes.extend(spark.sparkContext.parallelize(missing, len(missing)).map(task).collect())
+            outcomes.extend(_outcomes(spark, missing, tables, task))
         except Exception as error:  # whatever stops Spark itself is raised again in the caller's thread
             errors.append(error)
 
@@ -222,6 +235,23 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
     if failed:
         listed = "".join(f"\n  {name}: {failure}" for name, failure in failed)
         raise PartsFailed(f"{stage}: {len(failed)} of {len(missing)} parts failed, the others are done:{listed}")
+
+
+def _outcomes(
+    spark: SparkSession, missing: Sequence[Part], tables: Sequence[Table], task: Callable[[Part], Outcome]
+) -> Iterator[Outcome]:
+    """Outcomes of the parts. A task whose worker dies again and again ends Spark's job: the others go on in a new one."""
+    left = list(missing)
+    while left:
+        try:
+            yield from spark.sparkContext.parallelize(left, len(left)).map(task).collect()
+            return
+        except Py4JJavaError as error:  # not an error of the task's code, which pyspark raises as another type
+            lost = LOST.search(str(error))
+            if lost is None:
+                raise
+            yield Outcome(left.pop(int(lost[1])).name, 0, f"its task died {lost[2]} times: {lost[3]}")
+            left = to_do(left, tables)
 
 
 def _watch(runner: threading.Thread, stage: str, parts: int, progress: Callable[[], tuple[int, int]]) -> None:
