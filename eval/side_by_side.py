@@ -1,27 +1,32 @@
 """Runs side by side on this machine: a few processes, one progress bar, and one failed run never stops the others.
 
 A tiny model is fastest on one thread (docs/training.md), so on a CPU there are as many processes as cores; on a GPU there
-is one.
+is one. A process does task after task, since each start costs the imports of torch. One that dies (the kernel ends the
+largest when memory is short) takes nobody with it, as it would in a pool of `concurrent.futures`: its task is tried again
+behind the others. Every process ends with this one, however this one ends.
 """
 
+import contextlib
 import multiprocessing
 import os
-import queue
+import signal
 import sys
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing.queues import Queue
-from typing import Generic, Never, TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, Never, TypeVar
 
 from tqdm import tqdm
+
+ATTEMPTS = 3
+"""How often a task is begun when its process dies each time."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Tell = Callable[[int], None]
 """Called by a task with the work done since it last told."""
-
-_told: "Queue[int]"
 
 
 class RunsFailed(RuntimeError):
@@ -39,6 +44,21 @@ class Work(Generic[Task, Result]):
     label: Callable[[Task], str]
 
 
+@dataclass(frozen=True)
+class _Outcome(Generic[Result]):
+    """A task after its end: its result, or why there is none."""
+
+    result: Result
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class _Death:
+    """A process that ended before its task did."""
+
+    cause: str
+
+
 def workers(device: str) -> int:
     """Processes for a device."""
     return 1 if device.startswith("cuda") else len(os.sched_getaffinity(0))
@@ -46,49 +66,141 @@ def workers(device: str) -> int:
 
 def run(work: Work[Task, Result], tasks: Sequence[Task], processes: int) -> list[Result]:
     """Results in the order of the tasks. Raises RunsFailed at the end, naming each task that failed and why."""
-    context = multiprocessing.get_context("spawn")
-    told: Queue[int] = context.Queue()
-    with (
-        ProcessPoolExecutor(min(processes, len(tasks)), context, _start, (told,)) as pool,
-        tqdm(
-            total=sum(map(work.size, tasks)),
-            desc=work.name,
-            unit=work.unit,
-            unit_scale=True,
-            file=sys.stderr,
-            mininterval=0.5 if sys.stderr.isatty() else 10,
-            dynamic_ncols=True,
-        ) as bar,
-    ):
-        futures = [pool.submit(_call, work.function, task) for task in tasks]
-        bar.refresh()
-        while not all(future.done() for future in futures):
-            _advance(bar, told, futures, len(tasks))
-        _advance(bar, told, futures, len(tasks))
+    with tqdm(
+        total=sum(map(work.size, tasks)),
+        desc=work.name,
+        unit=work.unit,
+        unit_scale=True,
+        file=sys.stderr,
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+        dynamic_ncols=True,
+    ) as bar:
+        outcomes = _Crew(work, tasks, processes, bar).outcomes()
     failed = [
-        f"\n  {work.label(task)}: {type(error).__name__}: {error}"
-        for task, future in zip(tasks, futures, strict=True)
-        if (error := future.exception())
+        f"\n  {work.label(task)}: {outcome.failure}"
+        for task, outcome in zip(tasks, outcomes, strict=True)
+        if outcome.failure is not None
     ]
     if failed:
         raise RunsFailed(f"{work.name}: {len(failed)} of {len(tasks)} runs failed, the others are done:{''.join(failed)}")
-    return [future.result() for future in futures]
+    return [outcome.result for outcome in outcomes]
 
 
-def _advance(bar: "tqdm[Never]", told: "Queue[int]", futures: Sequence["Future[Result]"], tasks: int) -> None:
-    bar.set_postfix_str(f"{sum(future.done() for future in futures)} of {tasks} done", refresh=False)
-    try:
-        bar.update(told.get(timeout=0.3))
-        while True:
-            bar.update(told.get_nowait())
-    except queue.Empty:
-        return
+class _Crew(Generic[Task, Result]):
+    """The processes at work, and the tasks that wait for one."""
+
+    def __init__(self, work: Work[Task, Result], tasks: Sequence[Task], processes: int, bar: "tqdm[Never]") -> None:
+        self.work, self.tasks, self.processes, self.bar = work, tasks, processes, bar
+        self.waiting = deque(range(len(tasks)))
+        self.deaths = Counter[int]()
+        self.ended: dict[int, _Outcome[Any]] = {}
+        self.busy: dict[Connection[Any, Any], _Worker] = {}
+
+    def outcomes(self) -> list[_Outcome[Any]]:
+        """What became of every task, in their order. No process is left afterwards, also after an error."""
+        try:
+            while len(self.ended) < len(self.tasks):
+                while self.waiting and len(self.busy) < self.processes:
+                    worker = _Worker(self.work.function)
+                    self.busy[worker.link] = worker
+                    self._give(worker)
+                self.bar.set_postfix_str(f"{len(self.ended)} of {len(self.tasks)} done")
+                for link in wait(list(self.busy)):
+                    self._take(self.busy[link])  # type: ignore[index]
+        finally:
+            for worker in self.busy.values():
+                worker.end()
+        return [self.ended[at] for at in range(len(self.tasks))]
+
+    def _give(self, worker: "_Worker") -> None:
+        at = self.waiting.popleft()
+        worker.give(at, self.tasks[at])
+
+    def _take(self, worker: "_Worker") -> None:
+        said = worker.said()
+        if isinstance(said, int):
+            worker.told += said
+            self.bar.update(said)
+        elif isinstance(said, _Death):
+            self.bar.update(-worker.told)  # the next attempt tells it again
+            del self.busy[worker.link]
+            worker.end()
+            self._lost(worker.at, said.cause)
+        else:
+            self.ended[worker.at] = said
+            if self.waiting:
+                self._give(worker)
+            else:
+                del self.busy[worker.link]
+                worker.end()
+
+    def _lost(self, at: int, cause: str) -> None:
+        self.deaths[at] += 1
+        if self.deaths[at] < ATTEMPTS:
+            self.waiting.append(at)
+        else:
+            self.ended[at] = _Outcome(None, f"its process died {ATTEMPTS} times, the last time {cause}")
 
 
-def _start(told: "Queue[int]") -> None:
-    global _told
-    _told = told
+class _Worker:
+    """A process, our end of the pipe to it, and what it is at."""
+
+    def __init__(self, function: Callable[[Any, Tell], Any]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.link, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(function, theirs))
+        self.process.start()
+        theirs.close()  # the pipe must end with the process
+        self.at, self.told = -1, 0
+
+    def give(self, at: int, task: object) -> None:
+        self.at, self.told = at, 0
+        with contextlib.suppress(OSError):  # it is dead already: that is what it will be heard to say
+            self.link.send(task)
+
+    def said(self) -> int | _Outcome[Any] | _Death:
+        """Work done since it last told, the outcome of its task, or its death."""
+        try:
+            said: int | _Outcome[Any] = self.link.recv()
+        except (EOFError, OSError):  # the pipe ended, between two messages or within one
+            self.process.join()
+            return _Death(_cause(self.process.exitcode or 0))
+        return said
+
+    def end(self) -> None:
+        """End the process, whatever it is at: what it writes is whole or not there."""
+        self.process.kill()
+        self.process.join()
+        self.link.close()
 
 
-def _call(function: Callable[[Task, Tell], Result], task: Task) -> Result:
-    return function(task, _told.put)
+def _cause(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"with exit code {exit_code}"
+    names = {one.value: one.name for one in signal.Signals}
+    cause = f"by {names.get(-exit_code, f'signal {-exit_code}')}"
+    return f"{cause} (as the kernel does when memory runs out)" if exit_code == -signal.SIGKILL else cause
+
+
+def _serve(function: Callable[[Task, Tell], Result], link: "Connection[Any, Any]") -> None:
+    """The life of a process: tasks come in, what is done and what became of them goes out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the parent answers it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        task = link.recv()
+        try:
+            outcome = _Outcome[Any](function(task, link.send))
+        except Exception as error:  # whatever stops one task is told at the end, the others go on
+            outcome = _Outcome(None, f"{type(error).__name__}: {error}")
+        link.send(outcome)
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end of a pipe to close, which the system does however the parent ends; then end at once.
+
+    Unlike Linux's parent-death signal it does not depend on which thread of the parent started this process.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)

@@ -382,6 +382,8 @@ def _write_model(model: LlamaForCausalLM, config: RunConfig) -> str:
     aside = config.out / ".tmp-model"
     disable_progress_bar()
     model.float().save_pretrained(aside)
+    # safetensors lets nobody else read its file; the others have what the umask allows
+    (aside / "model.safetensors").chmod((aside / "config.json").stat().st_mode & 0o777)
     for file in sorted(aside.iterdir()):
         sync_file(file)
         file.replace(config.out / file.name)
@@ -403,7 +405,7 @@ def _device_name(device: str) -> str:
 def _lock(out: Path) -> Iterator[None]:
     """Hold the run's folder; the system lets go when the process ends, however it ends."""
     out.mkdir(parents=True, exist_ok=True)
-    handle = os.open(out / ".lock", os.O_CREAT | os.O_RDWR)
+    handle = os.open(out / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

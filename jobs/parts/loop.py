@@ -4,6 +4,7 @@ A killed job finds what is done by looking: at the manifest for what was finishe
 does nothing, a second attempt of the same task writes the same bytes.
 """
 
+import re
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
@@ -22,6 +24,9 @@ from jobs.parts import storage
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.session import stand_in
 from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, refuse_other, state, writer
+
+LOST = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times, most recent failure: (?:Lost task [^)]*\) \([^)]*\): )?(.*)")
+"""What Spark says when it gives up on a task: which one, after how many attempts, and why."""
 
 Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.RecordBatch]]]
 """(part, tables still to write, report) -> (table name, rows) in order."""
@@ -81,7 +86,12 @@ def run(
         for table in tables:
             storage.remove(table.manifest)
             storage.remove_left_overs(table.path)
-        for outcome in _all(spark(), stage, missing, tables, work):
+        try:
+            outcomes = _all(spark(), stage, missing, tables, work)
+        finally:
+            for table in tables:
+                storage.remove_left_overs(table.path)
+        for outcome in outcomes:
             for name, line in outcome.entries.items():
                 lines[name][outcome.part] = dict(line)
     return {table.name: publish(stage, table, [lines[table.name][part.name] for part in parts]) for table in tables}
@@ -105,7 +115,7 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
 
     def collect() -> None:
         try:
-            outcomes.extend(spark.sparkContext.parallelize(missing, len(missing)).map(task).collect())
+            outcomes.extend(_outcomes(spark, missing, tables, task))
         except Exception as error:  # whatever stops Spark itself is raised again in the caller's thread
             errors.append(error)
 
@@ -119,6 +129,23 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
         listed = "".join(f"\n  {name}: {failure}" for name, failure in failed)
         raise PartsFailed(f"{stage}: {len(failed)} of {len(missing)} parts failed, the others are done:{listed}")
     return outcomes
+
+
+def _outcomes(
+    spark: SparkSession, missing: Sequence[Part], tables: Sequence[Table], task: Callable[[Part], Outcome]
+) -> Iterator[Outcome]:
+    """Outcomes of the parts. A task whose worker dies again and again ends Spark's job: the others go on in a new one."""
+    left = list(missing)
+    while left:
+        try:
+            yield from spark.sparkContext.parallelize(left, len(left)).map(task).collect()
+            return
+        except Py4JJavaError as error:  # not an error of the task's code, which pyspark raises as another type
+            lost = LOST.search(str(error))
+            if lost is None:
+                raise
+            yield Outcome(left.pop(int(lost[1])).name, 0, f"its task died {lost[2]} times: {lost[3]}")
+            left = to_do(left, tables)
 
 
 def _watch(runner: threading.Thread, stage: str, parts: int, progress: Callable[[], tuple[int, int]]) -> None:

@@ -1,7 +1,8 @@
 """The Spark session every job runs in, and our code shipped to the workers as one zip.
 
 Spark schedules parts and retries tasks; text never crosses into the JVM. Locally a session takes all cores and allows a task
-three retries (Spark's local default is none); under `spark-submit` the master is the one given there.
+three retries (Spark's local default is none, and it takes the number from the master's name alone); under `spark-submit` the
+master is the one given there.
 """
 
 import os
@@ -42,6 +43,7 @@ def session(name: str) -> SparkSession:
     _refuse_lossy(conf)
     for key, value in _settings().items():
         conf.setIfMissing(key, value)
+    conf.setMaster(_with_retries(conf.get("spark.master", "local[*]")))
     spark: SparkSession = SparkSession.builder.appName(f"goodhart {name}").config(conf=conf).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     if not spark.sparkContext.master.startswith("local"):
@@ -51,13 +53,18 @@ def session(name: str) -> SparkSession:
 
 def _settings() -> dict[str, str]:
     return {
-        "spark.master": "local[*, 4]",
         "spark.ui.enabled": "false",  # it binds all addresses, without a password
         "spark.ui.showConsoleProgress": "false",  # we draw our own
         "spark.python.worker.faulthandler.enabled": "true",  # else a crashed worker gives no cause
         "spark.driver.bindAddress": "127.0.0.1" if "PYSPARK_GATEWAY_PORT" not in os.environ else "0.0.0.0",
         "spark.hadoop.parquet.page.verify-checksum.enabled": "true",  # off by default: bit rot reads as data
     }
+
+
+def _with_retries(master: str) -> str:
+    """A local master with four attempts for a task, as on a cluster, unless it says its own number."""
+    local = re.fullmatch(r"local(?:\[([^,\]]+)\])?", master)
+    return f"local[{local[1] or 1}, 4]" if local else master
 
 
 def _refuse_lossy(conf: SparkConf) -> None:

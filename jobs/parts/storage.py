@@ -140,9 +140,9 @@ def remove_folder(folder: Path) -> None:
 
 
 def remove_left_overs(folder: Path) -> None:
-    """Remove what killed tasks were writing."""
+    """Remove what killed processes were writing."""
     for left_over in folder.glob(".*.tmp"):
-        left_over.unlink()
+        left_over.unlink(missing_ok=True)
 
 
 @contextmanager

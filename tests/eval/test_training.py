@@ -110,6 +110,15 @@ def test_a_run_learns_and_leaves_what_it_promises(uninterrupted):
     assert not (out / "checkpoints").exists()
 
 
+def test_a_model_can_be_read_by_whom_the_umask_lets_read(config):
+    before = os.umask(0o027)
+    try:
+        train_run(config)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in config.out.iterdir() if file.is_file()} == {0o640}
+
+
 def test_hugging_face_loads_a_finished_run(uninterrupted):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
