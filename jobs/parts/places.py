@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eval.tokenizer import train_tokenizer
+from filters.draws import id_hashes
 from filters.files import sha256_of
 from filters.rules import uniforms
-from filters.split import held_out
+from filters.split import held_out, site_hashes
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment, ExperimentError, config_hash
 from jobs.parts.made_by import is_made, say_made
@@ -53,7 +54,8 @@ def is_held_out(experiment: Experiment, ids: pa.ChunkedArray, domains: pa.Chunke
     """True for the pages that no model may see; shape (pages,)."""
     how = experiment.evaluate.held_out
     try:
-        return held_out(ids.to_pylist(), domains.to_pylist(), how.by, how.share, experiment.seed)
+        hashes = id_hashes(ids)
+        return held_out(hashes, site_hashes(hashes, domains), how.by, how.share, experiment.seed)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
 
