@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
+from filters.draws import draw, id_hashes, uniform
 from filters.signals import nearest
 
 Floats = npt.NDArray[np.float64]
@@ -37,13 +37,8 @@ class RuleError(ValueError):
 
 
 def uniforms(ids: Sequence[str], seed: int, purpose: str = "") -> Floats:
-    """One number in [0, 1) per page, drawn from a hash (XXH3, 64 bit) of page id, seed and purpose; shape (pages,).
-
-    The same page gets the same number on any machine, in any order and partition, under any retry.
-    """
-    salt = f"{seed}:{purpose}:"
-    hashes = np.fromiter((xxhash.xxh3_64_intdigest((salt + page).encode()) for page in ids), np.uint64, len(ids))
-    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    """One number in [0, 1) per id, the same on any machine, in any order and partition; shape (ids,)."""
+    return uniform(draw(id_hashes(ids), seed, purpose))
 
 
 def strengths(scores: Floats, u: Floats) -> Floats:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
@@ -28,6 +28,7 @@ from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known,
 LOST = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times, most recent failure: (?:Lost task [^)]*\) \([^)]*\): )?(.*)")
 """What Spark says when it gives up on a task: which one, after how many attempts, and why."""
 
+Value = TypeVar("Value")
 Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.RecordBatch]]]
 """(part, tables still to write, report) -> (table name, rows) in order."""
 
@@ -110,20 +111,9 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
         done.add(1)
         return outcome
 
-    outcomes: list[Outcome] = []
-    errors: list[BaseException] = []
-
-    def collect() -> None:
-        try:
-            outcomes.extend(_outcomes(spark, missing, tables, task))
-        except Exception as error:  # whatever stops Spark itself is raised again in the caller's thread
-            errors.append(error)
-
-    runner = threading.Thread(target=collect, daemon=True)
-    runner.start()
-    _watch(runner, stage, len(missing), lambda: (done.value, rows.value))
-    if errors:
-        raise errors[0]
+    outcomes = watch(
+        stage, len(missing), lambda: list(_outcomes(spark, missing, tables, task)), lambda: (done.value, rows.value)
+    )
     failed = sorted((outcome.part, outcome.failure) for outcome in outcomes if outcome.failure)
     if failed:
         listed = "".join(f"\n  {name}: {failure}" for name, failure in failed)
@@ -148,21 +138,33 @@ def _outcomes(
             left = to_do(left, tables)
 
 
-def _watch(runner: threading.Thread, stage: str, parts: int, progress: Callable[[], tuple[int, int]]) -> None:
-    """Draw parts, pages, pages per second and time left until the runner ends."""
+def watch(stage: str, parts: int, job: Callable[[], Value], progress: Callable[[], tuple[int, int | None]]) -> Value:
+    """The job's value; while it runs, parts done, pages, pages per second and time left are drawn."""
+    values: list[Value] = []
+    errors: list[BaseException] = []
+
+    def run_job() -> None:
+        try:
+            values.append(job())
+        except Exception as error:  # whatever stops Spark itself is raised again in the caller's thread
+            errors.append(error)
+
+    runner = threading.Thread(target=run_job, daemon=True)
+    runner.start()
     begun = time.monotonic()
     # A terminal is redrawn all the time, a log gets a line now and then.
     every = 0.2 if sys.stderr.isatty() else 10.0
     with tqdm(total=parts, desc=stage, unit="part", file=sys.stderr, mininterval=every, dynamic_ncols=True) as bar:
-        while True:
+        while runner.is_alive():
             runner.join(timeout=every)
             finished_parts, pages = progress()
-            bar.set_postfix_str(
-                f"{pages:,} pages, {pages / max(time.monotonic() - begun, 1e-9):,.0f} pages/s", refresh=False
-            )
+            if pages is not None:
+                per_second = pages / max(time.monotonic() - begun, 1e-9)
+                bar.set_postfix_str(f"{pages:,} pages, {per_second:,.0f} pages/s", refresh=False)
             bar.update(finished_parts - bar.n)
-            if not runner.is_alive():
-                return
+    if errors:
+        raise errors[0]
+    return values[0]
 
 
 def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
