@@ -1,4 +1,4 @@
-"""One value from all parts: a map over parts whose results are merged on the executors, so that the driver holds one of them."""
+"""One value from all parts: a map whose results are merged on the executors, so that the driver holds one of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def merged(
 
     tasks = min(len(parts), TASKS_PER_CORE * spark.sparkContext.defaultParallelism)
     rdd = spark.sparkContext.parallelize(parts, tasks).mapPartitions(task)
-    found = watch(stage, len(parts), lambda: rdd.treeReduce(either), lambda: (done.value, None))
+    found: Value | Refusal = watch(stage, len(parts), lambda: rdd.treeReduce(either), lambda: (done.value, None))
     if isinstance(found, Refusal):
         raise found
     return found

@@ -16,6 +16,11 @@ class Places:
         return self.out / "pages"
 
     @property
+    def split(self) -> Path:
+        """Table: what is decided of each page before anything is trained."""
+        return self.out / "split"
+
+    @property
     def rejected(self) -> Path:
         """Table: records that are no page, with their reason."""
         return self.out / "rejected"

@@ -39,6 +39,8 @@ class Part:
     name: str
     source: str
     identity: str
+    origin: str = ""
+    """What identifies that which the content was made from: a sidecar written in the same task says that of itself."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,10 @@ def identity_of(table: Path) -> str:
 
 def parts_of(table: Path) -> list[Part]:
     """The parts of a finished table, as input of the next job."""
-    return [Part(part["name"], str(table / f"{part['name']}.parquet"), part["sha256"]) for part in finished(table)["parts"]]
+    return [
+        Part(line["name"], str(table / f"{line['name']}.parquet"), line["sha256"], line["from"])
+        for line in finished(table)["parts"]
+    ]
 
 
 def signal_tables(out: Path) -> dict[str, Path]:
@@ -154,7 +159,7 @@ def sidecar(table: Path, part: Part, columns: Sequence[str], ids: pa.ChunkedArra
     """
     file = table / f"{part.name}.parquet"
     told = footer(file)
-    if told is None or told["from"] != part.identity:
+    if told is None or told["from"] not in (part.identity, part.origin):
         made_from = "nothing whole" if told is None else told["from"]
         raise ExperimentError(
             f"{file} was made from {made_from}, but {part.source} is {part.identity}: "
