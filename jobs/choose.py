@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.files import sha256_of, write_whole
-from filters.rules import Pool, Resolved, Rule, parse, preference, resolve, uniforms
+from filters.rules import Pool, Resolved, Rule, parse, preference, resolve_in, uniforms
 from filters.signals import load_groups, nearest
 from filters.split import copies_of
 from filters.transforms import TRANSFORMS, apply_transforms
@@ -275,7 +275,7 @@ def choose(levels: Sequence[Level], crawl: Crawl, experiment: Experiment) -> lis
     free = _free(crawl)
     chosen: dict[str, Chosen] = {}
     for level in levels:
-        resolved = [resolve(rule, free) for rule in parse(level.rules)]
+        resolved = resolve_in(free, parse(level.rules))
         if level.control in CONTROLS:
             kept = _control(level, free, chosen[str(level.of)].kept[crawl.free], experiment.seed)
         else:
@@ -297,8 +297,8 @@ def _control(level: Level, pool: Pool, of: Truth, seed: int) -> Truth:
     for signal, condition in swept:
         others[signal].pop(condition, None)
     candidates = np.ones(len(pool), bool)
-    for rule in parse({signal: rule for signal, rule in others.items() if set(rule) - {"null"}}):
-        candidates &= resolve(rule, pool).passes(pool)
+    for rule in resolve_in(pool, parse({signal: rule for signal, rule in others.items() if set(rule) - {"null"}})):
+        candidates &= rule.passes(pool)
     if level.control == "random":
         wanted = -uniforms(pool.ids, seed, "random")
     else:
