@@ -5,8 +5,8 @@ place at which the weight of the pages up to it reaches a target. In a pass ever
 bits of its places; sums of parts are added in any order; the driver finds the bucket of every target, and the next pass
 looks at the pages in those buckets alone. All targets of a ranking, and all groups that are ranked apart, share the passes.
 
-A pass tells as many leading bits apart as fit into a fixed number of buckets. So a table is small whatever the keys are, one
-target takes four passes at most, and 100 targets among a billion pages take three.
+A pass tells as many leading bits apart as fit into a fixed number of buckets, so a table is small whatever the keys are. One
+target takes four passes at most, 100 targets two to five and never more than seven, and splitting ties one or two more.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
