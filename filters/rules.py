@@ -2,12 +2,13 @@
 
 Every condition that cuts is a bound on some key. For `pareto` the key is the page's own strength: with u drawn from the page
 id, u < (2 - score)^-a holds exactly for a < -ln(u) / ln(2 - score), so the subsets of a sweep over a are nested, and solving
-for a share to keep is a quantile. `keep_fraction` and `between` become thresholds the same way; what a rule resolved to is
-kept beside what was asked.
+for a share to keep is a quantile. `keep_fraction` and `between` become thresholds the same way. What must be ranked for that
+is said by `rankings`, found over all parts by `filters.quantiles`, and put into the rules by `resolve`; what a rule resolved
+to is kept beside what was asked.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.draws import draw, id_hashes, uniform
+from filters.draws import Hashes, draw, id_hashes, uniform
+from filters.quantiles import Column, Found, Targets, count, find, floats, merged, ranked
 from filters.signals import nearest
 
 Floats = npt.NDArray[np.float64]
@@ -56,12 +58,16 @@ def strengths(scores: Floats, u: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Pool:
-    """The pages a choice is made from: ids, their signal columns, and what each page weighs."""
+    """The pages a choice is made from, or a part of them: ids, their signal columns, and what each page weighs.
+
+    Where the hashes of the ids are known already, no id is looked at.
+    """
 
     ids: Sequence[str]
     columns: Mapping[str, pa.ChunkedArray | pa.Array]
     weights: Mapping[str, npt.NDArray[np.int64]]
     seed: int = 0
+    id_hash: Hashes | None = None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -91,9 +97,26 @@ class Pool:
     def uniforms(self) -> Floats:
         """The pages' draws for noisy cuts."""
         if "u" not in self._kept:
-            self._kept["u"] = uniforms(self.ids, self.seed)
+            hashes = id_hashes(self.ids) if self.id_hash is None else self.id_hash
+            self._kept["u"] = uniform(draw(hashes, self.seed, "noisy cut"))
         kept: Floats = self._kept["u"]
         return kept
+
+    def strengths(self, name: str) -> Floats:
+        """The strengths up to which a noisy cut by a score keeps each page; shape (pages,)."""
+        key = f"strengths {name}"
+        if key not in self._kept:
+            self._kept[key] = strengths(self.numbers(name), self.uniforms())
+        kept: Floats = self._kept[key]
+        return kept
+
+    def weight(self, name: str) -> npt.NDArray[np.int64]:
+        """What each page weighs; shape (pages,)."""
+        if name not in self.weights:
+            raise RuleError(
+                f"weight: {name} needs a tokenizer: section in the experiment file; have {', '.join(self.weights)}"
+            )
+        return self.weights[name]
 
 
 @dataclass(frozen=True)
@@ -129,13 +152,14 @@ class Test:
         if self.condition == "is":
             return np.asarray(values == float(self.bound), bool)
         if self.condition == "pareto":
-            return np.asarray(strengths(values, pool.uniforms()) > self.bound, bool)
+            return np.asarray(pool.strengths(signal) > self.bound, bool)
         compare = BOUNDS[self.condition]
         if self.groups is None:
             return compare(values, self.bound)
-        names = pool.column(str(self.within)).to_pylist()
-        bounds = np.array([self.groups.get(str(name), np.nan) for name in names], np.float64)
-        return compare(values, bounds)
+        names = pool.column(str(self.within))
+        different = names.unique()
+        bounds = np.array([self.groups.get(str(name), np.nan) for name in different.to_pylist()], np.float64)
+        return compare(values, bounds[pc.index_in(names, value_set=different).to_numpy()])
 
 
 @dataclass(frozen=True)
@@ -147,12 +171,12 @@ class Resolved:
 
     @property
     def text(self) -> str:
-        """The rule as a person reads it, e.g. `word_count min 50 max 100000`."""
+        """The rule as a person reads it, e.g. `word_count min 50 max 100000`; rules that differ have different texts."""
         parts = [
-            f"{test.condition} {_short(test.bound)}" + (f" within {test.within}" if test.groups else "")
+            f"{test.condition} {_short(test.bound)}" + (f" within {test.within}" if test.within else "")
             for test in self.tests
         ]
-        return " ".join([self.rule.signal, *parts])
+        return " ".join([self.rule.signal, *parts, *(["null keep"] if self.rule.keeps_null else [])])
 
     def facts(self) -> dict[str, Any]:
         """The thresholds for `subset.json`."""
@@ -173,7 +197,7 @@ class Resolved:
 
 def _short(bound: Any) -> str:
     if isinstance(bound, float):
-        return f"{bound:.6g}"
+        return repr(float(bound)).removesuffix(".0")
     return ",".join(map(str, bound)) if isinstance(bound, list | tuple) else str(bound)
 
 
@@ -233,59 +257,79 @@ def _share(value: Any) -> bool:
     return _quantile(value) and value > 0
 
 
-def resolve(rule: Rule, pool: Pool) -> Resolved:
-    """Turn shares into thresholds over the pages of the pool on which the signal is measured."""
+@dataclass(frozen=True)
+class Ranking:
+    """What pages are ranked by, from the highest or the lowest: a signal, or where `noisy` the strength of a cut by it."""
+
+    signal: str
+    lowest: bool = False
+    weight: str = "pages"
+    within: str | None = None
+    noisy: bool = False
+
+    def __str__(self) -> str:
+        return self.signal + (f" within {self.within}" if self.within else "")
+
+    def column(self, pool: Pool) -> Column:
+        """The pages of a pool, or of one part, as they are ranked."""
+        values = pool.strengths(self.signal) if self.noisy else pool.numbers(self.signal)
+        within = pool.column(self.within) if self.within else None
+        return ranked(values, pool.weight(self.weight), lowest=self.lowest, within=within)
+
+    def test(self, share: float, found: Found) -> Test:
+        """The bound that keeps a share of the weight; where nothing is measured, one that nothing passes."""
+        bounds = floats(found.places, self.lowest)[found.targets.amounts.index(share)]
+        bounds = np.where(found.measured > 0, bounds, -math.inf if self.lowest else math.inf).tolist()
+        if self.noisy:
+            # Kept is strength > a: the a just under the strength that is still to be kept.
+            return Test("pareto", float(np.nextafter(bounds[0], -np.inf)))
+        side = "max" if self.lowest else "min"
+        if found.names is None:
+            return Test(side, bounds[0])
+        of = "of each group" if self.weight == "pages" else f"of the {self.weight} of each group"
+        return Test(side, f"{_short(share)} {of}", dict(zip(found.names, bounds, strict=True)), self.within)
+
+
+def _shares(rule: Rule) -> list[tuple[Ranking, float]]:
+    """The shares that a rule keeps, and of what ranking."""
     asked = rule.conditions
-    tests = [Test(name, asked[name]) for name in (*BOUNDS, "in", "not_in", "is") if name in asked]
-    weight = _weights(pool, asked.get("weight", "pages"))
+    weight, within = asked.get("weight", "pages"), asked.get("within")
+    shares = []
     if isinstance(asked.get("pareto"), Mapping):
-        key = strengths(pool.numbers(rule.signal), pool.uniforms())
-        # Kept is strength > a: the a just under the strength that is still to be kept.
-        solved = threshold(key, weight, asked["pareto"]["keep_fraction"])
-        tests.append(Test("pareto", float(np.nextafter(solved, -np.inf))))
-    elif "pareto" in asked:
-        tests.append(Test("pareto", float(asked["pareto"])))
+        shares.append((Ranking(rule.signal, weight=weight, noisy=True), asked["pareto"]["keep_fraction"]))
     if "keep_fraction" in asked:
-        lowest = bool(asked.get("lowest", False))
-        tests.append(_bound(rule, pool, weight, "max" if lowest else "min", asked["keep_fraction"]))
+        shares.append((Ranking(rule.signal, bool(asked.get("lowest", False)), weight, within), asked["keep_fraction"]))
     if "between" in asked:
         low, high = asked["between"]
-        tests += [_bound(rule, pool, weight, "min", 1 - low), _bound(rule, pool, weight, "max", high)]
+        shares += [
+            (Ranking(rule.signal, False, weight, within), 1 - low),
+            (Ranking(rule.signal, True, weight, within), high),
+        ]
+    return shares
+
+
+def rankings(rules: Iterable[Rule]) -> dict[Ranking, Targets]:
+    """What must be ranked before these rules, of any number of levels, can be resolved."""
+    shares: dict[Ranking, set[float]] = {}
+    for ranking, share in (one for rule in rules for one in _shares(rule)):
+        shares.setdefault(ranking, set()).add(share)
+    return {ranking: Targets("share", tuple(sorted(some))) for ranking, some in shares.items()}
+
+
+def resolve(rule: Rule, found: Mapping[Ranking, Found]) -> Resolved:
+    """Turn shares into thresholds: those over the pages that were ranked and on which the signal is measured."""
+    asked = rule.conditions
+    tests = [Test(name, asked[name]) for name in (*BOUNDS, "in", "not_in", "is") if name in asked]
+    if "pareto" in asked and not isinstance(asked["pareto"], Mapping):
+        tests.append(Test("pareto", float(asked["pareto"])))
+    tests += [ranking.test(share, found[ranking]) for ranking, share in _shares(rule)]
     return Resolved(rule, tuple(tests))
 
 
-def _weights(pool: Pool, weight: str) -> npt.NDArray[np.int64]:
-    if weight not in pool.weights:
-        raise RuleError(
-            f"weight: {weight} needs a tokenizer: section in the experiment file; have {', '.join(pool.weights)}"
-        )
-    return pool.weights[weight]
-
-
-def _bound(rule: Rule, pool: Pool, weight: npt.NDArray[np.int64], side: str, share: float) -> Test:
-    """The bound on one side that keeps `share` of the weight, over all pages or in each group of a column."""
-    values = pool.numbers(rule.signal)
-    sign = 1.0 if side == "min" else -1.0
-    if "within" not in rule.conditions:
-        return Test(side, sign * threshold(sign * values, weight, share))
-    within = rule.conditions["within"]
-    names = np.array([str(name) for name in pool.column(within).to_pylist()], object)
-    groups = {
-        str(name): sign * threshold(sign * values[names == name], weight[names == name], share)
-        for name in sorted(set(names[~np.isnan(values)]))
-    }
-    return Test(side, f"{share:g} of each group", groups, within)
-
-
-def threshold(key: Floats, weight: npt.NDArray[np.int64], share: float) -> float:
-    """The largest t such that the pages with key >= t hold at least `share` of the measured weight. Ties are kept whole."""
-    measured = ~np.isnan(key)
-    if not measured.any():
-        return math.inf
-    order = np.argsort(-key[measured], kind="stable")
-    cumulative = np.cumsum(weight[measured][order], dtype=np.float64)
-    reached = int(np.searchsorted(cumulative, share * cumulative[-1] * (1 - 1e-12)))
-    return float(key[measured][order][min(reached, len(order) - 1)])
+def resolve_in(pool: Pool, rules: Sequence[Rule]) -> list[Resolved]:
+    """The rules resolved over a pool that is in memory as a whole."""
+    found = find(rankings(rules), lambda wanted: merged([count(wanted, lambda ranking: ranking.column(pool))]))
+    return [resolve(rule, found) for rule in rules]
 
 
 def preference(rule: Rule, pool: Pool, invert: bool = False) -> Floats:
@@ -295,7 +339,7 @@ def preference(rule: Rule, pool: Pool, invert: bool = False) -> Floats:
     """
     asked, values = rule.conditions, pool.numbers(rule.signal)
     if "pareto" in asked:
-        return strengths(1.0 - values if invert else values, pool.uniforms())
+        return strengths(1.0 - values, pool.uniforms()) if invert else pool.strengths(rule.signal)
     down = any(name in asked for name in ("max", "below")) or bool(asked.get("lowest", False))
     up = any(name in asked for name in ("min", "above")) or ("keep_fraction" in asked and not down)
     if down == up:

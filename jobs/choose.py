@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 
 from filters.levels import CONTROLS, Level, kept_by_control, needed
 from filters.rules import Pool, Resolved, parse, resolve
+from filters.files import sha256_of, write_whole
+from filters.rules import Pool, Resolved, Rule, parse, preference, resolve_in, uniforms
 from filters.signals import load_groups, nearest
 from filters.split import copies_of
 from filters.transforms import apply_transforms
@@ -147,7 +149,7 @@ def choose(levels: Sequence[Level], crawl: Crawl, experiment: Experiment) -> lis
     free = _free(crawl)
     chosen: dict[str, Chosen] = {}
     for level in levels:
-        resolved = [resolve(rule, free) for rule in parse(level.rules)]
+        resolved = resolve_in(free, parse(level.rules))
         if level.control in CONTROLS:
             kept = kept_by_control(level, free, chosen[str(level.of)].kept[crawl.free], experiment.seed)
         else:

@@ -19,6 +19,7 @@ from filters.agreement import Comparison, RuleSet, compare
 from filters.files import write_whole
 from filters.levels import Level
 from filters.rules import parse, resolve
+from filters.rules import parse, resolve_in
 from jobs import choose
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment
@@ -40,7 +41,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     levels = [Level(name, rules) for name, rules in sets.items()]
     pool = choose.gather(experiment, levels).pool
     verdicts = [
-        RuleSet(level.name, {rule.text: rule.passes(pool) for rule in (resolve(one, pool) for one in parse(level.rules))})
+        RuleSet(level.name, {rule.text: rule.passes(pool) for rule in resolve_in(pool, parse(level.rules))})
         for level in levels
     ]
     languages = pool.columns["language"].to_pylist() if "language" in pool.columns else None
