@@ -227,9 +227,6 @@ def write_texts(
     """The kept pages of every subset asked for, as `part-<shard>.jsonl.zst` or `.parquet`."""
     asked = experiment.write.subsets
     names = [one.level.name for one in chosen]
-    for name in asked if isinstance(asked, list) else []:
-        if name not in names:
-            raise ExperimentError(f"write.subsets: there is no subset {name!r}: {nearest(name, names)}")
     where = signal_tables(experiment)
     for signal in experiment.write.signals:
         if signal not in where:

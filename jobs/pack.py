@@ -23,7 +23,7 @@ from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_
 from filters.files import sha256_of
 from filters.rules import uniforms
 from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
+from jobs.parts.experiment_file import Classifier, Experiment, Train, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import is_reference, tokenizer_folder
 from jobs.parts.refusals import ExperimentError
@@ -148,7 +148,7 @@ def _pack_evaluated(experiment: Experiment) -> None:
     config = {
         "held_out": as_tree(experiment.evaluate.held_out),
         "seed": experiment.seed,
-        "positives": [one.fasttext.positives for one in experiment.classifiers.values()],
+        "positives": [_positives(one) for one in experiment.classifiers.values()],
         "pages": sha256_of(out / "pages" / loop.MANIFEST),
         "tokenizer": tokenizer_digest(tokenizer_folder(out)),
     }
@@ -196,10 +196,16 @@ def _reference_pages(experiment: Experiment) -> list[dict[str, Any]]:
     positives = [
         page
         for name, one in experiment.classifiers.items()
-        for page in texts_of(one.fasttext.positives, f"classifiers.{name}.fasttext.positives")
+        if _positives(one)
+        for page in texts_of(_positives(one), f"classifiers.{name}.{one.kind}.positives")
     ]
     pages = [{"id": page, "text": text} for page, text in dict(positives).items() if is_reference(page, experiment.seed)]
     return _taken(pages, "reference", experiment)
+
+
+def _positives(classifier: Classifier) -> list[Any]:
+    """The files of good text that a classifier is trained on."""
+    return classifier.options.texts().get("positives", [])
 
 
 def _taken(pages: Sequence[dict[str, Any]], name: str, experiment: Experiment) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ Writes `report.html` (self-contained), `report.md` with `report.svg` (the main f
 table. Whatever the earlier verbs have not done yet is said on the page.
 """
 
+from dataclasses import replace
+
 from eval.report.facts import collect
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from filters.files import write_whole
@@ -21,7 +23,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"report: {page}{' is there and would be written again' if page.is_file() else ' would be written'}")
         return command.OK
     try:
-        facts = collect(experiment.out)
+        facts = replace(collect(experiment.out), name=experiment.name)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     for file, text in (("report.html", html(facts)), ("report.md", markdown(facts)), ("report.svg", figure_svg(facts))):

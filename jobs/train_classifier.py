@@ -6,48 +6,58 @@ A share of the positives is kept from training: models are later evaluated on it
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from classifiers.fasttext.kind import Options as FastText
+from classifiers.fasttext.kind import preset_file
 from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
 from filters.files import sha256_of
-from filters.signals import nearest
 from jobs.parts import command, loop
-from jobs.parts.experiment_file import Experiment, FastText, as_tree, config_hash
+from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import classifier_file, is_reference, sampled_pages
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.session import HOME
-from jobs.parts.strict_yaml import read_yaml
+from jobs.parts.strict_yaml import read_yaml_file
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import shards, texts_of
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Train what is not trained yet."""
-    for name, classifier in experiment.classifiers.items():
+    for name, asked in trained(experiment).items():
         model = classifier_file(experiment.out, name)
-        how = load_recipe(classifier.fasttext.preset)
-        made_by = config_hash(_config(experiment, classifier.fasttext, how))
+        how = load_recipe(asked.preset)
+        made_by = config_hash(_config(experiment, asked, how))
         if is_made(model, made_by):
             print(f"train_classifier: {name} is trained")
         elif dry_run:
-            print(f"train_classifier: {name} to train from {', '.join(map(str, classifier.fasttext.positives))}")
+            print(f"train_classifier: {name} to train from {', '.join(map(str, asked.positives))}")
         else:
-            _train(experiment, name, classifier.fasttext, how, made_by)
+            _train(experiment, name, asked, how, made_by)
     return command.OK
+
+
+def check(experiment: Experiment) -> None:
+    """Find what is wrong with the files that classifiers are trained from. Raises ExperimentError."""
+    for name, asked in trained(experiment).items():
+        load_recipe(asked.preset)
+        for key, files in asked.texts().items():
+            shards(files, ReadOptions(), f"classifiers.{name}.fasttext.{key}")
+
+
+def trained(experiment: Experiment) -> dict[str, FastText]:
+    """The classifiers that are trained here; a foreign model is used as it is."""
+    asked = {name: cast(FastText, classifier.options) for name, classifier in experiment.classifiers.items()}
+    return {name: options for name, options in asked.items() if options.model is None}
 
 
 def load_recipe(preset: str) -> Recipe:
     """A file of conf/classifiers/, by name or path."""
-    file = Path(preset) if preset.endswith(".yaml") else HOME / "conf" / "classifiers" / f"{preset}.yaml"
-    if not file.is_file():
-        known = sorted(path.stem for path in (HOME / "conf" / "classifiers").glob("*.yaml"))
-        raise ExperimentError(f"unknown classifier preset {preset!r}: {nearest(preset, known)}")
     try:
-        return recipe(read_yaml(file.read_text(encoding="utf-8"), str(file)))
+        file = preset_file(preset)
+        return recipe(read_yaml_file(file))
     except ValueError as error:
-        raise ExperimentError(f"{file}: {error}") from error
+        raise ExperimentError(f"classifier preset {preset}: {error}") from error
 
 
 def _config(experiment: Experiment, asked: FastText, how: Recipe) -> dict[str, Any]:
@@ -85,8 +95,6 @@ def _train(experiment: Experiment, name: str, asked: FastText, how: Recipe, made
 def _negatives(experiment: Experiment, asked: FastText) -> Iterator[tuple[str, str]]:
     if isinstance(asked.negatives, list):
         return texts_of(asked.negatives, "negatives")
-    if asked.negatives != "pages":
-        raise ExperimentError(f"negatives must be `pages` or a list of files, got {asked.negatives!r}")
     return sampled_pages(experiment, 1 << 62, "negatives")
 
 
