@@ -20,9 +20,9 @@ One YAML file says everything of an experiment; every verb reads it and uses the
 one mapping. A key that is not listed is an error, and so is a value of another type; every verb checks the whole file first,
 and so does `--dry-run`. `--set train.tokens=500000` overrides a key. One value stands for a list of one.
 
-YAML is read strictly: version 1.2's plain words (`no` is Norwegian, not false), no key twice, no aliases, no tags, at most
-1 MiB of UTF-8, 20 levels deep. What rules say is in the [README](../README.md#one-idea-measure-decide-train), the options of
-signal groups are in [signals.md](signals.md).
+YAML is read strictly: version 1.2's plain words (`no` is Norwegian, not false), no key twice, no aliases, no tags, UTF-8, at
+most a million characters and 20 levels deep. What rules say is in the [README](../README.md#one-idea-measure-decide-train),
+the options of signal groups are in [signals.md](signals.md).
 
 This page is what `python -m jobs.parts.file_reference` prints.
 """

@@ -13,7 +13,7 @@ import yaml
 
 from jobs.parts.refusals import ExperimentError
 
-MOST_BYTES = 1 << 20
+MOST_CHARACTERS = 1 << 20
 MOST_DEPTH = 20
 
 
@@ -82,8 +82,8 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _int)  # and 0755 as octal
 
 def read_yaml(text: str, name: str = "--set") -> Any:
     """YAML as described above. Raises ExperimentError with file, line and column."""
-    if len(text) > MOST_BYTES:
-        raise ExperimentError(f"{name}: {len(text):,} characters; such a file has at most {MOST_BYTES:,}")
+    if len(text) > MOST_CHARACTERS:
+        raise _too_long(name)
     try:
         loader = _Loader(text)
         loader.name = name
@@ -92,8 +92,16 @@ def read_yaml(text: str, name: str = "--set") -> Any:
         raise ExperimentError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
 
 
+def _too_long(name: str) -> ExperimentError:
+    return ExperimentError(
+        f"{name} has more than {MOST_CHARACTERS:,} characters, the most that is read: is it another file?"
+    )
+
+
 def read_yaml_file(file: Path) -> Any:
     """The YAML in a file. Raises ExperimentError, also where its bytes are not UTF-8."""
+    if file.stat().st_size > 4 * MOST_CHARACTERS:  # a character has at most four bytes
+        raise _too_long(str(file))
     data = file.read_bytes()
     try:
         return read_yaml(data.decode("utf-8"), str(file))

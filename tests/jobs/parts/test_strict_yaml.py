@@ -71,6 +71,13 @@ def test_bytes_that_are_not_utf_8_are_named_with_their_line(tmp_path, data):
         read_yaml_file(file)
 
 
+def test_a_huge_file_is_refused_unread(tmp_path):
+    with (tmp_path / "huge.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ExperimentError, match=r"huge.yaml has more than 1,048,576 characters"):
+        read_yaml_file(tmp_path / "huge.yaml")
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_read_or_refused(text):
     try:
