@@ -8,13 +8,13 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filters.rules import Pool, Rule, RuleError, parse, preference, resolve, uniforms
+from filters.rules import Pool, Rule, RuleError, keeps_highest, parse, preference, resolve, uniforms, without
 from filters.signals import nearest
 
 Truth = npt.NDArray[np.bool_]
@@ -60,12 +60,20 @@ def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls:
     if twice:
         raise RuleError(f"the sweep has a level twice: {', '.join(twice)}")
     controlled = [
-        Level(folder_name(f"{control}-{text}"), level.rules, level.levels, level.strength, control, level.name)
+        _controlled(control, level, text)
         for control in controls
         for level, text in zip(levels, texts, strict=True)
         if swept(level)
     ]
     return [Level("unfiltered", {}, control="unfiltered"), *levels, *controlled]
+
+
+def _controlled(control: str, level: Level, text: str) -> Level:
+    made = replace(level, name=folder_name(f"{control}-{text}"), control=control, of=level.name)
+    if control == "inverted":
+        for rule in _swept_rules(made):
+            keeps_highest(rule)  # raises where there is nothing to invert
+    return made
 
 
 def swept(level: Level) -> list[tuple[str, str]]:
@@ -92,9 +100,8 @@ def kept_by_control(level: Level, pool: Pool, of: Truth, seed: int) -> Truth:
         wanted = -uniforms(pool.ids, seed, "random")
     else:
         wanted = np.zeros(len(pool))
-        for signal, condition in swept(level):
-            one = {name: level.rules[signal][name] for name in (condition, "lowest") if name in level.rules[signal]}
-            wanted += _ranks(preference(Rule(signal, one), pool, invert=True))
+        for rule in _swept_rules(level):
+            wanted += _ranks(preference(rule, pool, invert=True))
     order = np.argsort(-np.where(candidates & ~np.isnan(wanted), wanted, -np.inf), kind="stable")
     order = order[(candidates & ~np.isnan(wanted))[order]]
     sizes = np.cumsum(pool.weights["bytes"][order])
@@ -119,19 +126,28 @@ def _path(key: str) -> list[str]:
 
 
 def _in_place(rules: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """The rules with one swept key in place; `none` takes the condition away, and what then says nothing."""
-    head, *deeper = path
-    changed = dict(rules)
-    if deeper:
-        inner = rules.get(head)
-        changed[head] = _in_place(inner if isinstance(inner, Mapping) else {}, deeper, value)
-        if not changed[head]:
-            del changed[head]
-    elif value == "none":
-        changed.pop(head, None)
+    """The rules with one swept key in place; `none` takes the condition away, and the rule that then says nothing."""
+    signal, condition, *deeper = path
+    given = rules.get(signal, {})
+    if not isinstance(given, Mapping):
+        raise RuleError(f"rule {signal!r} must be a mapping such as {{min: 50}}, got {given!r}")
+    if value == "none":
+        conditions = without(given, condition)
     else:
-        changed[head] = value
-    return changed
+        for key in reversed(deeper):
+            value = {key: value}
+        conditions = {**given, condition: value}
+    if conditions:
+        return {**rules, signal: conditions}
+    return {name: rule for name, rule in rules.items() if name != signal}
+
+
+def _swept_rules(level: Level) -> list[Rule]:
+    """A rule for each swept condition alone, with the direction it has."""
+    return [
+        Rule(signal, {name: level.rules[signal][name] for name in (condition, "lowest") if name in level.rules[signal]})
+        for signal, condition in swept(level)
+    ]
 
 
 def _without_swept(level: Level) -> dict[str, Any]:
