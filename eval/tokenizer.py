@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from filters.files import sha256_of, write_whole
 
 END_OF_TEXT = "<|endoftext|>"
+FILES = ("tokenizer_config.json", "tokenizer.json")
 
 PIECE_CHARACTERS = 65_536
 
@@ -77,6 +78,13 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, path: Path) -> None:
     write_whole(path / "tokenizer.json", tokenizer.to_str(pretty=True).encode())
 
 
+def copy_tokenizer(of: Path, path: Path) -> None:
+    """Save the tokenizer of one folder in another, as it is. Raises ValueError as `load_tokenizer` does."""
+    load_tokenizer(of)
+    for name in FILES:
+        write_whole(path / name, (of / name).read_bytes())
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer saved in folder ``path``, which reads ``<|endoftext|>`` inside a text as ordinary letters.
 
@@ -85,11 +93,13 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """
     file = path / "tokenizer.json"
     if not file.is_file():
-        raise ValueError(f"no tokenizer at {file}; run jobs.pack, which trains one")
+        raise ValueError(f"no tokenizer at {file}; run jobs.train_tokenizer")
     try:
         tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
-        raise ValueError(f"{file} is not a readable tokenizer ({error}); delete it and run jobs.pack again") from error
+        raise ValueError(
+            f"{file} is not a readable tokenizer ({error}); delete it and run jobs.train_tokenizer again"
+        ) from error
     end_of_text(tokenizer)
     tokenizer.encode_special_tokens = True
     return tokenizer

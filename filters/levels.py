@@ -6,15 +6,17 @@ A level's name is the name of a folder and of a column, whatever its values are,
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filters.rules import Pool, Rule, RuleError, parse, preference, resolve, uniforms
+from filters.quantiles import Column, ranked, ranks
+from filters.rules import Floats, Pool, Rule, RuleError, keeps_highest, parse, preference, without
 from filters.signals import nearest
 
 Truth = npt.NDArray[np.bool_]
@@ -39,8 +41,11 @@ class Level:
     of: str | None = None
 
 
-def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls: Sequence[str]) -> list[Level]:
-    """Every subset by name, mildest level first, then the controls. Raises RuleError for what cannot be meant."""
+def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls: Mapping[str, str]) -> list[Level]:
+    """Every subset by name, mildest level first, then the controls. Raises RuleError for what cannot be meant.
+
+    `controls`: random or inverted, each at `all` levels or at the `hardest`.
+    """
     for control in controls:
         if control not in CONTROLS:
             raise RuleError(f"unknown control {control!r}: {nearest(control, list(CONTROLS))}")
@@ -60,12 +65,20 @@ def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls:
     if twice:
         raise RuleError(f"the sweep has a level twice: {', '.join(twice)}")
     controlled = [
-        Level(folder_name(f"{control}-{text}"), level.rules, level.levels, level.strength, control, level.name)
-        for control in controls
+        _controlled(control, level, text)
+        for control, at in controls.items()
         for level, text in zip(levels, texts, strict=True)
-        if swept(level)
+        if swept(level) and at in ("all", level is hardest(levels) and "hardest")
     ]
     return [Level("unfiltered", {}, control="unfiltered"), *levels, *controlled]
+
+
+def _controlled(control: str, level: Level, text: str) -> Level:
+    made = replace(level, name=folder_name(f"{control}-{text}"), control=control, of=level.name)
+    if control == "inverted":
+        for rule in _swept_rules(made):
+            keeps_highest(rule)  # raises where there is nothing to invert
+    return made
 
 
 def swept(level: Level) -> list[tuple[str, str]]:
@@ -80,34 +93,70 @@ def needed(levels: Sequence[Level]) -> set[str]:
     return {rule.signal for rule in rules} | {rule.conditions["within"] for rule in rules if "within" in rule.conditions}
 
 
-def kept_by_control(level: Level, pool: Pool, of: Truth, seed: int) -> Truth:
-    """As many bytes as the level keeps, from the pages its other rules keep: by chance, or the worst first.
+@dataclass(frozen=True)
+class Order:
+    """The order in which a control takes the pages that its level's other rules keep, up to the level's weight.
 
-    `of` is what the level keeps; shape (pages,) like the result.
+    `random`: by chance. `inverted`: by how little the swept rules want them, for several by the sum of the ranks.
     """
-    candidates = np.ones(len(pool), bool)
-    for rule in parse(_without_swept(level)):
-        candidates &= resolve(rule, pool).passes(pool)
-    if level.control == "random":
-        wanted = -uniforms(pool.ids, seed, "random")
-    else:
-        wanted = np.zeros(len(pool))
-        for signal, condition in swept(level):
-            one = {name: level.rules[signal][name] for name in (condition, "lowest") if name in level.rules[signal]}
-            wanted += _ranks(preference(Rule(signal, one), pool, invert=True))
-    order = np.argsort(-np.where(candidates & ~np.isnan(wanted), wanted, -np.inf), kind="stable")
-    order = order[(candidates & ~np.isnan(wanted))[order]]
-    sizes = np.cumsum(pool.weights["bytes"][order])
-    kept = np.zeros(len(pool), bool)
-    kept[order[: int(np.searchsorted(sizes, pool.weights["bytes"][of].sum(), side="right"))]] = True
-    return kept
+
+    control: str
+    swept: tuple[Rule, ...]
+    weight: str
+
+    @property
+    def name(self) -> str:
+        """The same for controls that take pages in the same order, however many."""
+        directions = [f"{rule.signal} {_direction(rule)}" for rule in self.swept]
+        return " ".join([self.control, *directions, "by", self.weight])
+
+    def column(self, pool: Pool, among: Truth, quantiles: Mapping[str, Floats]) -> Column:
+        """A part's pages in that order. `quantiles`: of the wishes of each swept rule, by its signal, where several are."""
+        weights = pool.weight(self.weight)
+        chance = pool.draw(self.control)
+        if self.control == "random":
+            return ranked(chance, weights, lowest=True, among=among)
+        wishes = [preference(rule, pool, invert=True) for rule in self.swept]
+        if len(wishes) == 1:
+            return ranked(wishes[0], weights, draws=chance, among=among)
+        summed = sum(ranks(wish, quantiles[rule.signal]) for wish, rule in zip(wishes, self.swept, strict=True))
+        return ranked(np.asarray(summed, np.float64), weights, draws=chance, among=among)
 
 
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ranks in [0, 1), ties by position; NaN stays NaN."""
-    ranks = np.empty(len(values))
-    ranks[np.argsort(values, kind="stable")] = np.arange(len(values)) / max(len(values), 1)
-    return np.where(np.isnan(values), np.nan, ranks)
+def order_of(level: Level, weight: str) -> Order:
+    """The order of a control."""
+    return Order(str(level.control), tuple(_swept_rules(level)) if level.control == "inverted" else (), weight)
+
+
+def other_rules(level: Level) -> list[Rule]:
+    """The rules of a level without the swept conditions: what its controls choose among."""
+    return parse(_without_swept(level))
+
+
+def hardest(levels: Sequence[Level]) -> Level:
+    """The hardest level of a sweep: by the values of its key where they say it, else the last that is listed."""
+    strengths = [_strength(level) for level in levels]
+    if len(levels[0].levels) != 1 or any(strength is None for strength in strengths):
+        return levels[-1]
+    return max(zip(levels, strengths, strict=True), key=lambda one: one[1] or 0.0)[0]
+
+
+def _strength(level: Level) -> float | None:
+    """A number that grows as the level gets harder; None where its value does not say."""
+    [(key, value)] = level.levels.items()
+    if value == "none":
+        return -math.inf
+    if isinstance(value, Mapping):
+        value = value.get("keep_fraction")
+        return -value if isinstance(value, int | float) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    condition = _path(key)[-1]
+    return {"pareto": value, "min": value, "above": value}.get(condition, -value)
+
+
+def _direction(rule: Rule) -> str:
+    return "pareto" if "pareto" in rule.conditions else "highest" if keeps_highest(rule) else "lowest"
 
 
 def _path(key: str) -> list[str]:
@@ -119,19 +168,28 @@ def _path(key: str) -> list[str]:
 
 
 def _in_place(rules: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """The rules with one swept key in place; `none` takes the condition away, and what then says nothing."""
-    head, *deeper = path
-    changed = dict(rules)
-    if deeper:
-        inner = rules.get(head)
-        changed[head] = _in_place(inner if isinstance(inner, Mapping) else {}, deeper, value)
-        if not changed[head]:
-            del changed[head]
-    elif value == "none":
-        changed.pop(head, None)
+    """The rules with one swept key in place; `none` takes the condition away, and the rule that then says nothing."""
+    signal, condition, *deeper = path
+    given = rules.get(signal, {})
+    if not isinstance(given, Mapping):
+        raise RuleError(f"rule {signal!r} must be a mapping such as {{min: 50}}, got {given!r}")
+    if value == "none":
+        conditions = without(given, condition)
     else:
-        changed[head] = value
-    return changed
+        for key in reversed(deeper):
+            value = {key: value}
+        conditions = {**given, condition: value}
+    if conditions:
+        return {**rules, signal: conditions}
+    return {name: rule for name, rule in rules.items() if name != signal}
+
+
+def _swept_rules(level: Level) -> list[Rule]:
+    """A rule for each swept condition alone, with the direction it has."""
+    return [
+        Rule(signal, {name: level.rules[signal][name] for name in (condition, "lowest") if name in level.rules[signal]})
+        for signal, condition in swept(level)
+    ]
 
 
 def _without_swept(level: Level) -> dict[str, Any]:

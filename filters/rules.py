@@ -30,7 +30,15 @@ BOUNDS: dict[str, Callable[[Floats, float | Floats], Truth]] = {
     "above": lambda values, bound: values > bound,
     "below": lambda values, bound: values < bound,
 }
-CONDITIONS = [*BOUNDS, "pareto", "keep_fraction", "between", "in", "not_in", "is", "null", "lowest", "within", "weight"]
+CUTS = (*BOUNDS, "pareto", "keep_fraction", "between", "in", "not_in", "is")
+QUALIFIES = {
+    "null": CUTS,
+    "lowest": ("keep_fraction",),
+    "within": ("keep_fraction", "between"),
+    "weight": ("keep_fraction", "between", "pareto"),
+}
+"""Conditions that say how another one is meant, and which."""
+CONDITIONS = [*CUTS, *QUALIFIES]
 WEIGHTS = ("pages", "bytes", "tokens")
 
 
@@ -63,7 +71,7 @@ class Pool:
     Where the hashes of the ids are known already, no id is looked at.
     """
 
-    ids: Sequence[str]
+    ids: Sequence[str] | Hashes
     columns: Mapping[str, pa.ChunkedArray | pa.Array]
     weights: Mapping[str, npt.NDArray[np.int64]]
     seed: int = 0
@@ -97,10 +105,13 @@ class Pool:
     def uniforms(self) -> Floats:
         """The pages' draws for noisy cuts."""
         if "u" not in self._kept:
-            hashes = id_hashes(self.ids) if self.id_hash is None else self.id_hash
-            self._kept["u"] = uniform(draw(hashes, self.seed, "noisy cut"))
+            self._kept["u"] = uniform(self.draw("noisy cut"))
         kept: Floats = self._kept["u"]
         return kept
+
+    def draw(self, purpose: str) -> Hashes:
+        """The pages' draws for a purpose; shape (pages,)."""
+        return draw(id_hashes(self.ids) if self.id_hash is None else self.id_hash, self.seed, purpose)
 
     def strengths(self, name: str) -> Floats:
         """The strengths up to which a noisy cut by a score keeps each page; shape (pages,)."""
@@ -209,16 +220,82 @@ def parse(rules: Mapping[str, Any]) -> list[Rule]:
 def _parse(signal: str, conditions: Any) -> Rule:
     if not isinstance(conditions, Mapping):
         raise RuleError(f"rule {signal!r} must be a mapping such as {{min: 50}}, got {conditions!r}")
-    asked = {name: value for name, value in conditions.items() if value != "none"}
-    for name, value in asked.items():
+    for name in conditions:
         if name not in CONDITIONS:
             raise RuleError(f"rule {signal!r} has an unknown condition {name!r}: {nearest(name, CONDITIONS)}")
+    asked = {name: value for name, value in conditions.items() if value != "none"}
+    for name, value in asked.items():
         _check(signal, name, value)
+    _check_together(signal, conditions)
     low = max((float(asked[name]) for name in ("min", "above") if name in asked), default=-math.inf)
     high = min((float(asked[name]) for name in ("max", "below") if name in asked), default=math.inf)
-    if low > high:
-        raise RuleError(f"rule {signal!r} keeps nothing: its lower bound {low:g} is over its upper bound {high:g}")
+    if low > high or (low == high and (asked.get("above") == low or asked.get("below") == high)):
+        raise RuleError(f"rule {signal!r} keeps nothing: its lower bound {low:g} is not under its upper bound {high:g}")
     return Rule(signal, asked)
+
+
+def _check_together(signal: str, conditions: Mapping[str, Any]) -> None:
+    """A rule says something, and each of its conditions has what it qualifies."""
+    if not any(name in CUTS for name in conditions):
+        raise RuleError(f"rule {signal!r} cuts nothing: give it one of {', '.join(CUTS)}, or take it out")
+    for name in conditions:
+        if name in QUALIFIES and not any(cut in conditions for cut in QUALIFIES[name]):
+            raise RuleError(f"rule {signal!r}: {name} says nothing without {' or '.join(QUALIFIES[name])}")
+    if "weight" in conditions and not {"keep_fraction", "between"} & set(conditions):
+        pareto = conditions["pareto"]
+        if not isinstance(pareto, Mapping) and pareto != "none":
+            raise RuleError(
+                f"rule {signal!r}: weight says nothing of a pareto that is a number: use {{keep_fraction: share}}"
+            )
+
+
+def without(conditions: Mapping[str, Any], taken: str) -> dict[str, Any]:
+    """The conditions of a rule without one of them, nor those that only said how it was meant."""
+    left = {name: value for name, value in conditions.items() if name != taken}
+    return {name: value for name, value in left.items() if name in CUTS or any(cut in left for cut in QUALIFIES[name])}
+
+
+def check_types(rules: Sequence[Rule], types: Mapping[str, pa.DataType]) -> None:
+    """Raise RuleError where a condition cannot be meant of a signal of its type; every signal has one in `types`."""
+    for rule in rules:
+        for name, value in rule.conditions.items():
+            expected = _unfit(name, value, types[rule.signal])
+            if expected:
+                kind = _kind(types[rule.signal])
+                raise RuleError(f"rule {rule.signal!r}: {name}: {value!r} cannot be meant, the signal is {kind}: {expected}")
+        within = rule.conditions.get("within")
+        if within is not None and _kind(types[within]) == "a number":
+            raise RuleError(f"rule {rule.signal!r}: within takes a column that names groups, but {within!r} is a number")
+
+
+def _kind(type_: pa.DataType) -> str:
+    if pa.types.is_boolean(type_):
+        return "a flag"
+    return "text" if pa.types.is_string(type_) or pa.types.is_large_string(type_) else "a number"
+
+
+def _unfit(name: str, value: Any, type_: pa.DataType) -> str:
+    """What to write instead where a condition does not fit a type; empty where it does."""
+    kind = _kind(type_)
+    if kind == "text" and name in ("is", "pareto", "keep_fraction", "between", *BOUNDS):
+        return "use in: [...] or not_in: [...]"
+    if name == "is" and kind == "a number":
+        return "use min, max, above or below"
+    if name == "pareto" and not pa.types.is_floating(type_):
+        return "pareto takes a score in [0, 1]"
+    if name in ("in", "not_in") and not all(_is_value(one, type_) for one in value):
+        return {"text": "list texts", "a flag": "use is: true or is: false"}.get(kind, "list numbers")
+    return ""
+
+
+def _is_value(value: Any, type_: pa.DataType) -> bool:
+    """Whether a column of the type could hold the value."""
+    if _kind(type_) == "text":
+        return isinstance(value, str)
+    if _kind(type_) == "a flag":
+        return isinstance(value, bool)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or (pa.types.is_floating(type_) and isinstance(value, float))
 
 
 def _check(signal: str, name: str, value: Any) -> None:
@@ -337,13 +414,19 @@ def preference(rule: Rule, pool: Pool, invert: bool = False) -> Floats:
 
     Inverted, a noisy cut runs on 1 - score with the same draws, and a bound ranks the worst pages first.
     """
-    asked, values = rule.conditions, pool.numbers(rule.signal)
-    if "pareto" in asked:
+    values = pool.numbers(rule.signal)
+    if "pareto" in rule.conditions:
         return strengths(1.0 - values, pool.uniforms()) if invert else pool.strengths(rule.signal)
+    return values if keeps_highest(rule) != invert else -values
+
+
+def keeps_highest(rule: Rule) -> bool:
+    """Whether a rule keeps the largest values as it gets harder, or the smallest. Raises RuleError where it is neither."""
+    asked = rule.conditions
     down = any(name in asked for name in ("max", "below")) or bool(asked.get("lowest", False))
-    up = any(name in asked for name in ("min", "above")) or ("keep_fraction" in asked and not down)
+    up = any(name in asked for name in ("min", "above", "pareto")) or ("keep_fraction" in asked and not down)
     if down == up:
         raise RuleError(
             f"rule {rule.signal!r} has no direction to invert: it needs one of min, above, max, below, keep_fraction, pareto"
         )
-    return values if up != invert else -values
+    return up

@@ -65,7 +65,7 @@ class Tally:
         pages_by_name = np.zeros(len(names), np.int64)
         failed_by_name = np.zeros((len(self.failed), len(names)), np.int64)
         for one in (self, other):
-            at = np.searchsorted(np.array(names, object), np.array(one.names, object)) if one.names else []
+            at = [names.index(name) for name in one.names]
             pages_by_name[at] += one.pages_by_name
             failed_by_name[:, at] += one.failed_by_name
         return Tally(

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from filters.agreement import Comparison, RuleSet, compare
 from filters.files import write_whole
 from filters.levels import Level
-from filters.rules import parse, resolve
 from filters.rules import parse, resolve_in
 from jobs import choose
 from jobs.parts import command, storage

@@ -136,7 +136,7 @@ def _pack_evaluated(experiment: Experiment) -> None:
     config = {
         "held_out": as_tree(experiment.evaluate.held_out),
         "seed": experiment.seed,
-        "positives": [one.fasttext.positives for one in experiment.classifiers.values()],
+        "reference": {name: as_tree(files) for name, files in _good_texts(experiment).items()},
         "pages": identity_of(places.pages),
         "tokenizer": tokenizer_digest(places.tokenizer),
     }
@@ -178,14 +178,16 @@ def _held_out_pages(experiment: Experiment) -> list[dict[str, Any]]:
     return _taken(pages, "held_out", experiment)
 
 
+def _good_texts(experiment: Experiment) -> dict[str, list[Any]]:
+    """The files of good text that each classifier is trained on."""
+    kinds = {name: one.options for name, one in experiment.classifiers.items()}
+    return {name: kind.texts()[key] for name, kind in kinds.items() if (key := kind.good_key())}
+
+
 def _reference_pages(experiment: Experiment) -> list[dict[str, Any]]:
-    """The positives that no classifier was trained on."""
-    positives = [
-        page
-        for name, one in experiment.classifiers.items()
-        for page in texts_of(one.fasttext.positives, f"classifiers.{name}.fasttext.positives")
-    ]
-    pages = [{"id": page, "text": text} for page, text in dict(positives).items() if is_reference(page, experiment.seed)]
+    """The good texts that no classifier was trained on."""
+    good = [page for name, files in _good_texts(experiment).items() for page in texts_of(files, f"classifiers.{name}")]
+    pages = [{"id": page, "text": text} for page, text in dict(good).items() if is_reference(page, experiment.seed)]
     return _taken(pages, "reference", experiment)
 
 

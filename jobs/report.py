@@ -6,6 +6,8 @@ Writes `report.html` (self-contained), `report.md` with `report.svg` (the main f
 table. Whatever the earlier verbs have not done yet is said on the page.
 """
 
+from dataclasses import replace
+
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from filters.files import write_whole
 from jobs.parts import command
@@ -25,6 +27,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     try:
         facts = collect(experiment.out, trained(experiment.train) if experiment.train else "")
+        facts = replace(facts, name=experiment.name)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     for ending, text in (("html", html(facts)), ("md", markdown(facts)), ("svg", figure_svg(facts))):

@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 
 from classifiers import language
-from classifiers.fasttext.model import classifier_group
 from eval.tokenizer import encode_batch, load_tokenizer
 from filters.files import sha256_of
 from filters.kernels.unicode_tables import UNICODE_VERSION
@@ -83,10 +82,7 @@ def groups(experiment: Experiment) -> dict[str, Group]:
 def _group(experiment: Experiment, name: str, options: dict[str, Any], known: dict[str, dict[str, Signal]]) -> Group:
     """A group as workers are sent it. Models and lists are tried here, on no pages, so that a bad one stops the job."""
     if name in experiment.classifiers:
-        model = Places(experiment.out).models / f"{name}.bin"
-        if not model.is_file():
-            raise ValueError(f"{model} is missing: run jobs.train_classifier first")
-        group = classifier_group(name, model, sha256_of(model))
+        group = experiment.classifiers[name].options.group(name, Places(experiment.out).classifier(name))
     else:
         group = configure(name, language.resolve(options) if name == "language" else options, known)
     group.measure(pa.array([], pa.string()), PageBatch(pa.array([], pa.string()), pa.array([], pa.string())))

@@ -50,12 +50,15 @@ def check(experiment: Experiment) -> None:
 
 
 def _size(train: Train) -> ModelSize:
-    if train.regime not in ("fresh", "fixed_pool"):
-        raise ExperimentError(f"train.regime must be fresh or fixed_pool, got {train.regime!r}")
     try:
-        return read_size(train.model)
+        size = read_size(train.model)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
+    if train.tokens < size.batch_tokens:
+        raise ExperimentError(
+            f"train.tokens must be at least {size.batch_tokens}, one step of the model {train.model}, got {train.tokens}"
+        )
+    return size
 
 
 def runs(experiment: Experiment) -> list[RunConfig]:
@@ -71,7 +74,7 @@ def runs(experiment: Experiment) -> list[RunConfig]:
             tokenizer=places.tokenizer,
             size=size,
             tokens=train.tokens,
-            regime="fresh" if train.regime == "fresh" else "fixed_pool",
+            regime=train.regime,
             seed=seed,
             out=places.run(subset, trained(train), seed),
             device=device(train),
@@ -96,8 +99,6 @@ def finished(run: RunConfig) -> RunSummary | None:
 
 def device(train: Train) -> str:
     """The device as torch names it."""
-    if train.device not in ("auto", "cpu", "cuda"):
-        raise ExperimentError(f"train.device must be auto, cpu or cuda, got {train.device!r}")
     if train.device == "cuda" and not torch.cuda.is_available():
         raise ExperimentError("train.device is cuda, but torch sees no GPU: use auto or cpu")
     return "cuda" if train.device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,24 +1,21 @@
-"""train_classifier: good and other pages in, one fastText model per entry of `classifiers:` out.
+"""train_classifier: good and other pages in, one model per entry of `classifiers:` out.
 
     python -m jobs.train_classifier CONF [--set key=value ...] [--dry-run]
 
-A share of the positives is kept from training: models are later evaluated on it as the set `reference`.
+A share of the good texts is kept from training: models are later evaluated on it as the set `reference`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
-from filters.signals import nearest
+from classifiers.kinds import Pages, Scorer, TrainingError
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, FastText, as_tree, config_hash
+from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sample import is_reference, sampled_pages
-from jobs.parts.session import HOME
-from jobs.parts.strict_yaml import read_yaml
 from jobs.parts.table import identity_of
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import shards, texts_of
@@ -26,68 +23,78 @@ from jobs.shards.sources import shards, texts_of
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Train what is not trained yet."""
-    for name, classifier in experiment.classifiers.items():
-        model = Places(experiment.out).models / f"{name}.bin"
-        how = load_recipe(classifier.fasttext.preset)
-        made_by = config_hash(_config(experiment, classifier.fasttext, how))
-        if is_made(model, made_by):
+    for name, kind in _to_train(experiment).items():
+        made_by = config_hash(_config(experiment, kind))
+        if is_made(Places(experiment.out).classifier(name), made_by):
             print(f"train_classifier: {name} is trained")
         elif dry_run:
-            print(f"train_classifier: {name} to train from {', '.join(map(str, classifier.fasttext.positives))}")
+            print(f"train_classifier: {name} to train from {_sources(kind)}")
         else:
-            _train(experiment, name, classifier.fasttext, how, made_by)
+            _train(experiment, name, kind, made_by)
     return command.OK
 
 
-def load_recipe(preset: str) -> Recipe:
-    """A file of conf/classifiers/, by name or path."""
-    file = Path(preset) if preset.endswith(".yaml") else HOME / "conf" / "classifiers" / f"{preset}.yaml"
-    if not file.is_file():
-        known = sorted(path.stem for path in (HOME / "conf" / "classifiers").glob("*.yaml"))
-        raise ExperimentError(f"unknown classifier preset {preset!r}: {nearest(preset, known)}")
-    try:
-        return recipe(read_yaml(file.read_text(encoding="utf-8"), str(file)))
-    except ValueError as error:
-        raise ExperimentError(f"{file}: {error}") from error
+def check(experiment: Experiment) -> None:
+    """Find what is wrong with the files that classifiers are trained from. Raises ExperimentError."""
+    for name, kind in _to_train(experiment).items():
+        try:
+            kind.identity()
+        except ValueError as error:
+            raise ExperimentError(f"classifiers.{name}: {error}") from error
+        for key, files in kind.texts().items():
+            shards(files, ReadOptions(), f"classifiers.{name}.{key}")
 
 
-def _config(experiment: Experiment, asked: FastText, how: Recipe) -> dict[str, Any]:
-    files = asked.positives + (asked.negatives if isinstance(asked.negatives, list) else [])
+def _to_train(experiment: Experiment) -> dict[str, Scorer]:
+    """The classifiers that are trained here; a model from elsewhere is used as it is."""
+    return {name: one.options for name, one in experiment.classifiers.items() if one.options.trained}
+
+
+def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
+    files = [file for named in kind.texts().values() for file in named]
     return {
-        "recipe": how,
-        "seed": asked.seed,
+        "identity": kind.identity(),
         "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")],
-        "pages": identity_of(Places(experiment.out).pages) if asked.negatives == "pages" else None,
+        "pages": identity_of(Places(experiment.out).pages) if kind.pool_key() else None,
         "held_out": as_tree(experiment.evaluate.held_out),
     }
 
 
-def _train(experiment: Experiment, name: str, asked: FastText, how: Recipe, made_by: str) -> None:
-    model = Places(experiment.out).models / f"{name}.bin"
-    positives = [
-        page
-        for page in texts_of(asked.positives, f"classifiers.{name}.fasttext.positives")
-        if not is_reference(page[0], experiment.seed)
-    ]
-    print(f"train_classifier: {name} from {len(positives):,} good pages and as many others ...", flush=True)
+def _train(experiment: Experiment, name: str, kind: Scorer, made_by: str) -> None:
+    folder = Places(experiment.out).classifier(name)
+    print(f"train_classifier: {name} from {_sources(kind)} ...", flush=True)
     try:
-        about = train(positives, _negatives(experiment, asked), model, asked.seed, how)
+        about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, folder)
     except TrainingError as error:
         raise ExperimentError(f"classifiers.{name}: {error}") from error
-    say_made(model, made_by)
-    seen, measured = about["trained_on"], about["held_out"]
-    print(
-        f"train_classifier: {name} learned from {seen['positives']:,} + {seen['negatives']:,} pages; "
-        f"area under the curve {measured['area_under_curve']} on {measured['positives']} + {measured['negatives']} others"
-    )
+    say_made(folder, made_by)
+    print(f"train_classifier: {name} {about}")
 
 
-def _negatives(experiment: Experiment, asked: FastText) -> Iterator[tuple[str, str]]:
-    if isinstance(asked.negatives, list):
-        return texts_of(asked.negatives, "negatives")
-    if asked.negatives != "pages":
-        raise ExperimentError(f"negatives must be `pages` or a list of files, got {asked.negatives!r}")
-    return sampled_pages(experiment, 1 << 62, "negatives")
+def _sources(kind: Scorer) -> str:
+    files = [str(file) for named in kind.texts().values() for file in named]
+    return ", ".join([*files, *(["pages of the pool"] if kind.pool_key() else [])])
+
+
+def fit_here(experiment: Experiment, name: str, folder: Path) -> str:
+    """Train on the driver, from pages that are read one after the other."""
+    kind = experiment.classifiers[name].options
+    texts: dict[str, Pages] = {key: _pages(experiment, name, key) for key in kind.texts()}
+    pool = kind.pool_key()
+    return kind.train(texts | ({pool: sampled_pages(experiment, 1 << 62, pool)} if pool else {}), folder)
+
+
+FITS: Mapping[str, Callable[[Experiment, str, Path], str]] = {}
+"""Kinds that are fitted on DataFrames, each with the function that writes the model: kinds themselves know no Spark."""
+
+
+def _pages(experiment: Experiment, name: str, key: str) -> Pages:
+    """Pages from files; of good ones without those that models are evaluated on."""
+    kind = experiment.classifiers[name].options
+    good = key == kind.good_key()
+    for page in texts_of(kind.texts()[key], f"classifiers.{name}.{key}"):
+        if not (good and is_reference(page[0], experiment.seed)):
+            yield page
 
 
 if __name__ == "__main__":

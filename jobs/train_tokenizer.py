@@ -5,9 +5,11 @@
 The sample is drawn from all pages by their ids, held-out pages apart, whatever the rules say.
 """
 
-from eval.tokenizer import train_tokenizer
+from typing import Any
+
+from eval.tokenizer import copy_tokenizer, tokenizer_digest, train_tokenizer
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, config_hash
+from jobs.parts.experiment_file import Experiment, Tokenizer, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -21,12 +23,15 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if asked is None:
         print("train_tokenizer: the experiment file has no tokenizer: section, so pages are not encoded")
         return command.OK
-    pages = identity_of(Places(experiment.out).pages)
-    made_by = config_hash(
-        {"tokenizer": asked, "pages": pages, "held_out": experiment.evaluate.held_out, "seed": experiment.seed}
-    )
+    made_by = config_hash(_config(experiment, asked))
     if is_made(folder, made_by):
-        print("train_tokenizer: the tokenizer is trained")
+        print("train_tokenizer: the tokenizer is there")
+        return command.OK
+    if asked.path:
+        print(f"train_tokenizer: {asked.path} is used as it is")
+        if not dry_run:
+            copy_tokenizer(asked.path, folder)
+            say_made(folder, made_by)
         return command.OK
     print(
         f"train_tokenizer: {asked.vocabulary:,} entries from {asked.sample_bytes:,} bytes of pages at most"
@@ -42,6 +47,13 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         raise ExperimentError(str(error)) from error
     say_made(folder, made_by)
     return command.OK
+
+
+def _config(experiment: Experiment, asked: Tokenizer) -> dict[str, Any]:
+    if asked.path:
+        return {"tokenizer": tokenizer_digest(asked.path)}
+    pages = identity_of(Places(experiment.out).pages)
+    return {"tokenizer": asked, "pages": pages, "held_out": experiment.evaluate.held_out, "seed": experiment.seed}
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ with NumPy 2 and returns another precision. A page without words gets null, wher
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import fasttext
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifiers.fasttext.child import ChildError, in_child
 from classifiers.fasttext.file import ModelFileError, check_file
@@ -126,21 +127,32 @@ def score_batch(model: Model, texts: pa.Array, label: str) -> pa.Array:
 
 @dataclass(frozen=True)
 class Score:
-    """The function of a classifier's signal. It travels to the workers as three strings; the model is loaded there, once."""
+    """The function of a classifier's signal. It travels to the workers as plain data; the model is loaded there, once."""
 
     path: str
     sha256: str
     label: str
+    reading: Reading
+    higher_is_better: bool = True
 
     def __call__(self, pages: PageBatch) -> pa.Array:
-        """The probability of the label."""
-        return score(load(Path(self.path), self.sha256), pages, self.label)
+        """The probability of the label, or that of all others where a higher one is worse."""
+        model = replace(load(Path(self.path), self.sha256), reading=self.reading)
+        probability = score(model, pages, self.label)
+        return probability if self.higher_is_better else pc.subtract(1.0, probability)
 
 
-def classifier_group(name: str, path: Path, sha256: str | None = None, label: str | None = None) -> Group:
+def classifier_group(
+    name: str,
+    path: Path,
+    sha256: str | None = None,
+    label: str | None = None,
+    reading: Reading | None = None,
+    higher_is_better: bool = True,
+) -> Group:
     """The group of one column `name`: the model's probability of `label`. Loads the model once, here, to find what is wrong.
 
-    A model that we trained knows its label; of one from elsewhere it must be given. Raises ModelFileError.
+    A model trained here knows its label and reading; of one from elsewhere the label must be given. Raises ModelFileError.
     """
     path = path.resolve()
     model = load(path, sha256)
@@ -153,4 +165,6 @@ def classifier_group(name: str, path: Path, sha256: str | None = None, label: st
         raise ModelFileError(
             f"classifier {name!r}: {path} has no label {label!r}, {nearest(label, list(model.labels[:200]))}"
         )
-    return Group(name, (Signal(name, Score(str(path), model.sha256, label), pa.float64()),), {})
+    score_of = Score(str(path), model.sha256, label, reading or model.reading, higher_is_better)
+    identity = {key: value for key, value in asdict(score_of).items() if key != "path"}
+    return Group(name, (Signal(name, score_of, pa.float64()),), identity)

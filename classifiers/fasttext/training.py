@@ -11,7 +11,7 @@ import heapq
 import itertools
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ import pyarrow as pa
 from classifiers.fasttext.child import ChildError, in_child
 from classifiers.fasttext.model import digest
 from classifiers.fasttext.text import Reading, lines
+from classifiers.kinds import Pages, TrainingError
 from filters.pages import PageBatch
 from filters.signals import nearest
 
@@ -33,12 +34,6 @@ PAGES_AT_A_TIME = 256
 
 HYPERPARAMETERS = ("wordNgrams", "dim", "epoch", "lr", "minCount", "minn", "maxn", "bucket", "loss")
 SAMPLE = ("most_per_class", "fewest_per_class", "held_out")
-
-Pages = Iterable[tuple[str, str]]
-
-
-class TrainingError(ValueError):
-    """A classifier that cannot be trained from these pages; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

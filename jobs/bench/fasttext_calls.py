@@ -17,12 +17,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.model import Model, ask, load, score
 from classifiers.fasttext.text import lines
 from classifiers.fasttext.training import LABELS, train
 from classifiers.language import CHARACTERS, SHA256, default_model
 from filters.pages import PageBatch
-from jobs.train_classifier import load_recipe
 
 GOAL = 0.8  # of the bare call: its lines are given to it, folding and escaping ours is an eighth of the time
 
@@ -46,7 +46,7 @@ def _classifier(texts: pa.Array, path: Path) -> Model:
     classes: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
     for row, text in enumerate(texts.to_pylist()):
         classes[draw.random() < 0.5].append((str(row), text or ""))
-    train(*classes, path, 0, load_recipe("gao_small"))
+    train(*classes, path, 0, read_preset("gao_small"))
     return load(path.resolve())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
+from jobs.parts.checks import check
 from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
@@ -29,7 +30,7 @@ def main(verb: Verb, description: str | None, arguments: list[str] | None = None
 
 
 def run(verb: Verb, description: str | None, arguments: list[str] | None = None) -> int:
-    """Parse the command line, hold the output folder, run the verb; an error is told in a sentence."""
+    """Parse the command line, check the experiment, hold the output folder, run the verb; an error is told in a sentence."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("conf", type=Path, help="experiment file (YAML)")
     parser.add_argument(
@@ -39,6 +40,7 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None)
     options = parser.parse_args(arguments)
     try:
         experiment = load(options.conf, options.set)
+        check(experiment)
         if options.dry_run:
             return verb(experiment, True)
         with held(experiment.out):

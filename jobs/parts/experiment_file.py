@@ -1,162 +1,273 @@
-"""One experiment file for every verb: YAML in, frozen dataclasses out, and every mistake found before the first task.
+"""One experiment file for every verb: strict YAML in, frozen typed models out.
 
-The YAML is read strictly (1.2 booleans, so `no` is Norwegian; a repeated key, an alias or an unknown key is an error), then
-`--set key=value` is laid over it, then each key is checked against the dataclass field of the same name.
+`--set key=value` is laid over the file, then each key is checked by the model that has a field of its name; what is wrong is
+told in one sentence. What a key says about files, signals and rules is checked by `jobs.parts.checks`.
 """
 
 import dataclasses
 import hashlib
 import json
-import types
-import typing
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from filters.signals import nearest
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from classifiers import kinds
+from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.strict_yaml import read_yaml
+from jobs.parts.strict_yaml import read_yaml, read_yaml_file
+from jobs.shards.extraction import ReadLimits
+
+Value = TypeVar("Value")
+Named = Annotated[dict[str, Value], BeforeValidator(lambda given: {} if given is None else given)]
+"""A mapping whose keys the writer of the file chooses; nothing after the colon is an empty one."""
+Count = Annotated[int, Field(ge=1)]
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+LEAST_VOCABULARY = 257
+"""256 bytes and the end-of-text token."""
 
 
-@dataclass(frozen=True)
-class Pages:
-    """`pages:` what is read, and how."""
-
-    from_: list[Any]
-    """Shards: paths, globs, s3:// or https:// addresses of WARC, WET, parquet, jsonl(.gz|.zst) files; for foreign columns
-    `{parquet: PATTERN, text: COLUMN, id: COLUMN, url: COLUMN}` (or `jsonl:`)."""
-    extract: str = "resiliparse"
-    """What takes the main text out of HTML: resiliparse, trafilatura or justext."""
-    limits: dict[str, float] = field(default_factory=dict)
-    """Bounds on one page: see ReadLimits in jobs/shards/extraction.py for names, units and defaults."""
+def _no_repeats(given: list[Value]) -> list[Value]:
+    for value in given:
+        if given.count(value) > 1:
+            raise ValueError(f"{value!r} is there twice")
+    return given
 
 
-@dataclass(frozen=True)
-class FastText:
-    """A fastText classifier of good against other pages."""
-
-    positives: list[Any]
-    """Files of good text, in any form that `pages.from` takes."""
-    negatives: str | list[Any] = "pages"
-    """`pages` (a sample of the pool, held-out pages apart) or files."""
-    preset: str = "gao"
-    """Hyperparameters: conf/classifiers/<preset>.yaml."""
-    seed: int = 0
-    """Decides the sample of negatives and fastText's own draws."""
+EachOnce = Annotated[Several[Value], AfterValidator(_no_repeats)]
 
 
-@dataclass(frozen=True)
-class Classifier:
-    """One entry of `classifiers:`; its name is its signal group and its column."""
+class Limits(Options):
+    """Bounds on one page; a page over one is rejected and counted."""
 
-    fasttext: FastText
+    bytes: Count = ReadLimits.bytes
+    """Of the record, and of its body when decompressed."""
+    characters: Count = ReadLimits.characters
+    """Of the page's text."""
+    seconds: Annotated[float, Field(gt=0)] = ReadLimits.seconds
+    """Processor time for taking the text out of the page."""
+    memory: Count = ReadLimits.memory
+    """Bytes of address space of the process that does so."""
 
 
-@dataclass(frozen=True)
-class Tokenizer:
-    """`tokenizer:` one byte-level BPE for every subset."""
+class Pages(Options):
+    """What is read, and how."""
 
-    vocabulary: int = 4096
+    from_: Annotated[
+        Several[Source], Field(alias="from", min_length=1, examples=["[crawl/*.warc.gz, s3://bucket/*.parquet]"])
+    ]
+    """Shards: paths, globs, s3:// or https:// addresses of WARC, WET, parquet or jsonl files (.gz, .zst); for columns of
+    other names `{parquet: PATTERN, text: COLUMN, id: COLUMN, url: COLUMN}` (or `jsonl:`)."""
+    extract: Literal["resiliparse", "trafilatura", "justext"] = "resiliparse"
+    """What takes the main text out of HTML."""
+    limits: Limits = Field(default=Limits(), examples=["{bytes: 5_000_000, seconds: 10}"])
+
+
+class Classifier(Options):
+    """One entry of `classifiers:`, `{kind: options}`; its name is its signal group and its column."""
+
+    kind: str
+    options: SerializeAsAny[Scorer]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, Mapping) or len(given) != 1:
+            raise ValueError(
+                f"expected one kind with its options, such as {{fasttext: {{positives: [...]}}}}, got {given!r}"
+            )
+        [kind] = given
+        one_kind: Any = dict[str, kinds.options(kind)]  # type: ignore[misc]
+        return {"kind": kind, "options": TypeAdapter(one_kind).validate_python(given)[kind]}
+
+    @model_serializer
+    def _as_written(self) -> dict[str, Any]:
+        return {self.kind: self.options.model_dump(by_alias=True, exclude_unset=True)}
+
+
+class Tokenizer(Options):
+    """One byte-level BPE for every subset: trained here, or a folder that is used as it is."""
+
+    vocabulary: Annotated[int, Field(ge=LEAST_VOCABULARY)] = 4096
     """Entries, the 256 bytes and the end-of-text token among them."""
-    sample_bytes: int = 20_000_000
+    sample_bytes: Count = 20_000_000
     """Text it is trained on: a sample of all pages by id, held-out pages apart, whatever rules say."""
+    path: LocalPath | None = Field(default=None, examples=["models/tokenizer"])
+    """A folder with a `tokenizer.json` of ours, used as it is in place of training one."""
+
+    @model_validator(mode="after")
+    def _trained_or_frozen(self) -> Self:
+        if self.path is None:
+            return self
+        for key in ("vocabulary", "sample_bytes"):
+            if key in self.model_fields_set:
+                raise ValueError(f"path: a tokenizer that is used as it is takes no {key}")
+        if not (self.path / "tokenizer.json").is_file():
+            raise ValueError(f"path: there is no tokenizer.json in {self.path}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if (key == "path") == (self.path is not None)}
 
 
-@dataclass(frozen=True)
-class Train:
-    """`train:` the runs, one for each subset and seed."""
+class Train(Options):
+    """The runs, one for each subset and seed."""
 
     model: str = "0.2m"
-    """A size: conf/models/<model>.yaml."""
-    tokens: int = 300_000
+    """A size: conf/models/<model>.yaml, or the path of such a file."""
+    tokens: Count = 300_000
     """Tokens every run is trained on."""
-    regime: str = "fresh"
+    regime: Literal["fresh", "fixed_pool"] = "fresh"
     """`fresh`: as many different tokens for every subset; `fixed_pool`: as many steps, repeated where a subset is small."""
-    seeds: list[int] = field(default_factory=lambda: [0, 1])
-    """One run of each subset for each seed; a seed fixes the first weights and the order of pages."""
-    device: str = "auto"
-    """cpu, cuda, or auto: cuda where there is one."""
+    replicates: Annotated[
+        Annotated[Count, Tag("how many")] | Annotated[EachOnce[Seed], Field(min_length=1), Tag("which")],
+        Discriminator(lambda given: "which" if isinstance(given, list) else "how many"),
+    ] = 2
+    """Runs of each subset, each with first weights, a fold of the pages and draws of its own: how many, or their numbers."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` is cuda where there is one."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The replicates by number."""
+        return list(range(self.replicates)) if isinstance(self.replicates, int) else self.replicates
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """`evaluate.held_out:` pages that no classifier, tokenizer or model is trained on."""
+class Controls(Options):
+    """As many tokens as a level keeps (bytes, where there is no tokenizer), of the pages that its other rules keep."""
 
-    by: str = "domain"
-    """`domain` (whole registrable domains) or `page`."""
-    share: float = 0.1
+    random: Literal["all", "hardest"] | None = Field(default=None, examples=["all"])
+    """By chance: at `all` levels or at the `hardest`."""
+    inverted: Literal["all", "hardest"] | None = Field(default=None, examples=["hardest"])
+    """The worst pages first: at `all` levels or at the `hardest`."""
+
+
+class HeldOut(Options):
+    """Pages that no classifier, tokenizer or model is trained on."""
+
+    by: Literal["domain", "page"] = "domain"
+    """`domain` holds out whole registrable domains."""
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the domains or pages."""
-    most_bytes: int = 400_000
+    most_bytes: Count = 400_000
     """Text that is evaluated at most, in each set; which pages are taken is decided by their ids."""
-    page_characters: int = 2000
+    page_characters: Count = 2000
     """Characters evaluated of each page, from its beginning: many pages tell more than long ones for the same work."""
     drop_copies: bool = True
     """Whether exact copies of held-out pages are taken out of the pool."""
 
 
-@dataclass(frozen=True)
-class Evaluate:
-    """`evaluate:` what the models are measured on."""
+class Evaluate(Options):
+    """What the models are measured on."""
 
-    held_out: HeldOut = field(default_factory=HeldOut)
-    tasks: list[str] = field(default_factory=list)
-    """Task files; none yet."""
+    held_out: HeldOut = Field(default=HeldOut(), examples=["{by: page, share: 0.2}"])
 
 
-@dataclass(frozen=True)
-class Write:
-    """`write:` the text of subsets."""
+AllOrNames = Annotated[
+    Annotated[Literal["all"], Tag("all")] | Annotated[EachOnce[str], Tag("names")],
+    Discriminator(lambda given: "all" if given == "all" else "names"),
+]
 
-    subsets: str | list[str] = "all"
+
+class Write(Options):
+    """The text of subsets."""
+
+    subsets: AllOrNames = "all"
     """`all`, or the names of the subsets whose pages are written."""
-    format: str = "jsonl.zst"
-    """jsonl.zst or parquet."""
-    transforms: list[str] = field(default_factory=list)
+    format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
+    """Of the files."""
+    transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])
     """Edits of the text, by name, in order (filters/transforms.py)."""
-    signals: list[str] = field(default_factory=list)
+    signals: EachOnce[str] = Field(default=[], examples=["[language, quality]"])
     """Signals written beside id, url and text."""
 
 
-@dataclass(frozen=True)
-class Experiment:
+class Experiment(Options):
     """The whole file. Each verb uses the keys it needs."""
 
-    pages: Pages
-    out: Path = Path("out/experiment")
+    out: LocalPath = Path("out/experiment")
     """Folder of all tables, models, runs and the report."""
-    classifiers: dict[str, Classifier] = field(default_factory=dict)
-    signals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    name: Annotated[str, Field(min_length=1, max_length=200, examples=["demo"])] = Field(
+        default_factory=lambda data: str(data["out"].name or data["out"].resolve().name),
+        description="What the report calls it.",
+    )
+    pages: Annotated[Pages, Field(examples=["{from: [crawl/*.warc.gz], extract: trafilatura}"])]
+    classifiers: Named[Classifier] = Field(
+        default={}, examples=["{quality: {fasttext: {positives: [data/reference/*.jsonl.zst]}}}"]
+    )
+    """Learned signals, `{name: {kind: options}}`; the name is a signal group, a column and a file."""
+    signals: Named[Named[Any]] = Field(default={}, examples=["{language: {}, gopher: {}, quality: {}}"])
     """Groups to measure, each with its options."""
-    presets: list[str] = field(default_factory=list)
+    presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
     """Rule files whose rules come before `rules:`: names in conf/rules/ or paths."""
-    rules: dict[str, Any] = field(default_factory=dict)
+    rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
     """Conditions by signal; they replace a preset's rule on the same signal."""
-    sweep: dict[str, list[Any]] = field(default_factory=dict)
-    """Keys of `rules` with the values to try, mildest first."""
-    controls: list[str] = field(default_factory=list)
-    """random, inverted: the same size by chance, and worst pages first."""
-    compare: dict[str, Any] = field(default_factory=dict)
-    """Rule sets whose verdicts jobs.compare sets side by side: name -> list of presets."""
-    tokenizer: Tokenizer | None = None
-    train: Train | None = None
-    evaluate: Evaluate = field(default_factory=Evaluate)
-    write: Write = field(default_factory=Write)
-    seed: int = 0
+    sweep: Named[Several[Any]] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
+    """Keys of `rules` with the values to try, mildest first; `none` takes the condition away."""
+    controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
+    compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
+    """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
+    tokenizer: Tokenizer | None = Field(default=None, examples=["{vocabulary: 8192}"])
+    train: Train | None = Field(default=None, examples=["{model: 1m, tokens: 3_000_000, replicates: 3}"])
+    evaluate: Evaluate = Field(default=Evaluate(), examples=["{held_out: {by: page}}"])
+    write: Write = Field(default=Write(), examples=["{subsets: [quality-pareto-3], format: parquet}"])
+    seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
+
+    @field_validator("classifiers")
+    @classmethod
+    def _plain_names(cls, given: dict[str, Classifier]) -> dict[str, Classifier]:
+        for name in given:
+            if not NAME.fullmatch(name):
+                raise ValueError(
+                    f"the name {name!r} must be a letter and then letters, digits or _, at most 100 in all: "
+                    "it names a column and files"
+                )
+        return given
+
+    @field_validator("compare")
+    @classmethod
+    def _two_or_more(cls, given: dict[str, list[str]]) -> dict[str, list[str]]:
+        if len(given) == 1:
+            raise ValueError(f"to compare takes two or more rule sets, got only {next(iter(given))!r}")
+        for name, presets in given.items():
+            if not presets:
+                raise ValueError(f"the rule set {name!r} has no presets, so there is nothing to compare")
+        return given
 
 
 def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
     """The experiment in a file with `--set key=value` laid over it. Raises ExperimentError for anything unusable."""
     if not path.is_file():
         raise ExperimentError(f"there is no experiment file {path}")
-    tree = read_yaml(path.read_text(encoding="utf-8"), str(path))
+    tree = read_yaml_file(path)
     if not isinstance(tree, dict):
         raise ExperimentError(f"{path} must be a mapping with pages:, signals:, rules: and so on, got {tree!r}")
     for setting in settings:
         _lay_over(tree, setting)
-    experiment: Experiment = _build(Experiment, tree, "")
-    return experiment
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise ExperimentError(_sentence(error, tree)) from error
 
 
 def _lay_over(tree: dict[str, Any], setting: str) -> None:
@@ -167,75 +278,73 @@ def _lay_over(tree: dict[str, Any], setting: str) -> None:
     if above[:1] == ["sweep"]:  # the keys of sweep: hold dots themselves
         above, last = ["sweep"], path.removeprefix("sweep.")
     for key in above:
-        tree = tree.setdefault(key, {})
+        if tree.get(key) is None:
+            tree[key] = {}
+        tree = tree[key]
         if not isinstance(tree, dict):
             raise ExperimentError(f"--set {path}: {key!r} is not a mapping")
     tree[last] = read_yaml(value)
 
 
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """A value as the annotated type says, with every dataclass key checked."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build_dataclass(kind, value, path)
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _build_union(inner, value, path)
-    if origin is list:
-        # One value stands for a list of one, as in `from: crawl/*.warc.gz`.
-        return [
-            _build(inner[0], item, f"{path}[{at}]") for at, item in enumerate(value if isinstance(value, list) else [value])
-        ]
-    if origin is dict:
-        if value is not None and not isinstance(value, dict):
-            raise ExperimentError(f"{path} must be a mapping, got {value!r}")
-        return {key: _build(inner[1], item, f"{path}.{key}") for key, item in (value or {}).items()}
-    return _build_scalar(kind, value, path)
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "literal_error": "{expected}",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "too_short": "a list with at least one value",
+    "string_too_short": "text",
+    "string_too_long": "at most {max_length} characters",
+    "mapping": "a mapping with {keys}",
+}
+"""What was expected, by pydantic's type of error."""
 
 
-def _build_union(kinds: Sequence[Any], value: Any, path: str) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    kinds = [kind for kind in kinds if kind is not type(None)]
-    fitting = [kind for kind in kinds if (typing.get_origin(kind) is list) == isinstance(value, list)]
-    return _build((fitting or kinds)[0], value, path)
+def _sentence(error: ValidationError, tree: Any) -> str:
+    """The first of pydantic's errors as we tell it; an unknown key comes before what it leaves missing."""
+    errors = error.errors(include_url=False)
+    first = next((one for one in errors if one["type"] == "unknown_key"), errors[0])
+    kind, given, context = first["type"], first["input"], first.get("ctx", {})
+    key = _key(first["loc"], tree, missing=kind == "missing")
+    if kind == "unknown_key":
+        unknown = f"{key}.{context['key']}".lstrip(".")
+        return f"unknown key {unknown!r}: {context['nearest']}"
+    if kind == "missing":
+        return f"the key {key!r} is missing"
+    if kind == "value_error":
+        return f"{key}: {context['error']}".removeprefix(": ")
+    expected = EXPECTED[kind].format(**context).replace("'", "") if kind in EXPECTED else first["msg"]
+    shown = repr(given)
+    return f"{key} must be {expected}, got {shown if len(shown) <= 100 else shown[:100] + '...'}"
 
 
-def _build_dataclass(kind: type[Any], value: Any, path: str) -> Any:
-    if not isinstance(value, dict):
-        known = ", ".join(known_field.name.rstrip("_") for known_field in dataclasses.fields(kind))
-        raise ExperimentError(f"{path or 'the file'} must be a mapping with {known}, got {value!r}")
-    hints = typing.get_type_hints(kind)
-    fields = {known_field.name.rstrip("_"): known_field for known_field in dataclasses.fields(kind)}
-    for key in value:
-        if key not in fields:
-            raise ExperimentError(f"unknown key {f'{path}.{key}'.lstrip('.')!r}: {nearest(key, list(fields))}")
-    given = {
-        fields[key].name: _build(hints[fields[key].name], item, f"{path}.{key}".lstrip(".")) for key, item in value.items()
-    }
-    for key, known_field in fields.items():
-        missing = known_field.default is dataclasses.MISSING and known_field.default_factory is dataclasses.MISSING
-        if missing and known_field.name not in given:
-            raise ExperimentError(f"the key {f'{path}.{key}'.lstrip('.')!r} is missing")
-    return kind(**given)
-
-
-def _build_scalar(kind: Any, value: Any, path: str) -> Any:
-    if kind is Any:
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
-        raise ExperimentError(f"{path} must be {names.get(kind, kind)}, got {value!r}")
-    return value
+def _key(location: Sequence[int | str], tree: Any, missing: bool) -> str:
+    """A place as its writer knows it, such as `train.seeds[1]`: the steps of pydantic that are steps in the file."""
+    key = ""
+    for at, step in enumerate(location):
+        if isinstance(tree, Mapping) and step in tree:
+            key, tree = f"{key}.{step}", tree[step]
+        elif isinstance(tree, list) and isinstance(step, int):
+            key, tree = f"{key}[{step}]", tree[step]
+        elif missing and at == len(location) - 1:
+            key = f"{key}.{step}"
+    return key.lstrip(".")
 
 
 def as_tree(value: Any) -> Any:
-    """Dataclasses and paths as plain mappings, lists and scalars, with the keys of the file."""
+    """Models, dataclasses and paths as plain mappings, lists and scalars, with the keys of the file."""
+    if isinstance(value, BaseModel):
+        return as_tree(value.model_dump(by_alias=True))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {known.name.rstrip("_"): as_tree(getattr(value, known.name)) for known in dataclasses.fields(value)}
+        return {known.name: as_tree(getattr(value, known.name)) for known in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): as_tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pyspark.sql import SparkSession
 
@@ -14,6 +14,8 @@ from jobs.parts.table import Part
 
 Value = TypeVar("Value")
 Refusal = ExperimentError | InvariantBroken | RuleError
+AT_ONCE = 8
+"""Values that are merged together: many at once are less work than one by one, and more than these take memory."""
 TASKS_PER_CORE = 4
 """Parts are taken together into so many tasks: a pass over small columns takes less time than starting a task a part."""
 
@@ -23,33 +25,36 @@ def merged(
     stage: str,
     parts: Sequence[Part],
     function: Callable[[Part], Value],
-    merge: Callable[[Value, Value], Value],
+    merge: Callable[[Sequence[Value]], Value],
 ) -> Value:
-    """`function` of every part, merged in any order: `merge` must be associative and commutative.
+    """`function` of every part, merged some at a time in any order: `merge` must be associative and commutative.
 
-    Raises what the function raises of our refusals, as it was raised.
+    Raises what the function raises of our refusals, as it was raised, and RuleError for a ValueError of `merge`.
     """
     here = Path.cwd()
     done = spark.sparkContext.accumulator(0)
 
     def task(some: Iterable[Part]) -> Iterator[Value | Refusal]:
         stand_in(here)
-        value: Value | None = None
-        for part in some:
-            try:
-                one = function(part)
-            except (ExperimentError, InvariantBroken, RuleError) as error:  # raised here it would come back as a stack trace
-                yield error
-                return
-            value = one if value is None else merge(value, one)
-            done.add(1)
-        if value is not None:
-            yield value
+        values: list[Value] = []
+        try:
+            for part in some:
+                values.append(function(part))
+                values = [_merge(merge, values)] if len(values) == AT_ONCE else values
+                done.add(1)
+            if values:
+                yield _merge(merge, values)
+        except (ExperimentError, InvariantBroken, RuleError) as error:  # raised here it would come back as a stack trace
+            yield error
 
     def either(one: Value | Refusal, other: Value | Refusal) -> Value | Refusal:
-        if isinstance(one, Refusal):
-            return one
-        return other if isinstance(other, Refusal) else merge(one, other)
+        for value in (one, other):
+            if isinstance(value, Refusal):
+                return value
+        try:
+            return _merge(merge, [one, other])
+        except RuleError as error:
+            return error
 
     tasks = min(len(parts), TASKS_PER_CORE * spark.sparkContext.defaultParallelism)
     rdd = spark.sparkContext.parallelize(parts, tasks).mapPartitions(task)
@@ -57,3 +62,13 @@ def merged(
     if isinstance(found, Refusal):
         raise found
     return found
+
+
+def _merge(merge: Callable[[Sequence[Value]], Value], values: Sequence[Any]) -> Value:
+    if len(values) == 1:
+        only: Value = values[0]
+        return only
+    try:
+        return merge(values)
+    except ValueError as error:
+        raise RuleError(str(error)) from error

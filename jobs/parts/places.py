@@ -66,6 +66,10 @@ class Places:
         """The tokenizer and the learned signals."""
         return self.out / "models"
 
+    def classifier(self, name: str) -> Path:
+        """The folder of a learned signal: its model and card."""
+        return self.models / name
+
     @property
     def tokenizer(self) -> Path:
         """The tokenizer that every subset shares."""

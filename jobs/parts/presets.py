@@ -8,7 +8,7 @@ from filters.signals import nearest
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import HOME
-from jobs.parts.strict_yaml import read_yaml
+from jobs.parts.strict_yaml import read_yaml_file
 
 
 def preset_rules(preset: str) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def preset_rules(preset: str) -> dict[str, Any]:
     if not file.is_file():
         known = sorted(path.stem for path in (HOME / "conf" / "rules").glob("*.yaml"))
         raise ExperimentError(f"unknown preset {preset!r}: {nearest(preset, known)}")
-    tree = read_yaml(file.read_text(encoding="utf-8"), str(file))
+    tree = read_yaml_file(file)
     if not isinstance(tree, dict) or not isinstance(tree.get("rules"), dict):
         raise ExperimentError(f"{file} must hold rules: with a mapping of signal to conditions")
     return dict(tree["rules"])
@@ -33,7 +33,8 @@ def rules_of(experiment: Experiment) -> dict[str, Any]:
 
 def levels_of(experiment: Experiment) -> list[Level]:
     """Every subset of the experiment, mildest level first, then the controls. Raises ExperimentError or RuleError."""
-    return plan(rules_of(experiment), experiment.sweep, experiment.controls)
+    controls = {control: at for control, at in experiment.controls if at}
+    return plan(rules_of(experiment), experiment.sweep, controls)
 
 
 def compared_sets(experiment: Experiment) -> dict[str, dict[str, Any]]:
@@ -41,6 +42,6 @@ def compared_sets(experiment: Experiment) -> dict[str, dict[str, Any]]:
     sets: dict[str, dict[str, Any]] = {}
     for name, presets in experiment.compare.items():
         sets[name] = {}
-        for preset in presets if isinstance(presets, list) else [presets]:
-            sets[name] |= preset_rules(str(preset))
+        for preset in presets:
+            sets[name] |= preset_rules(preset)
     return sets

@@ -1,17 +1,19 @@
 """YAML read strictly: what could be misread is an error.
 
-Plain scalars are YAML 1.2's, so `no` is Norwegian; a repeated key, an alias, a tag, a file that is deep or large is refused.
+Plain scalars are YAML 1.2's, so `no` is Norwegian; a repeated key, an alias, a tag, a file that is deep or large, or bytes
+that are not UTF-8 are refused.
 """
 
 import re
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from jobs.parts.refusals import ExperimentError
 
-MOST_BYTES = 1 << 20
+MOST_CHARACTERS = 1 << 20
 MOST_DEPTH = 20
 
 
@@ -20,12 +22,23 @@ def _place(mark: yaml.Mark) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's plain scalars, string keys, no aliases, no repeated keys."""
+    """YAML 1.2's plain scalars, string keys, no aliases, no tags, no repeated keys, bounded depth."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            raise ExperimentError(f"{self.name}: aliases (*name) are not allowed; write the value out")
-        return super().compose_node(parent, index)
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        place = _place(event.start_mark)
+        if isinstance(event, yaml.AliasEvent):
+            raise ExperimentError(f"{place}: aliases (*name) are not allowed; write the value out")
+        if getattr(event, "tag", None) is not None:
+            raise ExperimentError(f"{place}: tags ({event.tag}) are not allowed; write the plain value")
+        if self.depth > MOST_DEPTH:
+            raise ExperimentError(f"{place}: nested deeper than {MOST_DEPTH}")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         mapping: dict[Hashable, Any] = {}
@@ -41,7 +54,7 @@ class _Loader(yaml.SafeLoader):
 _PLAIN = {
     "bool": (r"(true|True|TRUE|false|False|FALSE)\Z", "tTfF"),
     "null": (r"(~|null|Null|NULL|)\Z", ["~", "n", "N", ""]),
-    "int": (r"[-+]?[0-9][0-9_]*\Z", "-+0123456789"),
+    "int": (r"[-+]?[0-9]+(_[0-9]+)*\Z", "-+0123456789"),
     "float": (
         r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z",
         "-+.0123456789",
@@ -57,7 +70,10 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
 
 
 def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(node.value)
+    try:
+        return int(node.value)
+    except ValueError as error:  # Python reads no more than 4,300 digits
+        raise ExperimentError(f"{_place(node.start_mark)}: {node.value[:20]}... is no number anybody means") from error
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)  # PyYAML's own reads 1e-3 as text
@@ -66,19 +82,31 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _int)  # and 0755 as octal
 
 def read_yaml(text: str, name: str = "--set") -> Any:
     """YAML as described above. Raises ExperimentError with file, line and column."""
-    if len(text) > MOST_BYTES:
-        raise ExperimentError(f"{name}: {len(text):,} characters; an experiment file has at most {MOST_BYTES:,}")
-    loader = _Loader(text)
-    loader.name = name
+    if len(text) > MOST_CHARACTERS:
+        raise _too_long(name)
     try:
-        loaded = loader.get_single_data()
+        loader = _Loader(text)
+        loader.name = name
+        return loader.get_single_data()
     except yaml.YAMLError as error:
         raise ExperimentError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
-    if _depth(loaded) > MOST_DEPTH:
-        raise ExperimentError(f"{name}: nested deeper than {MOST_DEPTH}")
-    return loaded
 
 
-def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+def _too_long(name: str) -> ExperimentError:
+    return ExperimentError(
+        f"{name} has more than {MOST_CHARACTERS:,} characters, the most that is read: is it another file?"
+    )
+
+
+def read_yaml_file(file: Path) -> Any:
+    """The YAML in a file. Raises ExperimentError, also where its bytes are not UTF-8."""
+    if file.stat().st_size > 4 * MOST_CHARACTERS:  # a character has at most four bytes
+        raise _too_long(str(file))
+    data = file.read_bytes()
+    try:
+        return read_yaml(data.decode("utf-8"), str(file))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ExperimentError(
+            f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from error

@@ -29,7 +29,7 @@ from jobs.parts.session import HOME
 FOOTER = b"goodhart"
 MANIFEST = "_manifest.json"
 FORMATS = ("jsonl.zst", "parquet")
-LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "fasttext", "numba", "tokenizers", "pyspark", "numpy")
+LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "numba", "tokenizers", "pyspark", "numpy")
 
 
 @dataclass(frozen=True)

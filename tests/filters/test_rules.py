@@ -14,6 +14,7 @@ from filters.rules import (
     Pool,
     Rule,
     RuleError,
+    check_types,
     parse,
     preference,
     rankings,
@@ -245,12 +246,66 @@ def test_a_noisy_cut_inverts_the_score_with_the_same_draws():
         ({"quality": {"between": [0.8, 0.2]}}, "two quantiles"),
         ({"language": {"in": []}}, "at least one value"),
         ({"quality": {"weight": "words"}}, "pages, bytes or tokens"),
+        ({"word_count": {"above": 5, "max": 5}}, "keeps nothing"),
+        ({"word_count": {"min": 5, "below": 5}}, "keeps nothing"),
+        ({"word_count": {}}, "cuts nothing: give it one of min, max"),
+        ({"quality": {"null": "keep"}}, "cuts nothing"),
+        ({"quality": {"lowest": True}}, "cuts nothing"),
+        ({"quality": {"min": 0.5, "lowest": True}}, "lowest says nothing without keep_fraction"),
+        ({"quality": {"pareto": 3, "within": "language"}}, "within says nothing without keep_fraction or between"),
+        ({"quality": {"min": 0.5, "weight": "bytes"}}, "weight says nothing without keep_fraction or between or pareto"),
+        ({"quality": {"pareto": 3, "weight": "bytes"}}, "weight says nothing of a pareto that is a number"),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_refused_with_its_name(rules, says):
     with pytest.raises(RuleError, match=r"word_count|quality|language") as refusal:
         parse(rules)
     assert says in str(refusal.value)
+
+
+def test_bounds_that_meet_keep_the_value_between_them():
+    assert kept(pool_of([4.0, 5.0, 6.0]), min=5, above=4, max=5) == [False, True, False]
+
+
+TYPES = {"words": pa.int64(), "score": pa.float64(), "flag": pa.bool_(), "language": pa.string()}
+
+
+@pytest.mark.parametrize(
+    ("signal", "conditions", "says"),
+    [
+        ("language", {"min": 3}, "min: 3 cannot be meant, the signal is text: use in: [...]"),
+        ("language", {"is": True}, "the signal is text"),
+        ("language", {"keep_fraction": 0.5}, "the signal is text"),
+        ("language", {"in": ["eng", 3]}, "the signal is text: list texts"),
+        ("words", {"is": True}, "is: True cannot be meant, the signal is a number: use min, max"),
+        ("words", {"pareto": 3}, "pareto takes a score in [0, 1]"),
+        ("words", {"in": ["many"]}, "list numbers"),
+        ("words", {"not_in": [1.5]}, "list numbers"),
+        ("words", {"in": [True]}, "list numbers"),
+        ("flag", {"in": ["yes"]}, "the signal is a flag: use is: true or is: false"),
+        ("flag", {"pareto": 3}, "the signal is a flag"),
+        ("score", {"keep_fraction": 0.5, "within": "words"}, "within takes a column that names groups"),
+    ],
+)
+def test_a_condition_that_does_not_fit_its_signal_is_refused(signal, conditions, says):
+    with pytest.raises(RuleError) as refusal:
+        check_types(parse({signal: conditions}), TYPES)
+    assert f"rule {signal!r}" in str(refusal.value) and says in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("signal", "conditions"),
+    [
+        ("language", {"in": ["eng"], "null": "keep"}),
+        ("words", {"min": 3, "not_in": [4]}),
+        ("score", {"pareto": 3, "in": [0, 0.5]}),
+        ("score", {"keep_fraction": 0.5, "within": "language"}),
+        ("flag", {"is": False}),
+        ("flag", {"max": 0}),
+    ],
+)
+def test_a_condition_that_fits_passes(signal, conditions):
+    check_types(parse({signal: conditions}), TYPES)
 
 
 def test_a_rule_on_a_signal_that_no_table_has_names_the_nearest():

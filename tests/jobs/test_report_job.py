@@ -3,29 +3,39 @@ from pathlib import Path
 
 import pytest
 
-from jobs.parts.experiment_file import Experiment, Pages, Train
+from jobs.parts.experiment_file import Experiment
 from jobs.parts.refusals import ExperimentError
 from jobs.report import main
 
 build = runpy.run_path(str(Path(__file__).parents[1] / "eval" / "made_up_out.py"))["build"]
 
 
+def experiment(out, **changes):
+    return Experiment.model_validate({"pages": {"from": ["a.warc"]}, "out": out, **changes})
+
+
 def test_the_job_writes_the_page_and_prints_the_levels(tmp_path, capsys):
     out = build(tmp_path / "out", levels=("none", 3, 9), domains=2)
-    assert main(Experiment(Pages(["a.warc"]), out=out, train=Train())) == 0
+    assert main(experiment(out, train={})) == 0
     said = capsys.readouterr().out
     assert "bits per byte" in said and "quality-pareto-3" in said and str(out / "report.html") in said
     first = {name: (out / name).read_bytes() for name in ("report.html", "report.md", "report.svg")}
-    main(Experiment(Pages(["a.warc"]), out=out, train=Train()))
+    main(experiment(out, train={}))
     assert first == {name: (out / name).read_bytes() for name in first}
 
 
 def test_a_dry_run_writes_nothing(tmp_path, capsys):
-    assert main(Experiment(Pages(["a.warc"]), out=tmp_path), dry_run=True) == 0
+    assert main(experiment(tmp_path), dry_run=True) == 0
     assert "would be written" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
     with pytest.raises(ExperimentError, match="no folder"):
-        main(Experiment(Pages(["a.warc"]), out=tmp_path / "nowhere"))
+        main(experiment(tmp_path / "nowhere"))
+
+
+def test_the_page_has_the_experiments_name(tmp_path):
+    out = build(tmp_path / "out", levels=("none", 3), domains=2)
+    main(experiment(out, name="How hard?"))
+    assert (out / "report.md").read_text().startswith("# How hard to filter `How hard?`")

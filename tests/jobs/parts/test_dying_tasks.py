@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import PythonException
 
-from jobs.parts.loop import Part, PartsFailed, Table, run
+from jobs.parts.loop import PartsFailed, run
 from jobs.parts.session import _with_retries, session
+from jobs.parts.table import Part, Table
 
 PARTS = [Part(f"shard-{at}", f"source-{at}", f"identity-{at}") for at in range(4)]
 

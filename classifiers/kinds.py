@@ -1,0 +1,160 @@
+"""Kinds of learned signals: which there are, the module of each, and what every kind can be asked.
+
+A kind's module has a class `Options`; under `classifiers:` it stands as `{name: {kind: options}}`. What the rest of the
+system knows of a kind are the methods of that class.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import pyarrow as pa
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from filters.signals import Group, nearest
+
+KINDS: Mapping[str, str] = {"fasttext": "classifiers.fasttext.kind"}
+"""Kind -> its module."""
+
+
+Pages = Iterable[tuple[str, str]]
+"""(id, text) of pages."""
+
+
+class TrainingError(ValueError):
+    """A model that cannot be trained from these pages; the message says why and what to do."""
+
+
+class Options(BaseModel):
+    """A mapping of the experiment file whose keys and types are known; nothing is converted, nothing unknown is let by."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """The keys as they stand in the file."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, given: Any) -> Any:
+        if isinstance(given, cls):
+            return given
+        known = cls.known_keys()
+        if not isinstance(given, Mapping):
+            raise PydanticCustomError("mapping", "a mapping with {keys}", {"keys": ", ".join(known)})
+        for key in given:
+            if key not in known:
+                raise PydanticCustomError("unknown_key", "{nearest}", {"key": key, "nearest": nearest(key, known)})
+        return given
+
+
+class Scorer(Options, ABC):
+    """The options of a kind, and what is asked of it: all that jobs know of a learned signal."""
+
+    def texts(self) -> dict[str, list[Any]]:
+        """The files of text that the options name, by key."""
+        return {}
+
+    def good_key(self) -> str | None:
+        """The key of those that show what is good: a share is kept from training, to evaluate models on."""
+        return None
+
+    def pool_key(self) -> str | None:
+        """The key under which training takes pages of the pool, if it takes any."""
+        return None
+
+    @property
+    @abstractmethod
+    def trained(self) -> bool:
+        """Whether there is something to train; otherwise the model is used as it is."""
+
+    @abstractmethod
+    def identity(self) -> Any:
+        """What decides the model besides pages and files: plain data, with the content of every file of settings."""
+
+    @abstractmethod
+    def train(self, texts: Mapping[str, Pages], folder: Path) -> str:
+        """Write the model into the folder, and a card of what is known of it; a line about it for the terminal.
+
+        `texts` has pages for the keys of `texts()` and for `pool_key()`. Raises TrainingError.
+        """
+
+    @abstractmethod
+    def columns(self, name: str) -> dict[str, pa.DataType]:
+        """The signals that a classifier of this name gives, before there is a model."""
+
+    @abstractmethod
+    def group(self, name: str, folder: Path) -> Group:
+        """The signals as workers are sent them, loaded once here to find what is wrong. Raises ValueError."""
+
+
+def options(kind: str) -> type[Scorer]:
+    """The options of a kind. Raises ValueError for one that is not there, with the nearest that is."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of classifier {kind!r}: {nearest(kind, list(KINDS))}")
+    found: type[Scorer] = importlib.import_module(KINDS[kind]).Options
+    return found
+
+
+Item = TypeVar("Item")
+Several = Annotated[list[Item], BeforeValidator(lambda given: given if isinstance(given, list) else [given])]
+"""One value stands for a list of one, as in `from: crawl/*.warc.gz`."""
+
+Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
+"""What every library that draws takes as a seed."""
+
+
+def _local(given: Any) -> Any:
+    if isinstance(given, str):
+        if not given.strip() or "\0" in given:
+            raise ValueError(f"expected a path, got {given!r}")
+        if "://" in given:
+            raise ValueError(f"{given} is no local path, and only those are supported here")
+        return Path(given)
+    if isinstance(given, Path):
+        return given
+    raise PydanticCustomError("path", "a path")
+
+
+LocalPath = Annotated[Path, BeforeValidator(_local)]
+
+
+class Columns(Options):
+    """Files of other people's making: one pattern under its format, and which columns hold the page."""
+
+    parquet: str | None = Field(default=None, examples=["data/*.parquet"])
+    """Which files, where they are parquet: a pattern."""
+    jsonl: str | None = Field(default=None, examples=["data/*.jsonl.zst"])
+    """Which files, where they are JSON lines."""
+    warc: str | None = Field(default=None, examples=["data/*.warc.gz"])
+    """Which files, where they are WARC or WET; they have no columns."""
+    text: str | None = Field(default=None, examples=["content"])
+    """The column that holds the text; `text` if it is not named."""
+    id: str | None = Field(default=None, examples=["uid"])
+    """The column that holds the page's id; `id` if it is not named, and where there is none the row's place is the id."""
+    url: str | None = Field(default=None, examples=["link"])
+    """The column that holds the address; `url` if it is not named."""
+
+    @model_validator(mode="after")
+    def _one_pattern(self) -> "Columns":
+        if sum(pattern is not None for pattern in (self.parquet, self.jsonl, self.warc)) != 1:
+            raise ValueError("a mapping names one pattern under parquet, jsonl or warc")
+        return self
+
+
+def _source(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        return Columns.model_validate(given).model_dump(exclude_none=True)
+    if not isinstance(given, str) or not given.strip():
+        raise PydanticCustomError("source", "a pattern such as crawl/*.warc.gz or {parquet: PATTERN, text: COLUMN}")
+    return given
+
+
+Source = Annotated[str | dict[str, str], BeforeValidator(_source)]
+"""Files of text: a pattern, or a mapping as `Columns` has it."""

@@ -1,0 +1,177 @@
+"""What can be known of an experiment before its first task, beyond the types of its file: every verb asks first.
+
+Nothing here reads pages or tables: whether patterns match files and whether models load is for the verbs that need them.
+"""
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
+
+from classifiers.language import ISO_639_3
+from filters.levels import Level, needed
+from filters.rules import Rule, RuleError, check_types, parse
+from filters.signals import Signal, configure, load_groups, nearest
+from filters.transforms import TRANSFORMS
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.presets import compared_sets, levels_of
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.session import HOME
+from jobs.shards.reader import JSONL_NAMES, PARQUET_NAMES, WARC_NAMES
+
+Types = dict[str, pa.DataType]
+KINDS_OF_FILE = WARC_NAMES + PARQUET_NAMES + JSONL_NAMES
+COMPRESSED = (".gz", ".zst")
+PAGE_COLUMNS = ("id", "url", "domain", "crawled_at", "text", "html_bytes", "shard", "shard_offset")
+TAKEN = (*PAGE_COLUMNS, "tokenizer", "tokens", "token_count")
+"""Names of our own columns, tables and models."""
+
+
+def check(experiment: Experiment) -> None:
+    """Raise ExperimentError or RuleError for the first thing that cannot be meant, in one sentence."""
+    _check_files(experiment)
+    groups = load_groups("filters", "classifiers")
+    _check_names(experiment, groups)
+    for name, options in experiment.signals.items():
+        _check_group(experiment, name, options, groups)
+    types = columns(experiment, groups)
+    levels = levels_of(experiment)
+    compared = [Level(name, rules) for name, rules in compared_sets(experiment).items()]
+    _check_rules(experiment, [*levels, *compared], types, groups)
+    _check_write(experiment, levels, types)
+    _check_train(experiment)
+
+
+def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) -> Types:
+    """The signals that the experiment will have, with their types."""
+    types: Types = {name: signal.type for name, signal in groups["size"].items()}
+    for group in experiment.signals:
+        if group in groups:
+            types |= {name: signal.type for name, signal in groups[group].items()}
+        else:
+            types |= experiment.classifiers[group].options.columns(group)
+    return types | ({"token_count": pa.int64()} if experiment.tokenizer else {})
+
+
+def _check_files(experiment: Experiment) -> None:
+    """Names that end in what no reader knows."""
+    named = {"pages.from": experiment.pages.from_}
+    for name, classifier in experiment.classifiers.items():
+        named |= {f"classifiers.{name}.{classifier.kind}.{key}": files for key, files in classifier.options.texts().items()}
+    for key, files in named.items():
+        for pattern in files:
+            if isinstance(pattern, str):
+                _check_kind(key, pattern)
+
+
+def _check_kind(key: str, pattern: str) -> None:
+    """Refuse an ending of letters that is no kind of file; a name without one is read to see what it is."""
+    name = pattern.rstrip("/").rpartition("/")[2].lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    if re.search(r"\.[a-z]\w*\Z", name) and not name.endswith(KINDS_OF_FILE):
+        known = f"{', '.join(KINDS_OF_FILE)}, with {' or '.join(COMPRESSED)}"
+        raise ExperimentError(f"{key}: {pattern!r} is of no known kind of file; names end in {known}")
+
+
+def _check_names(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) -> None:
+    """A classifier's name is a table, a column and a file of its own."""
+    signals = {signal: group for group, members in groups.items() for signal in members}
+    for name in experiment.classifiers:
+        what = "a group of signals" if name in groups else f"a signal of the group {signals.get(name)}"
+        if name in groups or name in signals or name in TAKEN:
+            what = "a column or table of ours" if name in TAKEN else what
+            raise ExperimentError(f"classifiers: {name!r} is {what} already: take another name")
+
+
+def _check_group(
+    experiment: Experiment, name: str, options: Mapping[str, Any], groups: Mapping[str, Mapping[str, Signal]]
+) -> None:
+    """One entry of `signals:`: the group is there, and its options are of its functions' types."""
+    if name in experiment.classifiers:
+        if options:
+            raise ExperimentError(f"signals.{name} takes no options: they stand under classifiers.{name}")
+        return
+    if name not in groups:
+        raise ExperimentError(f"unknown signal group {name!r}: {nearest(name, [*groups, *experiment.classifiers])}")
+    try:
+        signals = configure(name, options, groups).signals
+    except ValueError as error:
+        raise ExperimentError(f"signals.{name}: {error}") from error
+    for signal in signals:
+        kinds = inspect.get_annotations(signal.function, eval_str=True)
+        for option in set(signal.options) & set(options):
+            _check_option(f"signals.{name}.{option}", options[option], kinds[option])
+
+
+def _check_option(key: str, value: Any, kind: Any) -> None:
+    try:
+        TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        expected = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}.get(kind, str(kind))
+        raise ExperimentError(f"{key} must be {expected}, got {value!r}") from error
+
+
+def _check_rules(
+    experiment: Experiment, levels: Sequence[Level], types: Types, groups: Mapping[str, Mapping[str, Signal]]
+) -> None:
+    """Every signal of a rule is measured, and can be compared as the rule says."""
+    for signal in sorted(needed(levels)):
+        if signal not in types:
+            where = [group for group, signals in groups.items() if signal in signals]
+            hint = f"add {where[0]}: {{}} under signals:" if where else nearest(signal, list(types))
+            if signal in experiment.classifiers:
+                hint = f"add {signal}: {{}} under signals:"
+            raise ExperimentError(
+                f"a rule or the sweep needs the signal {signal!r}, which no group under signals: gives; {hint}"
+            )
+    for level in levels:
+        rules = parse(level.rules)
+        check_types(rules, types)
+        for rule in rules:
+            _check_codes(rule)
+            if rule.conditions.get("weight") == "tokens" and experiment.tokenizer is None:
+                raise RuleError(f"rule {rule.signal!r}: weight: tokens needs a tokenizer: section")
+
+
+def _check_codes(rule: Rule) -> None:
+    """Languages and scripts are named by their ISO codes."""
+    for code in [*rule.conditions.get("in", []), *rule.conditions.get("not_in", [])]:
+        if rule.signal == "language" and not re.fullmatch(r"[a-z]{3}", code):
+            hint = f": write {ISO_639_3[code]} for {code}" if code in ISO_639_3 else ""
+            raise RuleError(f"rule 'language': the codes are ISO 639-3, such as eng or deu, got {code!r}{hint}")
+        if rule.signal == "language_script" and not re.fullmatch(r"[A-Z][a-z]{3}", code):
+            raise RuleError(f"rule 'language_script': the codes are ISO 15924, such as Latn or Hans, got {code!r}")
+
+
+def _check_write(experiment: Experiment, levels: Sequence[Level], types: Types) -> None:
+    """What is written is there: subsets, transforms, signals."""
+    asked = experiment.write
+    known = {
+        "subset": ([] if asked.subsets == "all" else asked.subsets, [level.name for level in levels]),
+        "transform": (asked.transforms, list(TRANSFORMS)),
+        "signal": (asked.signals, list(types)),
+    }
+    for what, (names, have) in known.items():
+        for name in names:
+            if name not in have:
+                raise ExperimentError(f"write.{what}s: unknown {what} {name!r}: {nearest(name, have)}")
+
+
+def _check_train(experiment: Experiment) -> None:
+    """Runs need a model size, a tokenizer and pages to be evaluated on."""
+    train = experiment.train
+    if train is None:
+        return
+    sizes = HOME / "conf" / "models"
+    if not (Path(train.model) if train.model.endswith(".yaml") else sizes / f"{train.model}.yaml").is_file():
+        known = sorted(file.stem for file in sizes.glob("*.yaml"))
+        raise ExperimentError(f"train.model: there is no model size {train.model!r}: {nearest(train.model, known)}")
+    if experiment.tokenizer is None:
+        raise ExperimentError("train: needs a tokenizer: section, such as tokenizer: {vocabulary: 4096}")
+    if experiment.evaluate.held_out.share == 0:
+        raise ExperimentError("train: needs pages to evaluate on: evaluate.held_out.share must be more than 0")

@@ -1,0 +1,111 @@
+"""Levels: what a sweep asks for, and names that are safe folders whatever the values are."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filters.levels import MOST_NAME_BYTES, folder_name, plan, swept
+from filters.rules import RuleError
+
+VALUES = st.one_of(
+    st.lists(st.text(max_size=300), min_size=1, max_size=3),
+    st.lists(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)), min_size=1, max_size=3),
+)
+WORDS = st.one_of(
+    st.text(max_size=300), st.sampled_from(["..", ".", "", "../../evil", "a/b", "/etc", "é", "è", "a" * 256, "a~b"])
+)
+
+
+def names_of(values, key="rules.kind.in"):
+    return [level.name for level in plan({}, {key: values}, [])][1:]
+
+
+def is_safe(name):
+    return (
+        len(name.encode()) <= MOST_NAME_BYTES
+        and (Path("/parent") / name).parent == Path("/parent")
+        and name not in ("", ".", "..")
+        and name.isascii()
+        and name.isprintable()
+    )
+
+
+@given(st.lists(WORDS, unique=True, max_size=8))
+def test_no_text_names_a_folder_outside_its_parent_and_no_two_the_same(texts):
+    names = [folder_name(text) for text in texts]
+    assert all(map(is_safe, names))
+    assert len(set(names)) == len(names)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=8, unique_by=repr))
+def test_levels_that_differ_have_safe_names_that_differ(values):
+    distinct = [one for at, one in enumerate(values) if all(one != other for other in values[:at])]
+    names = names_of(distinct)
+    assert all(map(is_safe, names))
+    assert len(set(names)) == len(distinct)
+
+
+def test_plain_values_are_plain_names():
+    assert names_of(["none", 1, 0.5, 1e6], "rules.quality.pareto") == [
+        "quality-pareto-none",
+        "quality-pareto-1",
+        "quality-pareto-0.5",
+        "quality-pareto-1000000",
+    ]
+    assert names_of([["eng", "deu"]], "rules.language.in") == ["language-in-eng-deu"]
+
+
+def test_the_seventh_digit_makes_another_level():
+    assert names_of([0.1234567, 0.1234568], "rules.quality.min") == ["quality-min-0.1234567", "quality-min-0.1234568"]
+
+
+def test_a_name_does_not_depend_on_the_other_levels():
+    alone = names_of([["è"]])
+    assert names_of([["é"], ["è"]])[1:] == alone
+
+
+def test_a_control_of_a_long_name_is_bounded():
+    levels = plan({}, {"rules.kind.in": [["a" * 300]]}, ["random"])
+    assert all(is_safe(level.name) for level in levels)
+    assert levels[2].name.startswith("random-kind-in-a")
+
+
+@pytest.mark.parametrize(
+    ("rules", "sweep", "controls", "says"),
+    [
+        ({}, {"rules.quality.paretto": [1]}, [], "did you mean 'pareto'"),
+        ({}, {"quality": [1]}, [], "must be a key of the rules"),
+        ({}, {"rules.quality.": [1]}, [], "must be a key of the rules"),
+        ({}, {"rules.quality.pareto": []}, [], "has no values"),
+        ({}, {"rules.quality.pareto": [1, 1.0]}, [], "a level twice: quality-pareto-1"),
+        ({}, {"rules.quality.keep_fraction": [2]}, [], "a share"),
+        ({"quality": 5}, {"rules.quality.min": [2]}, [], "must be a mapping"),
+        ({}, {"rules.quality.pareto": [1]}, ["randm"], "did you mean 'random'"),
+        ({}, {"rules.language.in": [["eng"]]}, ["inverted"], "no direction to invert"),
+        ({}, {"rules.quality.between": [[0.1, 0.9]]}, ["random", "inverted"], "no direction to invert"),
+    ],
+)
+def test_a_sweep_that_cannot_be_meant_is_refused(rules, sweep, controls, says):
+    with pytest.raises(RuleError, match=says):
+        plan(rules, sweep, controls)
+
+
+def test_none_takes_the_condition_and_what_qualifies_it():
+    rules = {"quality": {"keep_fraction": 0.5, "within": "language", "null": "keep"}, "word_count": {"min": 5}}
+    [_, none, half] = plan(rules, {"rules.quality.keep_fraction": ["none", 0.3]}, [])
+    assert none.rules == {"word_count": {"min": 5}}
+    assert half.rules["quality"] == {"keep_fraction": 0.3, "within": "language", "null": "keep"}
+    assert list(half.rules) == list(rules)
+
+
+def test_none_leaves_the_other_conditions_of_the_rule():
+    rules = {"quality": {"min": 0.1, "pareto": 3, "null": "keep"}}
+    assert plan(rules, {"rules.quality.pareto": ["none"]}, [])[1].rules == {"quality": {"min": 0.1, "null": "keep"}}
+
+
+def test_a_deeper_key_is_swept():
+    [_, level] = plan({}, {"rules.quality.pareto.keep_fraction": [0.25]}, [])
+    assert level.rules == {"quality": {"pareto": {"keep_fraction": 0.25}}}
+    assert swept(level) == [("quality", "pareto")]
