@@ -69,6 +69,10 @@ class Scorer(Options, ABC):
         """The key under which training takes pages of the pool, if it takes any."""
         return None
 
+    def pool_pages(self) -> int:
+        """How many of them it takes at most."""
+        return 0
+
     @property
     @abstractmethod
     def trained(self) -> bool:

@@ -136,13 +136,15 @@ def other_rules(level: Level) -> list[Rule]:
 def hardest(levels: Sequence[Level]) -> Level:
     """The hardest level of a sweep: by the values of its key where they say it, else the last that is listed."""
     strengths = [_strength(level) for level in levels]
-    if len(levels[0].levels) != 1 or any(strength is None for strength in strengths):
+    if any(strength is None for strength in strengths):
         return levels[-1]
     return max(zip(levels, strengths, strict=True), key=lambda one: one[1] or 0.0)[0]
 
 
 def _strength(level: Level) -> float | None:
     """A number that grows as the level gets harder; None where its value does not say."""
+    if len(level.levels) != 1:
+        return None
     [(key, value)] = level.levels.items()
     if value == "none":
         return -math.inf

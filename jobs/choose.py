@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.levels import Level, Order, needed, order_of, other_rules
@@ -68,7 +69,8 @@ class Decision:
 
     def passing(self, pool: Pool, rules: Sequence[int]) -> Truth:
         """The pages that pass some of the rules."""
-        return np.logical_and.reduce([np.ones(len(pool), bool), *(self.rules[rule].passes(pool) for rule in rules)])
+        verdicts = [np.ones(len(pool), bool), *(self.rules[rule].passes(pool) for rule in rules)]
+        return np.asarray(np.logical_and.reduce(verdicts), bool)
 
     def kept_by_controls(self, pool: Pool) -> Iterator[tuple[str, Truth]]:
         """What each control keeps of the pages that may be chosen."""
@@ -158,14 +160,16 @@ def _decide(
     controls = over(lambda part: _control_sizes(part, columns, decision), lambda some: np.sum(some, axis=0))
     table = _verdicts(places, made_by, [rule.text for rule in decision.rules[: _shown(decision)]])
 
-    def work(part: Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return ((table.name, batch) for batch in _judged(part, columns, decision, table.schema).to_batches())
+    def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+        rows = _judged(part, columns, decision, table.schema)
+        report.counts.update({name: pc.sum(rows[name]).as_py() or 0 for name in ("held_out", "copy_of_held_out")})
+        yield from ((table.name, batch) for batch in rows.to_batches())
 
     report = loop.run(lambda: spark, "choose", pages, [table], work)[table.name]
     sizes = dict(zip(decision.controls, controls, strict=True))
     for level in levels:
         facts = describe(level, decision, counted, sizes.get(level.name), columns.weights, experiment)
-        split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copies_of_held_out"]}
+        split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copy_of_held_out"]}
         facts |= {"held_out": {**as_tree(experiment.evaluate.held_out), **split}}
         storage.write_json(places.subset_facts(level.name), facts | {"config_hash": config_hash(made_by[level.name])})
     languages = dict(zip(counted.names, counted.pages_by_name.tolist(), strict=True))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import yaml
 
 from filters.files import write_whole
-from jobs import choose, compare, evaluate, pack, read, report, score, train, train_classifier, train_tokenizer
+from jobs import choose, compare, evaluate, pack, read, report, score, split, train, train_classifier, train_tokenizer
 from jobs.parts import command
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.places import Places
@@ -18,6 +18,7 @@ from jobs.parts.refusals import ExperimentError
 
 VERBS: tuple[Callable[[Experiment, bool], int], ...] = (
     read.main,
+    split.main,
     train_tokenizer.main,
     train_classifier.main,
     score.main,

@@ -41,7 +41,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if dry_run:
         return command.OK
     try:
-        sample = sampled_pages(experiment, asked.sample_bytes, "tokenizer")
+        sample = sampled_pages(experiment, "tokenizer", asked.sample_bytes, "bytes")
         train_tokenizer((text for _, text in sample), asked.vocabulary, folder)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
@@ -52,8 +52,9 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 def _config(experiment: Experiment, asked: Tokenizer) -> dict[str, Any]:
     if asked.path:
         return {"tokenizer": tokenizer_digest(asked.path)}
-    pages = identity_of(Places(experiment.out).pages)
-    return {"tokenizer": asked, "pages": pages, "held_out": experiment.evaluate.held_out, "seed": experiment.seed}
+    places = Places(experiment.out)
+    tables = {"pages": identity_of(places.pages), "split": identity_of(places.split)}
+    return {"tokenizer": asked, **tables, "seed": experiment.seed}
 
 
 if __name__ == "__main__":

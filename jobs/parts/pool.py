@@ -56,7 +56,7 @@ class Columns:
         return {table.name: identity_of(table) for table in sorted({self.places.pages, self.places.split, *self.tables})}
 
     def of(self, part: Part, check: bool = False) -> "PartPool":
-        """A part's columns. `check`: whether each row is the same page in all tables, not only each file from those pages."""
+        """A part's columns. `check`: that each row is the same page in all tables, not only each file from those pages."""
         ids = storage.read_table(part.source, ["id"])["id"] if check else None
         split = sidecar(self.places.split, part, ["id_hash", "held_out", "copy_of_held_out"], ids)
         columns: dict[str, pa.ChunkedArray] = {}
