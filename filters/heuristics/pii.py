@@ -131,23 +131,6 @@ def find_ipv4(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
 
 
 @kernel
-def find_ipv6(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
-    """End of the global unicast IPv6 address (2000::/3) that begins at `at`; `at` where there is none."""
-    if is_word(data, at - 1, start, end, ascii_) or (at > start and (data[at - 1] == 46 or data[at - 1] == 58)):
-        return at
-    if at + 5 >= end or next_byte(data, at, at + 5, 58) != at + 4 or (data[at] != 50 and data[at] != 51):
-        return at  # the first group has four digits: 212:: is outside 2000::/3
-    here = at
-    while here < end and (data[here] == 58 or ascii_[data[here]] & HEX):
-        here += 1
-    if is_word(data, here, start, end, ascii_) or here - at > LONGEST_IPV6 + 1:
-        return at
-    if data[here - 1] == 58 and data[here - 2] != 58:  # a colon of the sentence
-        here -= 1
-    return here if is_ipv6(data[at:here], ascii_) else at
-
-
-@kernel
 def is_ipv6(written: Bytes, ascii_: Bytes) -> bool:
     """Whether hexadecimal digits and colons make an IPv6 address outside the block for documentation (RFC 3849)."""
     groups, digits, value, gaps, first = 0, 0, 0, 0, 0
@@ -168,6 +151,23 @@ def is_ipv6(written: Bytes, ascii_: Bytes) -> bool:
             gaps += 1
     groups += digits > 0
     return groups == 8 if gaps == 0 else gaps == 1 and groups < 8
+
+
+@kernel
+def find_ipv6(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
+    """End of the global unicast IPv6 address (2000::/3) that begins at `at`; `at` where there is none."""
+    if is_word(data, at - 1, start, end, ascii_) or (at > start and (data[at - 1] == 46 or data[at - 1] == 58)):
+        return at
+    if at + 5 >= end or next_byte(data, at, at + 5, 58) != at + 4 or (data[at] != 50 and data[at] != 51):
+        return at  # the first group has four digits: 212:: is outside 2000::/3
+    here = at
+    while here < end and (data[here] == 58 or ascii_[data[here]] & HEX):
+        here += 1
+    if is_word(data, here, start, end, ascii_) or here - at > LONGEST_IPV6 + 1:
+        return at
+    if data[here - 1] == 58 and data[here - 2] != 58:  # a colon of the sentence
+        here -= 1
+    return here if is_ipv6(data[at:here], ascii_) else at
 
 
 @kernel
@@ -202,6 +202,22 @@ def find_area(data: Bytes, at: int, end: int, ascii_: Bytes) -> tuple[int, int]:
 
 
 @kernel
+def goes_on(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> bool:
+    """Whether a number that ends at `at` is part of something longer: a word, an e-mail address, more digits."""
+    if is_word(data, at, start, end, ascii_) or (at < end and data[at] == 64):
+        return True
+    return at + 1 < end and (data[at] == 45 or data[at] == 46) and ascii_[data[at + 1]] & DIGIT != 0
+
+
+@kernel
+def in_a_row(data: Bytes, at: int, last: int, start: int, end: int, ascii_: Bytes) -> bool:
+    """Whether one blank or mark stands between `data[at:last]` and another digit: part of a row, a time, an amount."""
+    before = at > start + 1 and ascii_[data[at - 2]] & DIGIT != 0 and (data[at - 1] == 32 or 44 <= data[at - 1] <= 47)
+    behind = last + 1 < end and ascii_[data[last + 1]] & DIGIT != 0
+    return before or (behind and (data[last] == 32 or 44 <= data[last] <= 47 or data[last] == 58))
+
+
+@kernel
 def find_american(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
     """End of a North American number from `at` on, `at` where there is none.
 
@@ -228,14 +244,6 @@ def find_american(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> 
 
 
 @kernel
-def in_a_row(data: Bytes, at: int, last: int, start: int, end: int, ascii_: Bytes) -> bool:
-    """Whether one blank or mark stands between `data[at:last]` and another digit: part of a row, a time, an amount."""
-    before = at > start + 1 and ascii_[data[at - 2]] & DIGIT != 0 and (data[at - 1] == 32 or 44 <= data[at - 1] <= 47)
-    behind = last + 1 < end and ascii_[data[last + 1]] & DIGIT != 0
-    return before or (behind and (data[last] == 32 or 44 <= data[last] <= 47 or data[last] == 58))
-
-
-@kernel
 def read_groups(data: Bytes, at: int, end: int, ascii_: Bytes, sizes: Offsets) -> tuple[int, int]:
     """How many groups of digits, one blank between, begin at `at`, and where the last ends; as many as fit in `sizes`."""
     groups, last = 0, at
@@ -251,6 +259,15 @@ def read_groups(data: Bytes, at: int, end: int, ascii_: Bytes, sizes: Offsets) -
             break
         at = here + 1
     return groups, last
+
+
+@kernel
+def counts_up(data: Bytes, at: int, last: int) -> bool:
+    """Whether pairs of digits with one blank between count up by one: page numbers, a row of a calendar."""
+    rising = True
+    for k in range(at + 3, last, 3):
+        rising = rising and 10 * (int(data[k]) - int(data[k - 3])) + int(data[k + 1]) - int(data[k - 2]) == 1
+    return rising
 
 
 @kernel
@@ -279,23 +296,6 @@ def find_national(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> 
     if not bracket and (counts_up(data, at, here) if groups == len(sizes) else sizes[0] == 2):
         return at
     return at if goes_on(data, here, start, end, ascii_) or in_a_row(data, at, here, start, end, ascii_) else here
-
-
-@kernel
-def counts_up(data: Bytes, at: int, last: int) -> bool:
-    """Whether pairs of digits with one blank between count up by one: page numbers, a row of a calendar."""
-    rising = True
-    for k in range(at + 3, last, 3):
-        rising = rising and 10 * (int(data[k]) - int(data[k - 3])) + int(data[k + 1]) - int(data[k - 2]) == 1
-    return rising
-
-
-@kernel
-def goes_on(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> bool:
-    """Whether a number that ends at `at` is part of something longer: a word, an e-mail address, more digits."""
-    if is_word(data, at, start, end, ascii_) or (at < end and data[at] == 64):
-        return True
-    return at + 1 < end and (data[at] == 45 or data[at] == 46) and ascii_[data[at + 1]] & DIGIT != 0
 
 
 @kernel

@@ -93,6 +93,12 @@ def find_path(
 
 
 @kernel
+def is_www(data: Bytes, at: int) -> bool:
+    """Whether the three bytes at `at` are `www` in either case."""
+    return bool((data[at] | 32) == 119 and (data[at + 1] | 32) == 119 and (data[at + 2] | 32) == 119)
+
+
+@kernel
 def find_urls(
     data: Bytes, offsets: Offsets, hashes: Hashes, categories: Bytes, first: Places, shift: np.uint64
 ) -> npt.NDArray[np.int16]:
@@ -110,12 +116,6 @@ def find_urls(
             category = find_path(data, start + 4, last, path, end, hashes, categories, first, shift)
         found[page] = category
     return found
-
-
-@kernel
-def is_www(data: Bytes, at: int) -> bool:
-    """Whether the three bytes at `at` are `www` in either case."""
-    return bool((data[at] | 32) == 119 and (data[at + 1] | 32) == 119 and (data[at + 2] | 32) == 119)
 
 
 def _urls(pages: PageBatch) -> PageBatch:

@@ -100,6 +100,21 @@ def find_all(wanted: Hashes, hashes: Hashes, categories: Bytes, first: Places, s
 
 
 @kernel
+def after_scheme(data: Bytes, start: int, end: int) -> int:
+    """Where a URL goes on after `scheme://` or `//`; `start` where there is neither."""
+    at = start
+    while at < end and (data[at] | 32) >= 97 and (data[at] | 32) <= 122:
+        at += 1
+    if at < end and at > start and data[at] == 58:
+        at += 1
+    elif at > start:
+        return start
+    if at + 1 < end and data[at] == 47 and data[at + 1] == 47:
+        return at + 2
+    return start
+
+
+@kernel
 def hash_lines(data: Bytes) -> Hashes:
     """Hashes of the entries in a file of one entry per line; blank lines and lines that begin with # are none.
 
@@ -127,21 +142,6 @@ def hash_lines(data: Bytes) -> Hashes:
             found += 1
         at = end + 1
     return hashes[:found]
-
-
-@kernel
-def after_scheme(data: Bytes, start: int, end: int) -> int:
-    """Where a URL goes on after `scheme://` or `//`; `start` where there is neither."""
-    at = start
-    while at < end and (data[at] | 32) >= 97 and (data[at] | 32) <= 122:
-        at += 1
-    if at < end and at > start and data[at] == 58:
-        at += 1
-    elif at > start:
-        return start
-    if at + 1 < end and data[at] == 47 and data[at + 1] == 47:
-        return at + 2
-    return start
 
 
 def build(path: Path, sources: Mapping[str, Sequence[Path]]) -> int:
