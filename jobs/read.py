@@ -69,7 +69,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
 
     def work(part: loop.Part, _: Sequence[loop.Table], report: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return read_part(part, found[part.name].options, report)
+        return read_part(part, found[part.name].options, report, found[part.name].file)
 
     report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
     code = tell(report)
@@ -88,13 +88,18 @@ def _options(experiment: Experiment) -> ReadOptions:
     return ReadOptions(extract=pages.extract, limits=ReadLimits(**pages.limits))  # type: ignore[arg-type]
 
 
-def read_part(part: loop.Part, options: ReadOptions, report: loop.PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted."""
+def read_part(
+    part: loop.Part, options: ReadOptions, report: loop.PartReport, file: str | None = None
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted.
+
+    `file` is the shard's name in the tables, which the slices of a large one share; None: its file name.
+    """
     shard = ShardReport()
     pages: list[Page] = []
     rejected: list[Rejected] = []
     characters = 0
-    for row in read_shard(part.source, options, shard):
+    for row in read_shard(part.source, options, shard, file):
         if isinstance(row, Rejected):
             rejected.append(row)
             continue
@@ -130,8 +135,9 @@ def refuse_repeated_ids(pages: Path) -> None:
     (pages / loop.MANIFEST).unlink()
     first = counted.filter(pc.greater(counted["shard_count"], 1)).sort_by("id").slice(0, 1).to_pylist()[0]
     raise command.InvariantBroken(
-        f"the page id {first['id']} is in {first['shard_min']} and in {first['shard_max']}: "
-        "take one of the shards out of pages.from (the WARC and the WET of the same pages are the same pages)"
+        f"the page id {first['id']} is in {first['shard_min']} and in {first['shard_max']}: take one of the shards out of "
+        "pages.from (the WARC and the WET of the same pages are the same pages), or, where ids restart in every file, give "
+        "{parquet: PATTERN, id: {column: id, per: shard}} (or id: none, to know pages by their place)"
     )
 
 
