@@ -78,7 +78,7 @@ def _texts(path: Path, options: ReadOptions, report: ShardReport) -> Iterator[_T
     text.kept = b"".join(kept)
     if cut and not text.lost:
         text.lost = (cut.reason, cut.detail)
-    if text.size or cut:
+    if text.size or text.lost:
         yield text
 
 

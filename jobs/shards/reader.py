@@ -71,6 +71,8 @@ def _rows(location: str, shard: str, options: ReadOptions, report: ShardReport) 
         yield from _told_if_few(read_parquet(location, shard, options, report), "parquet", options, report)
         return
     with local_copy(location) as packed, unpacked(packed, report.damage) as path:
+        if report.damages and path.stat().st_size == 0:  # broken before its first byte, which is told
+            return
         known = options.kind or kind(str(packed))
         yield from _told_if_few(_READERS[known](path, shard, options, report), known, options, report)
 
