@@ -8,6 +8,7 @@ each is counted, and the next is read.
 from __future__ import annotations
 
 import json
+import lzma
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -469,24 +470,20 @@ def first_identity(path: Path, is_parquet: bool, shard: str, options: ReadOption
 
     Raises ValueError where the table lacks a column that it must have. Reads no more than that takes.
     """
-    return _first_of_parquet(path, shard, options) if is_parquet else _first_of_jsonl(path, shard, options)
+    try:
+        return _first_of_parquet(path, shard, options) if is_parquet else _first_of_jsonl(path, shard, options)
+    except (OSError, EOFError, lzma.LZMAError, pa.ArrowException):
+        return None  # damage, which reading tells
 
 
 def _first_of_parquet(path: Path, shard: str, options: ReadOptions) -> Any:
-    try:
-        file = open_parquet(path)
-    except (OSError, pa.ArrowException):
-        return None  # damage, which reading tells
-    with file:
+    with open_parquet(path) as file:
         if file.metadata.num_rows == 0:
             return None
         identity = _parquet_columns(file.schema_arrow, shard, options).get("identity")
         if identity is None:
             return None
-        try:
-            batch = next(file.iter_batches(1, columns=[".".join(identity)]))
-        except (OSError, pa.ArrowException):
-            return None
+        batch = next(file.iter_batches(1, columns=[".".join(identity)]))
     return _values(_taken(batch, identity))[0]
 
 

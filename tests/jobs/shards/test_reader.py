@@ -1,8 +1,10 @@
 """What a user names becomes shards, and every shard at hand is read or accounted for."""
 
+import bz2
 import functools
 import gzip
 import http.server
+import lzma
 import threading
 from collections import Counter
 from pathlib import Path
@@ -84,6 +86,70 @@ def test_the_same_shard_gives_the_same_rows_wherever_it_lies(tmp_path):
     one = write(tmp_path / "a.warc.gz", *(record(n, html(n)) for n in range(3)))
     other = write(tmp_path / "deep" / "er" / "a.warc.gz", *(record(n, html(n)) for n in range(3)))
     assert read(one) == read(other)
+
+
+def resource(body, content_type, **more):
+    head = {
+        "WARC-Type": "resource",
+        "WARC-Record-ID": "<urn:uuid:r>",
+        "WARC-Target-URI": "https://www.site.org/a",
+        "WARC-Date": "2024-05-18T01:58:10Z",
+        "Content-Type": content_type,
+        "Content-Length": len(body),
+        **more,
+    }
+    told = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+    return f"WARC/1.0\r\n{told}\r\n".encode() + body + b"\r\n\r\n"
+
+
+def test_resource_records_are_pages_by_option(tmp_path):
+    path = write(
+        tmp_path / "a.warc.gz",
+        resource(html(1), "text/html"),
+        resource("grüße".encode("latin-1"), "text/plain; charset=latin1", **{"WARC-Record-ID": "<urn:uuid:s>"}),
+        resource(b"\x89PNG", "image/png"),
+        resource(b"words", "text/plain", **{"WARC-Block-Digest": "sha1:AAAA"}),
+        resource(b"  ", "text/plain"),
+        record(2, html(2)),
+    )
+    found, report = read(path)
+    assert [row.url for row in found] == ["https://www.site2.co.uk/"] and report.counts["record_resource"] == 5
+    found, report = read(path, ReadOptions(resources=True))
+    assert [row.id if isinstance(row, Page) else row.reason for row in found] == [
+        "<urn:uuid:r>",
+        "<urn:uuid:s>",
+        "digest_mismatch",
+        "empty_body",
+        f"a.warc.gz#{found[-1].shard_offset}",
+    ]
+    assert (found[0].html_bytes, found[0].domain, found[1].text) == (len(html(1)), "site.org", "grüße")
+    assert report.counts["mime_not_text"] == 1 and not report.counts["record_resource"]
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
+def test_a_warc_under_bzip2_or_xz_is_read(tmp_path, pack):
+    data = b"".join(record(n, html(n), identity=f"<{n}>") for n in range(3))
+    (tmp_path / "a.warc").write_bytes(data)
+    (tmp_path / "a.warc.packed").write_bytes(pack(data))
+    expected, _ = read(tmp_path / "a.warc")
+    found, report = read(tmp_path / "a.warc.packed", ReadOptions(kind="warc"))
+    assert [row._replace(shard="a.warc") for row in found] == expected and not report.damages
+
+
+def test_a_shard_of_no_page_is_told_with_what_it_holds(tmp_path):
+    path = write(tmp_path / "a.warc.gz", *(record(n, b"{}", "application/json") for n in range(3)))
+    _, report = read(path)
+    (damage,) = report.damages
+    assert damage.reason == "few_pages"
+    assert damage.detail.startswith("0 of 3 records became pages: 3 mime_not_text")
+    assert "expected response or conversion records" in damage.detail
+
+
+def test_a_shard_that_loses_as_many_pages_as_it_gives_is_not_yet_told(tmp_path):
+    bodies = [html(0), b"<script></script>", b"<script></script>"]
+    for many, told in ((2, []), (3, ["few_pages"])):
+        path = write(tmp_path / "a.warc.gz", *(record(n, body) for n, body in enumerate(bodies[:many])))
+        assert [damage.reason for damage in read(path)[1].damages] == told
 
 
 def test_an_empty_compressed_shard_is_damage(tmp_path):

@@ -1,7 +1,9 @@
 """What an experiment names as text: patterns, foreign columns, lists of paths; slips are found before any work."""
 
+import bz2
 import gzip
 import json
+import lzma
 import zipfile
 
 import pyarrow as pa
@@ -130,6 +132,16 @@ def test_a_named_column_that_is_absent_is_refused_with_those_there_are(tmp_path,
         ):
             shards(asked, ReadOptions(), "pages.from")
         assert shards([{kind: str(tmp_path / file), "url": "link"}], ReadOptions(), "pages.from")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.bz2", "a.jsonl.xz", "a.jsonl.gz", "a.parquet"])
+def test_a_damaged_table_is_left_to_the_reader_who_tells_of_it(tmp_path, name):
+    pack = {"bz2": bz2.compress, "xz": lzma.compress, "gz": gzip.compress, "parquet": bytes}[name.rpartition(".")[2]]
+    (tmp_path / name).write_bytes(pack(b'{"text": "words", "link": "u"}\n' * 100)[:30])
+    kind = "parquet" if name == "a.parquet" else "jsonl"
+    (shard,) = shards([{kind: str(tmp_path / name), "url": "link"}], ReadOptions(), "pages.from")
+    report = ShardReport()
+    assert not list(read_shard(shard.location, shard.options, report)) and report.damages
 
 
 def test_a_named_column_that_comes_late_is_found(tmp_path):
