@@ -15,7 +15,7 @@ from fsspec.registry import _registry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.shards.locations import expand, expand_list, file_name, kind, shard_names, unpacked
+from jobs.shards.locations import expand, expand_list, file_name, kind, local_copy, shard_names, unpacked
 
 
 def test_patterns_become_shards_each_once_with_their_sizes(tmp_path):
@@ -226,6 +226,20 @@ def test_a_server_is_asked_once_for_each_address_and_a_path_list_is_believed(pat
     assert asked == ["/crawl-data/segments/0/a0.warc.gz"]
     with pytest.raises(ValueError, match=r"no file matches 'http.*/nowhere/crawl-data"):
         expand_list(str(paths / "warc.paths.gz"), f"{address}/nowhere")
+
+
+def test_a_server_is_asked_once_for_the_bytes_and_a_cut_transfer_is_no_short_file(paths, server, monkeypatch):
+    address, asked = server
+    with local_copy(f"{address}/crawl-data/segments/0/a0.warc.gz") as copy:
+        assert copy.read_bytes() == b"x" * 7
+    assert asked == ["/crawl-data/segments/0/a0.warc.gz"]
+
+    def cut(self, source, outputfile):
+        outputfile.write(source.read()[:3])
+
+    monkeypatch.setattr(Counting, "copyfile", cut)
+    with pytest.raises(Exception, match="Content"), local_copy(f"{address}/crawl-data/segments/1/a1.warc.gz"):
+        pass
 
 
 def test_a_store_that_raises_errors_of_its_own_is_told_in_a_sentence():
