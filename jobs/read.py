@@ -81,7 +81,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return read_part(part, found[part.name].options, report, size)
+        return read_part(part, found[part.name].options, report, size, found[part.name].file)
 
     report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
     code = tell(report)
@@ -94,13 +94,19 @@ def _options(experiment: Experiment) -> ReadOptions:
     return ReadOptions(extract=pages.extract, limits=ReadLimits(**dict(pages.limits)))
 
 
-def read_part(part: Part, options: ReadOptions, report: PartReport, size: Group) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted."""
+def read_part(
+    part: Part, options: ReadOptions, report: PartReport, size: Group, file: str | None = None
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted.
+
+    `size` measures pages while their text is at hand. `file` is the shard's name in the tables, which the slices of a large
+    one share; None: its file name.
+    """
     shard = ShardReport()
     pages: list[Page] = []
     rejected: list[Rejected] = []
     characters = 0
-    for row in read_shard(part.source, options, shard):
+    for row in read_shard(part.source, options, shard, file):
         if isinstance(row, Rejected):
             rejected.append(row)
             continue
@@ -148,8 +154,9 @@ def refuse_repeated_ids(pages: Path) -> None:
     storage.remove(pages / MANIFEST)
     page, first, last = twice
     raise InvariantBroken(
-        f"the page id {page} is in {first} and in {last}: "
-        "take one of the shards out of pages.from (the WARC and the WET of the same pages are the same pages)"
+        f"the page id {page} is in {first} and in {last}: take one of the shards out of "
+        "pages.from (the WARC and the WET of the same pages are the same pages), or, where ids restart in every file, give "
+        "{parquet: PATTERN, id: {column: id, per: shard}} (or id: none, to know pages by their place)"
     )
 
 

@@ -72,8 +72,8 @@ class Pages(Options):
     from_: Annotated[
         Several[Source], Field(alias="from", min_length=1, examples=["[crawl/*.warc.gz, s3://bucket/*.parquet]"])
     ]
-    """Shards: paths, globs, s3:// or https:// addresses of WARC, WET, parquet or jsonl files (.gz, .zst); for columns of
-    other names `{parquet: PATTERN, text: COLUMN, id: COLUMN, url: COLUMN}` (or `jsonl:`)."""
+    """Shards: paths, globs, s3://, https:// or hf:// addresses of WARC, WET, parquet, jsonl or txt files (.gz, .zst, .bz2,
+    .xz); mappings for columns of other names and for lists of paths, below."""
     extract: Literal["resiliparse", "trafilatura", "justext"] = "resiliparse"
     """What takes the main text out of HTML."""
     limits: Limits = Field(default=Limits(), examples=["{bytes: 5_000_000, seconds: 10}"])

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import idna
 from publicsuffixlist import PublicSuffixList
 
 from jobs.shards.extraction import ReadLimits
@@ -41,7 +42,7 @@ REJECTED: Mapping[str, str] = {
     "http_malformed": "the response record starts with no HTTP status line",
     "bad_content_encoding": "the body does not decompress as its Content-Encoding says",
     "too_large": "the record, its decompressed body or its text is over the limit",
-    "empty_body": "the response has no body",
+    "empty_body": "the response has no body, or the text is nothing but blanks",
     "undecodable": "no character encoding reads the body with fewer than 1 % bad bytes",
     "empty_extraction": "the page has text or markup, but the extractor found no text in it",
     "extract_timeout": "the extractor used more than its processor seconds",
@@ -68,6 +69,10 @@ FLAGS: Mapping[str, str] = {
     "bad_chunking": "the chunked transfer coding breaks off, the body was used as it is",
     "body_incomplete": "the compressed or chunked body ends early, what there is was used",
     "trailing_padding": "NULs follow the last record of the shard",
+    "bad_id": "the row's id is no text and no exact number, so the page is known by its place",
+    "bad_url": "the row's URL is no text, so the page has none",
+    "bad_time": "the row's crawl time cannot be read, so the page has none",
+    "no_domain": "the page has no registrable domain (no URL, an IP address, a bare suffix)",
 }
 """Notes about pages that were kept (and one about shards); counted beside the reasons, no part of the balance."""
 
@@ -80,6 +85,7 @@ DAMAGE: Mapping[str, str] = {
     "arc_format": "the shard is an ARC file, the format before WARC",
     "not_this_format": "the file is not what its name says",
     "empty": "the file has no bytes",
+    "few_pages": "the shard gave no page, or lost more pages than it gave",
 }
 """Every kind of damage to a shard."""
 
@@ -143,15 +149,25 @@ class ShardReport:
 class ReadOptions:
     """How shards are read.
 
-    `extract` names the HTML extractor (resiliparse, trafilatura, justext). The columns name what holds the page in
-    parquet and jsonl; `text_column` must exist, the others may be absent. The crawl time is taken from `crawled_at` or
-    `date` where there is one.
+    `extract` names the HTML extractor (resiliparse, trafilatura, justext). `kind` is what a shard is (warc, parquet,
+    jsonl, txt); None: what its name says. The columns name what holds the page in parquet and jsonl; a dot reaches into
+    a struct or an object. `text_column` must exist, and those of text, id and url that are in `named`; the others may be
+    absent. Without an `id_column` a page is known by its place; `id_per_shard` puts the shard's name before ids that
+    restart in every file. The crawl time is taken from `crawled_at` or `date` where there is one. `resources` makes
+    pages of a WARC's resource records, `paragraphs` of the paragraphs of plain text. `row_groups` is the slice of a
+    parquet file that is read, from the first to before the second; None: all.
     """
 
     extract: str = "resiliparse"
+    kind: str | None = None
     text_column: str = "text"
-    id_column: str = "id"
+    id_column: str | None = "id"
+    id_per_shard: bool = False
     url_column: str = "url"
+    named: tuple[str, ...] = ()
+    resources: bool = False
+    paragraphs: bool = False
+    row_groups: tuple[int, int] | None = None
     limits: ReadLimits = field(default_factory=ReadLimits)
 
 
@@ -173,8 +189,17 @@ def registrable_domain(url: str | None) -> str | None:
 
 @lru_cache(maxsize=1 << 16)
 def _domain_of(host: str) -> str | None:
-    found = _suffixes().privatesuffix(host)
+    found = _suffixes().privatesuffix(host if host.isascii() else _as_asked_of_dns(host))
     return None if found is None else str(found)
+
+
+def _as_asked_of_dns(host: str) -> str:
+    """An international host name in ASCII, mapped by UTS 46 as browsers do; one that has no such form stays as it is."""
+    try:
+        mapped = idna.uts46_remap(host, std3_rules=False)
+    except idna.IDNAError:
+        return host
+    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in mapped.split("."))
 
 
 @lru_cache(maxsize=1)

@@ -30,7 +30,7 @@ CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
 HTML_START = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 HTML_TYPES = ("text/html", "application/xhtml+xml")
 DIGESTS = {"sha1": hashlib.sha1, "md5": hashlib.md5, "sha256": hashlib.sha256}
-NOT_PAGES = frozenset({"warcinfo", "request", "metadata", "revisit", "resource", "continuation"})
+NOT_PAGES = frozenset({"warcinfo", "request", "metadata", "revisit", "continuation"})
 
 
 class Response(NamedTuple):
@@ -43,6 +43,7 @@ class Response(NamedTuple):
     kind: str
     body: bytes
     charset: str | None
+    resource: bool = False
 
 
 class Lost(NamedTuple):
@@ -52,6 +53,7 @@ class Lost(NamedTuple):
     offset: int
     reason: str
     detail: str
+    resource: bool = False
 
 
 class _Block(NamedTuple):
@@ -69,11 +71,20 @@ class _BadFraming(Exception):
     """No record stands where the next one should."""
 
 
-def read_records(file: BinaryIO, most_bytes: int, report: ShardReport) -> Iterator[Response | Lost]:
+def read_records(file: BinaryIO, most_bytes: int, report: ShardReport, resources: bool = False) -> Iterator[Response | Lost]:
     """Every record of a WARC or WET file, plain or compressed, in order; damage goes to `report`.
 
-    Bodies come without transfer and content coding. A record or body over `most_bytes` is lost as too_large.
+    Bodies come without transfer and content coding. A record or body over `most_bytes` is lost as too_large. Resource
+    records are pages only where `resources` says so.
     """
+    for record in _records(file, most_bytes, report):
+        if record.resource and not resources:
+            yield Lost(record.url, record.offset, "record_resource", "")
+        else:
+            yield record
+
+
+def _records(file: BinaryIO, most_bytes: int, report: ShardReport) -> Iterator[Response | Lost]:
     start = already_read = 0
     if _gzip_at(file, 0):
         start, already_read = yield from _quickly(file, most_bytes, report)
@@ -293,6 +304,8 @@ def _classify(block: _Block, offset: int, most_bytes: int, report: ShardReport) 
     kind = block.header.get("warc-type", "").lower()
     if kind in NOT_PAGES:
         return Lost(url, offset, f"record_{kind}", "")
+    if kind == "resource":
+        return _resource(block, url, offset, most_bytes)
     if kind not in ("response", "conversion"):
         return Lost(url, offset, "record_unknown", f"WARC-Type {kind[:40]!r}")
     if block.lost:
@@ -315,6 +328,26 @@ def _conversion(block: _Block, url: str | None, offset: int) -> Response | Lost:
         return Lost(url, offset, "mime_not_text", media_type[:80])
     identity = header.get("warc-refers-to") or header.get("warc-record-id")
     return Response(identity, url, _date(header), offset, "wet", block.data, "utf-8")
+
+
+def _resource(block: _Block, url: str | None, offset: int, most_bytes: int) -> Response | Lost:
+    """A resource record, which holds a file without HTTP headers."""
+    header = block.header
+    if block.lost:
+        return Lost(url, offset, *block.lost, resource=True)
+    if block.size > most_bytes:
+        return Lost(url, offset, "too_large", f"the record has {block.size} bytes, the limit is {most_bytes}", resource=True)
+    if not _digest_agrees(header.get("warc-block-digest", ""), block.data):
+        return Lost(url, offset, "digest_mismatch", header["warc-block-digest"], resource=True)
+    content_type = header.get("content-type", "")
+    kind, declared = _kind(content_type, header.get("warc-identified-payload-type"), block.data)
+    if kind is None:
+        return Lost(url, offset, "mime_not_text", declared, resource=True)
+    if not block.data.strip():
+        return Lost(url, offset, "empty_body", "", resource=True)
+    charset = CHARSET.search(content_type)
+    identity = header.get("warc-record-id")
+    return Response(identity, url, _date(header), offset, kind, block.data, charset and charset[1], resource=True)
 
 
 def _response(block: _Block, url: str | None, offset: int, most_bytes: int, report: ShardReport) -> Response | Lost:

@@ -45,16 +45,16 @@ def test_the_least_passes_with_rules_of_every_type():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"pages": {"from": ["a.wacz"]}}, "pages.from: 'a.wacz' is of no known kind of file; names end in .warc"),
-        ({"pages": {"from": ["a.warc", "crawl/*.jsonl.rar"]}}, "pages.from: 'crawl/*.jsonl.rar' is of no known kind"),
-        ({"pages": {"from": ["s3://bucket/crawl/*.pdf.gz"]}}, "is of no known kind"),
+        ({"pages": {"from": ["a.wacz"]}}, "pages.from: 'a.wacz' is of no kind that is read: names end in .warc"),
+        ({"pages": {"from": ["a.warc", "crawl/*.jsonl.rar"]}}, "pages.from: 'crawl/*.jsonl.rar' is of no kind that is read"),
+        ({"pages": {"from": ["s3://bucket/crawl/*.pdf.gz"]}}, "is of no kind that is read"),
         (
             {"classifiers": {"quality": {"fasttext": {"positives": ["a.docx"]}}}},
-            "classifiers.quality.fasttext.positives: 'a.docx' is of no known kind",
+            "classifiers.quality.fasttext.positives: 'a.docx' is of no kind that is read",
         ),
         (
             {"classifiers": {"quality": {"fasttext": {"positives": "a.jsonl", "negatives": "page.htm"}}}},
-            "classifiers.quality.fasttext.negatives: 'page.htm' is of no known kind",
+            "classifiers.quality.fasttext.negatives: 'page.htm' is of no kind that is read",
         ),
         ({"signals": {"gophr": {}}}, "unknown signal group 'gophr': did you mean 'gopher'?"),
         ({"signals": {"gopher": {"least": 5}}}, "signals.gopher: signal group 'gopher' has no option 'least'"),
