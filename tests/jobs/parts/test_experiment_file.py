@@ -36,7 +36,7 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("sgnals: {}", "unknown key 'sgnals': did you mean 'signals'?"),
         ("train: {tokns: 5}", "unknown key 'train.tokns': did you mean 'tokens'?"),
         ("pages: {from_: a}", "unknown key 'pages.from_': did you mean 'from'?"),
-        ("pages: {from: {parquet: a, txet: b}}", "unknown key 'pages.from.txet': did you mean 'text'?"),
+        ("pages: {from: {parquet: a, txet: b}}", "unknown key 'pages.from.txet': did you mean 'txt'?"),
         ("pages: {from: [a.warc, {jsnl: a}]}", "unknown key 'pages.from[1].jsnl': did you mean 'jsonl'?"),
         ("evaluate: {tasks: []}", "unknown key 'evaluate.tasks': known: held_out"),
         ("evaluate: {held_out: {shar: 1}}", "unknown key 'evaluate.held_out.shar': did you mean 'share'?"),
