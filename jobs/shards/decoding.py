@@ -43,7 +43,7 @@ def decode(body: bytes, declared: str | None, html: bool) -> tuple[str, int] | N
         if body.startswith(mark):
             return _tolerant(body[len(mark) :], encoding, MOST_BAD_AT_ALL)
     names = _declarations(body, declared, html)
-    for encoding in (*_seven_bit(body, names), *_wide(body, declared, html)):
+    for encoding in (*_seven_bit(body, names), *wide(body, declared, html)):
         if (decoded := _tolerant(body, encoding, MOST_BAD_AT_ALL)) is not None:
             return decoded
     if charsets.REPLACEMENT in names and b"\x1b" in body:
@@ -68,16 +68,17 @@ def _seven_bit(body: bytes, names: list[str]) -> list[str]:
     return found if found and body.isascii() else []
 
 
-def _wide(body: bytes, declared: str | None, html: bool) -> list[str]:
+def wide(body: bytes, declared: str | None, html: bool) -> list[str]:
     """UTF-16 without a mark: Latin letters, and so all tags, have a NUL for every second byte.
 
     Where HTTP says UTF-16 some NULs do, or none in plain text that is no UTF-8. What a page says of itself is not asked:
     if one can read the name UTF-16 in it, it is not UTF-16 (the standard says so too).
     """
     start = body[:1000]
-    nuls = start.count(0)
-    if nuls * 4 >= len(start) > 0:
-        return ["utf-16be" if start[::2].count(0) > start[1::2].count(0) else "utf-16le"]
+    first, second = start[::2].count(0), start[1::2].count(0)
+    nuls = first + second
+    if nuls * 4 >= len(start) > 0 and min(first, second) * 10 <= nuls:
+        return ["utf-16be" if first > second else "utf-16le"]
     named = charsets.known(declared) if declared else None
     if named in UTF_16 and (nuls or not (html or _is_utf8(body))):
         return [str(named)]

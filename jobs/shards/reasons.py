@@ -29,7 +29,7 @@ SKIPPED: Mapping[str, str] = {
     "record_unknown": "the WARC-Type is missing or unknown",
     "not_http": "the response record holds no HTTP response (DNS and the like)",
     "status_not_200": "the HTTP status is not 200",
-    "mime_not_text": "the media type is neither HTML nor plain text",
+    "mime_not_text": "neither HTML nor plain text, by its header or by its first bytes",
 }
 """Reasons for records that were never meant as pages: counted, not listed."""
 
@@ -60,11 +60,14 @@ REASONS: Mapping[str, str] = {**SKIPPED, **REJECTED}
 
 FLAGS: Mapping[str, str] = {
     "decode_replaced": "a few bad bytes became U+FFFD",
+    "characters_replaced": "how many bad bytes of all those pages became U+FFFD",
     "nul_removed": "NUL characters were removed from the text",
     "surrogate_replaced": "lone surrogates became U+FFFD",
     "two_bytes_longer": "the record is two bytes longer than its Content-Length (as in CC-MAIN-2018-34), all were read",
     "crawl_truncated": "the crawler cut the body and says so (WARC-Truncated)",
     "coding_ignored": "the body is not chunked or compressed, though its header says so",
+    "full_text": "the extractor found next to no main content, so the text is all that the page shows",
+    "date_unreadable": "the crawl time cannot be read and is null",
     "bad_chunking": "the chunked transfer coding breaks off, the body was used as it is",
     "body_incomplete": "the compressed or chunked body ends early, what there is was used",
     "trailing_padding": "NULs follow the last record of the shard",
