@@ -1,9 +1,9 @@
 """One page's bytes to text, in a helper process that may hang, bloat or crash without taking its shard along.
 
 The hard idea: 80 KB of nested tags hold an HTML parser for ten seconds, inside C code that no Python signal or thread
-interrupts. So the kernel is the judge: the helper (`jobs.extract_page`) has a timer of processor time for each page, and
-the kernel ends it when that runs out. Processor time, not the clock, decides, so the verdict on a page does not depend
-on how busy the machine is. A page that ends the helper by other means is tried once more in a fresh one, so the verdict
+interrupts. So the kernel is the judge: the helper (`extract_page`) has a timer of processor time for each page, and the
+kernel ends it when that runs out. Processor time, not the clock, decides, so the verdict on a page does not depend on
+how busy the machine is. A page that ends the helper by other means is tried once more in a fresh one, so the verdict
 does not depend on the pages before it either.
 """
 
@@ -52,13 +52,17 @@ class ReadLimits:
 
 
 class Extraction(NamedTuple):
-    """What became of one body: its text, or a reason (see `jobs.reading.REASONS`) and a detail."""
+    """What became of one body: its text, or a reason (see `jobs.shards.reasons.REASONS`) and a detail.
+
+    `full` tells that the text is all that the page shows, because there was next to no main content.
+    """
 
     text: str
     reason: str | None
     detail: str
     nul_removed: bool
     replaced: int
+    full: bool = False
 
 
 class ExtractorError(RuntimeError):
@@ -161,7 +165,7 @@ class Extractor:
 
     def _parse(self) -> None:
         while len(self._incoming) >= REPLY.size:
-            verdict, nul_removed, replaced, size = REPLY.unpack_from(self._incoming)
+            verdict, full, nul_removed, replaced, size = REPLY.unpack_from(self._incoming)
             if len(self._incoming) < REPLY.size + size:
                 return
             text = bytes(self._incoming[REPLY.size : REPLY.size + size]).decode()
@@ -169,7 +173,7 @@ class Extractor:
             self._unanswered.popleft()
             self._answered += 1
             if VERDICTS[verdict] == "text":
-                self._replies.append(Extraction(text, None, "", bool(nul_removed), replaced))
+                self._replies.append(Extraction(text, None, "", bool(nul_removed), replaced, bool(full)))
             else:
                 self._replies.append(Extraction("", VERDICTS[verdict], text, False, 0))
 

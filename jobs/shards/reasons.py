@@ -6,6 +6,8 @@ counted under one reason of a closed list, and damage to a shard is kept beside 
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from publicsuffixlist import PublicSuffixList
 
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.members import MOST_DAMAGES
+
+UNREADABLE = re.compile("[\ud800-\udfff\ufffd]")
 
 SKIPPED: Mapping[str, str] = {
     "record_warcinfo": "a warcinfo record describes the shard, not a page",
@@ -67,6 +71,7 @@ FLAGS: Mapping[str, str] = {
     "crawl_truncated": "the crawler cut the body and says so (WARC-Truncated)",
     "coding_ignored": "the body is not chunked or compressed, though its header says so",
     "full_text": "the extractor found next to no main content, so the text is all that the page shows",
+    "url_unreadable": "bytes of the URL that are no UTF-8 became U+FFFD; where they are in the host, the domain is null",
     "date_unreadable": "the crawl time cannot be read and is null",
     "bad_chunking": "the chunked transfer coding breaks off, the body was used as it is",
     "body_incomplete": "the compressed or chunked body ends early, what there is was used",
@@ -164,19 +169,29 @@ def too_long(text: str, limits: ReadLimits) -> str:
 
 
 def registrable_domain(url: str | None) -> str | None:
-    """The registrable domain of a URL by the Public Suffix List; None for a urn:, a bare suffix, an IP address."""
+    """The registrable domain of a URL by the Public Suffix List; None for a urn:, a bare suffix, an IP address.
+
+    It is in ASCII, so that a host is one domain whether it is written in its own letters or as xn--. None too for a host
+    with characters that could not be read.
+    """
     if not url:
         return None
     try:
         host = urlsplit(url).hostname
     except ValueError:
         return None
-    return _domain_of(host.rstrip(".")) if host else None
+    return _domain_of(host) if host else None
 
 
 @lru_cache(maxsize=1 << 16)
 def _domain_of(host: str) -> str | None:
-    found = _suffixes().privatesuffix(host)
+    if UNREADABLE.search(host):
+        return None
+    if not host.isascii():
+        host = unicodedata.normalize("NFKC", host).replace("。", ".").lower()
+        labels = host.split(".")
+        host = ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+    found = _suffixes().privatesuffix(host.rstrip("."))
     return None if found is None else str(found)
 
 

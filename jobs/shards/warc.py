@@ -329,6 +329,7 @@ def _classify(block: _Block, offset: int, most_bytes: int, report: ShardReport) 
     if not _digest_agrees(block.header.get("warc-block-digest", ""), block.data):
         return Lost(url, offset, "digest_mismatch", block.header["warc-block-digest"])
     report.flag("crawl_truncated", "warc-truncated" in block.header)
+    report.flag("url_unreadable", "\ufffd" in (url or ""))
     if kind == "conversion":
         return _conversion(block, url, offset, report)
     return _response(block, url, offset, most_bytes, report)

@@ -144,7 +144,7 @@ def test_the_helper_starts_from_code_in_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
         for name in (
             "__init__.py",
-            *(f"shards/{module}.py" for module in ("__init__", "extraction", "extract_page", "decoding")),
+            *(f"shards/{module}.py" for module in ("__init__", "extraction", "extract_page", "decoding", "charsets")),
         ):
             archive.writestr(f"jobs/{name}", (jobs / name).read_text().replace('READY = b"+"', 'READY = b"*"'))
     script = f"""
