@@ -39,7 +39,7 @@ def _loop(path: Path, to_text: Callable[[bytes, str | None], str]) -> tuple[int,
     pages = html_bytes = 0
     for record in ArchiveIterator(path.open("rb"), record_types=WarcRecordType.response):
         body = record.reader.read()
-        pages += bool(resiliparse_text(to_text(body, record.http_charset)).text)
+        pages += bool(resiliparse_text(to_text(body, record.http_charset))[0])
         html_bytes += len(body)
     return pages, html_bytes
 

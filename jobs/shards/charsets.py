@@ -105,12 +105,12 @@ def known(label: str) -> str | None:
     label = label.strip(" \t\r\n\f\"'").lower()
     if label in REFUSED_BUT_READ:
         return REFUSED_BUT_READ[label]
-    return _standard().get(label) or _python(label)
+    return standard().get(label) or _python(label)
 
 
 @cache
-def _standard() -> dict[str, str]:
-    """Every label of the standard."""
+def standard() -> dict[str, str]:
+    """Every label of the standard, with its encoding."""
     found: dict[str, str] = {}
     for line in LABELS.replace("\n        ", " ").split("\n"):
         name, colon, labels = line.strip().partition(":")
@@ -128,7 +128,7 @@ def _python(label: str) -> str | None:
             return None
     except (LookupError, UnicodeError, ValueError):  # ValueError: a NUL in the label
         return None
-    return _standard().get(name) or _standard().get(name.replace("_", "-")) or name
+    return standard().get(name) or standard().get(name.replace("_", "-")) or name
 
 
 def read(body: bytes, name: str) -> str:
@@ -246,7 +246,7 @@ def _iso_2022_jp(body: bytes) -> str:
         if escape.startswith(b"$"):
             text.append(_euc_jp(piece.translate(_HIGH)))
         elif escape == b"(I":
-            text.append(_euc_jp(re.sub(rb"([\xa1-\xdf])", rb"\x8e\1", piece.translate(_HIGH))))
+            text.append(_euc_jp(re.sub(b"([\xa1-\xdf])", b"\x8e\\1", piece.translate(_HIGH))))
         elif escape == b"(J":
             text.append(piece.decode("ascii", "replace").replace("\\", "¥").replace("~", "‾"))
         else:

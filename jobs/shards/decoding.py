@@ -96,17 +96,22 @@ def _is_utf8(body: bytes) -> bool:
 def _utf8(body: bytes, names: list[str]) -> tuple[str, int] | None:
     """UTF-8, with a few bad bytes if its well-formed sequences outnumber them: one Latin-1 é among ASCII does not count."""
     others = [name for name in names if name not in UTF]
+    by_chance = FEW_LETTERS if _agreed(others) in charsets.PAIRED else 0
     try:
         text = body.decode()
     except UnicodeDecodeError:
         decoded = _tolerant(body, "utf-8", MOST_BAD_TOLERATED if others or not names else MOST_BAD_NAMED_UTF8)
         if decoded is None:
             return None
-        beyond_ascii = sum(map(len, re.findall(r"[^\x00-\x7f]+", decoded[0]))) - decoded[1]
-        return decoded if beyond_ascii > decoded[1] else None
-    if _agreed(others) in charsets.PAIRED and 0 < len(body) - len(text) <= FEW_LETTERS:
+        good = _beyond_ascii(decoded[0]) - decoded[1]
+        return decoded if good > decoded[1] * (1 + 5 * by_chance) + by_chance else None
+    if by_chance and not body.isascii() and _beyond_ascii(text) <= by_chance:
         return None
     return text, 0
+
+
+def _beyond_ascii(text: str) -> int:
+    return sum(map(len, re.findall(r"[^\x00-\x7f]+", text)))
 
 
 def _legacy(body: bytes, names: list[str]) -> tuple[str, int] | None:

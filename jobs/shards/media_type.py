@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from jobs.shards import charsets
@@ -74,6 +75,7 @@ class Media(NamedTuple):
     charset: str | None
 
 
+@lru_cache(maxsize=1 << 10)
 def said(content_type: str) -> tuple[str, str | None]:
     """The media type and charset of a Content-Type header, repeated ones joined by commas: the last valid type holds."""
     essence, charset = "", None
