@@ -114,6 +114,8 @@ def dechunk(body: bytes) -> tuple[bytes, list[str]]:
 
 def _decode(coding: str, data: bytes, most_bytes: int) -> tuple[bytes, list[str]]:
     """Undo one coding; ValueError if the data are packed, but not so."""
+    if not data.strip():
+        return data, ["coding_ignored"]
     if not data.startswith(MAGIC.get(coding, b"")):
         if data.startswith(tuple(MAGIC.values())):
             raise ValueError(f"{coding}: the body begins like another coding")
@@ -121,8 +123,10 @@ def _decode(coding: str, data: bytes, most_bytes: int) -> tuple[bytes, list[str]
     problem = f"Content-Encoding {coding[:40]!r} is not known"
     for decoder in DECODERS.get(coding, ()):
         output, problem, complete = _bounded(decoder(data), most_bytes)
-        if not problem:
-            return output, [] if complete else ["body_incomplete"]
+        if complete:
+            return output, []
+        if not problem and not looks_unpacked(data):
+            return output, ["body_incomplete"]
         if output:
             break
     if looks_unpacked(data):
