@@ -126,6 +126,30 @@ def test_a_page_without_text_is_no_silent_emptiness():
     assert result.reason == "empty_extraction"
 
 
+SENTENCES = " ".join(f"A sentence, number {n}, that a reader came for." for n in range(90))
+POLISH = " ".join(f"Zdanie numer {n}, dla którego ktoś tu zajrzał." for n in range(90))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "around"),
+    [
+        ("resiliparse", SENTENCES, "footer"),
+        ("resiliparse", SENTENCES, "nav"),
+        ("trafilatura", SENTENCES, "footer"),
+        ("justext", POLISH, "article"),  # it looks for English stop words
+    ],
+)
+def test_a_page_of_which_next_to_nothing_is_main_content_gives_all_that_it_shows(name, text, around):
+    [found] = extract([f"<html><body><{around}><p>{text}</p></{around}></body></html>".encode()], name)
+    assert found.full and found.reason is None and " ".join(found.text.split()) == text
+
+
+def test_main_content_is_kept_where_it_is_a_fair_share_of_the_page():
+    around = "<nav>" + "<a href=/>Somewhere else</a> " * 100 + "</nav>"
+    [found] = extract([f"<html><body>{around}<main><p>{WORDS}</p></main></body></html>".encode()])
+    assert WORDS in found.text and "Somewhere" not in found.text and not found.full
+
+
 def test_an_extractor_that_cannot_start_blames_no_page(tmp_path, monkeypatch):
     (tmp_path / "justext.py").write_text("raise ImportError('broken installation')")
     monkeypatch.syspath_prepend(tmp_path)
