@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import resource
 import statistics
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,19 +46,26 @@ def _loop(path: Path, to_text: Callable[[bytes, str | None], str]) -> tuple[int,
     return pages, html_bytes
 
 
-def our_loop(path: Path) -> tuple[int, int]:
+def our_loop(path: Path, counts: Counter[str]) -> tuple[int, int]:
     """Pages and bytes of HTML read by the whole reader: framing checked, extraction in the helper process."""
     pages = html_bytes = 0
-    for row in read_shard(str(path), ReadOptions(), ShardReport()):
+    report = ShardReport()
+    for row in read_shard(str(path), ReadOptions(), report):
         if isinstance(row, Page):
             pages += 1
             html_bytes += row.html_bytes or 0
+    counts.update(report.counts)
     return pages, html_bytes
 
 
 def bench(shards: Sequence[Path], rounds: int = 5) -> list[dict[str, Any]]:
     """The row of `read.warc`: pages per processor second of ours and of the plain loops, medians of `rounds` turns."""
-    loops = {"ours": our_loop, "plain": plain_loop, "plain, our decoding": plain_loop_with_our_decoding}
+    counts: Counter[str] = Counter()
+    loops: dict[str, Callable[[Path], tuple[int, int]]] = {
+        "ours": partial(our_loop, counts=counts),
+        "plain": plain_loop,
+        "plain, our decoding": plain_loop_with_our_decoding,
+    }
     rates: dict[str, list[float]] = {name: [] for name in loops}
     megabytes: list[float] = []
     for _ in range(rounds):
@@ -78,6 +87,8 @@ def bench(shards: Sequence[Path], rounds: int = 5) -> list[dict[str, Any]]:
             "goal": GOAL,
             "spread": {"ours": _spread(rates["ours"]), "theirs": _spread(rates["plain"])},
             "theirs_with_our_decoding": round(middle["plain, our decoding"], 1),
+            "pages_with_full_text": counts["full_text"] // rounds,
+            "pages_without_text": counts["empty_extraction"] // rounds,
         }
     ]
 

@@ -299,9 +299,8 @@ def test_counts_name_the_media_type_of_what_is_no_text():
     ]
     found, report = read(b"".join(map(gzip.compress, shard)))
     assert [item.kind for item in found[5:]] == ["html", "html"] and reasons(found) == ["mime_not_text"] * 5
-    assert report.counts == Counter({
-        f"mime_not_text: {name}": 1 for name in ("application/pdf", "image/png", "application/other", "application/json", "text/csv")
-    })  # fmt: skip
+    named = ("application/pdf", "image/png", "application/other", "application/json", "text/csv")
+    assert report.counts == Counter({f"mime_not_text: {name}": 1 for name in named})
 
 
 def test_bodies_stored_unpacked_under_a_coding_are_pages():
