@@ -79,6 +79,7 @@ class Extractor:
         self._limits = limits
         self._clock_seconds = LEAST_CLOCK_SECONDS + 10 * limits.seconds
         self._unanswered: deque[tuple[bytes, bytes]] = deque()  # head and body of the requests
+        self._bytes_waiting = 0  # in those bodies
         self._replies: deque[Extraction] = deque()
         self._outgoing: deque[memoryview] = deque()
         self._incoming = bytearray()
@@ -96,14 +97,14 @@ class Extractor:
     @property
     def full(self) -> bool:
         """Whether enough pages are under way to keep the helper busy."""
-        waiting = self._unanswered
-        return len(waiting) >= MOST_PAGES_WAITING or sum(len(body) for _, body in waiting) >= MOST_BYTES_WAITING
+        return len(self._unanswered) >= MOST_PAGES_WAITING or self._bytes_waiting >= MOST_BYTES_WAITING
 
     def submit(self, body: bytes, charset: str | None, html: bool) -> None:
         """Send one body on its way."""
         name = (charset or "").encode("ascii", "ignore")[:40]
         head = REQUEST.pack(len(body), html, len(name)) + name
         self._unanswered.append((head, body))
+        self._bytes_waiting += len(body)
         self._outgoing += (memoryview(head), memoryview(body))
         self._exchange(0)
 
@@ -170,7 +171,7 @@ class Extractor:
                 return
             text = bytes(self._incoming[REPLY.size : REPLY.size + size]).decode()
             del self._incoming[: REPLY.size + size]
-            self._unanswered.popleft()
+            self._forget_request()
             self._answered += 1
             if VERDICTS[verdict] == "text":
                 self._replies.append(Extraction(text, None, "", bool(nul_removed), replaced, bool(full)))
@@ -214,8 +215,11 @@ class Extractor:
         fresh = self._answered == 0
         self._stop()
         if self._unanswered and (fresh or reason == "extract_timeout"):
-            self._unanswered.popleft()
+            self._forget_request()
             self._replies.append(Extraction("", reason, detail, False, 0))
+
+    def _forget_request(self) -> None:
+        self._bytes_waiting -= len(self._unanswered.popleft()[1])
 
     def _cause(self, code: int) -> tuple[str, str]:
         assert self._errors

@@ -60,8 +60,8 @@ def parse_http(block: bytes) -> Http | None:
     end = HEADER_END.search(block)
     head, body = (block[: end.start()], block[end.end() :]) if end else (block, b"")
     headers: dict[str, str] = {}
-    for line in FOLD.sub(b" ", head).split(b"\n")[1:]:
-        name, colon, value = line.decode("latin-1").partition(":")
+    for line in FOLD.sub(b" ", head).decode("latin-1").split("\n")[1:]:
+        name, colon, value = line.partition(":")
         if colon:
             key, text = name.strip().lower(), value.strip()
             headers[key] = f"{headers[key]}, {text}" if key in headers else text

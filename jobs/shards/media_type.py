@@ -60,6 +60,7 @@ MAGIC = (
     (b"\0asm", "application/wasm"), (b"SQLite format 3\0", "application/vnd.sqlite3"),
 )  # fmt: skip
 """First bytes that no text has, unless a word begins so: those are believed only with control characters behind them."""
+FIRST_BYTES = tuple(magic for magic, _ in MAGIC)
 COUNTED = frozenset({*HTML, PLAIN, *BYTES, *NO_PROSE, *ROOTS.values(), *dict(MAGIC).values()}) | frozenset({
     "application/json", "application/javascript", "application/x-javascript", "text/xml", "image/webp", "video/mp4",
     "audio/mp4", "text/markdown",
@@ -148,8 +149,9 @@ def _is_no_prose(identity: str) -> bool:
 def _other_than_text(body: bytes, begins: bytes, charset: str | None) -> str | None:
     """The type of what begins like no text: magic numbers, feeds, JSON, control characters."""
     controls = _has_controls(body, charset)
-    for magic, media_type in MAGIC:
-        if body.startswith(magic) and (controls or not magic.isalpha()):
+    if body.startswith(FIRST_BYTES):
+        magic, media_type = next(known for known in MAGIC if body.startswith(known[0]))
+        if controls or not magic.isalpha():
             return media_type
     if body[4:8] == b"ftyp":
         return "video/mp4"
