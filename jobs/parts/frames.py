@@ -11,6 +11,9 @@ from jobs.parts.session import stand_in
 from jobs.parts.table import Part
 
 
+MOST_PARTITIONS = 4000
+
+
 def frame(
     spark: SparkSession, parts: Sequence[Part], schema: pa.Schema, rows: Callable[[int, Part], Iterator[pa.RecordBatch]]
 ) -> DataFrame:
@@ -23,6 +26,9 @@ def frame(
             for number in batch.column(0).to_pylist():
                 yield from rows(number, parts[number])
 
+    # One a part and no more: the 200 of Spark's default take half a minute on a laptop.
+    shuffled = min(max(len(parts), spark.sparkContext.defaultParallelism), MOST_PARTITIONS)
+    spark.conf.set("spark.sql.shuffle.partitions", str(shuffled))
     return spark.range(0, len(parts), 1, len(parts)).mapInArrow(read, from_arrow_schema(schema))
 
 

@@ -132,6 +132,8 @@ def _finish(
     if result.reason:
         return Rejected(record.url, shard, record.offset, result.reason, result.detail)
     report.flag("decode_replaced", result.replaced > 0)
+    report.flag("characters_replaced", result.replaced)
+    report.flag("full_text", result.full)
     report.flag("nul_removed", result.nul_removed)
     return Page(
         id=record.id or f"{shard}#{record.offset}",

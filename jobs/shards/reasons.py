@@ -6,6 +6,7 @@ counted under one reason of a closed list, and damage to a shard is kept beside 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from publicsuffixlist import PublicSuffixList
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.members import MOST_DAMAGES
 
+UNREADABLE = re.compile("[\ud800-\udfff\ufffd]")
+
 SKIPPED: Mapping[str, str] = {
     "record_warcinfo": "a warcinfo record describes the shard, not a page",
     "record_request": "a request record holds what the crawler asked",
@@ -30,7 +33,7 @@ SKIPPED: Mapping[str, str] = {
     "record_unknown": "the WARC-Type is missing or unknown",
     "not_http": "the response record holds no HTTP response (DNS and the like)",
     "status_not_200": "the HTTP status is not 200",
-    "mime_not_text": "the media type is neither HTML nor plain text",
+    "mime_not_text": "neither HTML nor plain text, by its header or by its first bytes",
 }
 """Reasons for records that were never meant as pages: counted, not listed."""
 
@@ -61,11 +64,15 @@ REASONS: Mapping[str, str] = {**SKIPPED, **REJECTED}
 
 FLAGS: Mapping[str, str] = {
     "decode_replaced": "a few bad bytes became U+FFFD",
+    "characters_replaced": "how many bad bytes of all those pages became U+FFFD",
     "nul_removed": "NUL characters were removed from the text",
     "surrogate_replaced": "lone surrogates became U+FFFD",
     "two_bytes_longer": "the record is two bytes longer than its Content-Length (as in CC-MAIN-2018-34), all were read",
     "crawl_truncated": "the crawler cut the body and says so (WARC-Truncated)",
     "coding_ignored": "the body is not chunked or compressed, though its header says so",
+    "full_text": "the extractor found next to no main content, so the text is all that the page shows",
+    "url_unreadable": "bytes of the URL that are no UTF-8 became U+FFFD; where they are in the host, the domain is null",
+    "date_unreadable": "the crawl time cannot be read and is null",
     "bad_chunking": "the chunked transfer coding breaks off, the body was used as it is",
     "body_incomplete": "the compressed or chunked body ends early, what there is was used",
     "trailing_padding": "NULs follow the last record of the shard",
@@ -177,20 +184,24 @@ def too_long(text: str, limits: ReadLimits) -> str:
 
 
 def registrable_domain(url: str | None) -> str | None:
-    """The registrable domain of a URL by the Public Suffix List; None for a urn:, a bare suffix, an IP address."""
+    """The registrable domain of a URL by the Public Suffix List; None for a urn:, a bare suffix, an IP address.
+
+    It is in ASCII, so that a host is one domain whether it is written in its own letters or as xn--. None too for a host
+    with characters that could not be read.
+    """
     if not url:
         return None
     try:
         host = urlsplit(url).hostname
     except ValueError:
         return None
-    return _domain_of(host.rstrip(".")) if host else None
+    return _domain_of(host) if host else None
 
 
 @lru_cache(maxsize=1 << 16)
 def _domain_of(host: str) -> str | None:
-    found = _suffixes().privatesuffix(host if host.isascii() else _as_asked_of_dns(host))
-    return None if found is None else str(found)
+    found = _suffixes().privatesuffix((host if host.isascii() else _as_asked_of_dns(host)).rstrip("."))
+    return None if found is None or UNREADABLE.search(found) else str(found)
 
 
 def _as_asked_of_dns(host: str) -> str:
