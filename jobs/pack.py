@@ -2,8 +2,8 @@
 
     python -m jobs.pack CONF [--set key=value ...] [--dry-run]
 
-Every subset's pages are taken in an order decided by their ids until there are several budgets of tokens: two subsets that
-share pages share them in the same order, and each seed can draw other ones.
+Every subset's slices are taken in an order decided by their page's id and the seed until there are tokens enough: subsets
+that share pages share their slices in the same order, and each seed has an order of its own.
 """
 
 import json
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 
 from eval.gpt import read_size
-from eval.packed import page_order, write_packed
+from eval.packed import Regime, Stream, stream_tokens, write_packed
+from eval.slices import EVERY, Slices, slice_keys, slices_under, tokens_in_slices
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
 from filters.files import sha256_of
 from filters.rules import uniforms
@@ -28,9 +29,6 @@ from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import is_reference, tokenizer_folder
 from jobs.shards.sources import texts_of
 
-BUDGETS_PER_SEED = 4
-"""Token budgets packed for every seed. With one for all, every seed would read the same tokens and the chance of which
-tokens were drawn would be no part of the spread (docs/training.md)."""
 EVALUATED = pa.schema(
     [
         ("id", pa.string()),
@@ -57,7 +55,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"pack: {len(names)} subsets: {', '.join(names)}")
         return command.OK
     for name in names:
-        _pack_subset(experiment, train, name)
+        for seed in train.seeds:
+            _pack_stream(experiment, train, name, seed)
     _pack_evaluated(experiment)
     return command.OK
 
@@ -76,9 +75,9 @@ def chosen_subsets(experiment: Experiment) -> dict[str, dict[str, Any]]:
     return {name: json.loads((experiment.out / "subsets" / name / "subset.json").read_text()) for name in names}
 
 
-def packed_file(out: Path, subset: str) -> Path:
-    """The tokens of a subset."""
-    return out / "packed" / f"{subset}.bin"
+def packed_file(out: Path, subset: str, seed: int) -> Path:
+    """The tokens of a subset for one seed."""
+    return out / "packed" / subset / f"{seed}.bin"
 
 
 def evaluated_file(out: Path) -> Path:
@@ -86,21 +85,25 @@ def evaluated_file(out: Path) -> Path:
     return out / "packed" / "evaluated.parquet"
 
 
-def _pack_subset(experiment: Experiment, train: Train, name: str) -> None:
-    out, file = experiment.out, packed_file(experiment.out, name)
+def _pack_stream(experiment: Experiment, train: Train, name: str, seed: int) -> None:
+    out, file, size = experiment.out, packed_file(experiment.out, name, seed), read_size(train.model)
     subset = json.loads((out / "subsets" / name / "subset.json").read_text())
     encoded = sha256_of(out / "token_ids" / loop.MANIFEST)
-    most = BUDGETS_PER_SEED * train.tokens * max(1, len(train.seeds)) + read_size(train.model).context
-    made_by = config_hash({"subset": subset["config_hash"], "most": most, "encoded": encoded})
+    budget = stream_tokens(train.tokens, size.batch, size.context)
+    asked = {"budget": budget, "context": size.context, "seed": seed, "regime": train.regime}
+    made_by = config_hash({"subset": subset["config_hash"], "encoded": encoded, **asked})
     if is_made(file, made_by):
         return
-    ids, counts = _kept(out, name)
-    order = page_order(ids, experiment.seed)
-    enough = int(np.searchsorted(np.cumsum(counts[order] + 1), most)) + 1  # an end-of-text stands after every page
+    slices = _slices(out, name, size.context, seed)
+    order = np.argsort(slices.key)
+    ends = np.cumsum(tokens_in_slices(slices.length[order]))
+    cut = int(slices.key[order][np.searchsorted(ends, budget)]) + 1 if ends[-1] >= budget else EVERY
+    regime: Regime = "fresh" if train.regime == "fresh" else "fixed_pool"
     tokenizer = load_tokenizer(tokenizer_folder(out))
     header = write_packed(
-        _tokens_of(out, name, order[:enough]),
+        (slices_under(pages, cut, size.context, seed) for pages in _kept(out, name)),
         file,
+        Stream(size.context, seed, regime, budget, pool=int(ends[-1])),
         vocabulary=tokenizer.get_vocab_size(),
         end_of_text=end_of_text(tokenizer),
         tokenizer=tokenizer_digest(tokenizer_folder(out)),
@@ -109,36 +112,20 @@ def _pack_subset(experiment: Experiment, train: Train, name: str) -> None:
     print(f"pack: {name:<34} {header.tokens:>12,} tokens of {header.pages:,} pages", flush=True)
 
 
-def _kept(out: Path, name: str) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Ids and token counts of a subset's pages, in page order."""
-    ids: list[str] = []
-    counts = []
-    for part in loop.parts_of(out / "verdicts"):
-        kept = pq.read_table(part.source, columns=["id", f"subset {name}"])
-        tokens = pq.read_table(out / "signals" / "tokens" / f"{part.name}.parquet", columns=["token_count"])
-        mask = kept[f"subset {name}"]
-        ids += kept["id"].filter(mask).to_pylist()
-        counts.append(tokens["token_count"].filter(mask).to_numpy())
-    return ids, np.concatenate(counts)
+def _slices(out: Path, name: str, context: int, seed: int) -> Slices:
+    """All slices of a subset, without their tokens."""
+    kept = [(pages["id_hash"], pc.list_value_length(pages["tokens"])) for pages in _kept(out, name)]
+    id_hash, tokens = (np.concatenate([column.to_numpy() for column in columns]) for columns in zip(*kept, strict=True))
+    return slice_keys(id_hash, tokens.astype(np.int64), context, seed)
 
 
-def _tokens_of(out: Path, name: str, order: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.uint32]]:
-    """The tokens of some of a subset's pages, in the order given. Holds them all: four bytes per token of the budget."""
-    wanted = np.sort(order)
-    found: dict[int, npt.NDArray[np.uint32]] = {}
-    at = 0
+def _kept(out: Path, name: str) -> Iterator[pa.Table]:
+    """Each part's pages of a subset: id, its hash, and tokens."""
     for part in loop.parts_of(out / "verdicts"):
         mask = pq.read_table(part.source, columns=[f"subset {name}"])[f"subset {name}"]
-        here = wanted[(wanted >= at) & (wanted < at + pc.sum(mask).as_py())] if len(mask) else wanted[:0]
-        if len(here):
-            rows = np.flatnonzero(mask.to_numpy())[here - at]
-            tokens = pq.read_table(out / "token_ids" / f"{part.name}.parquet", columns=["tokens"])["tokens"]
-            taken = tokens.take(pa.array(rows)).combine_chunks()
-            flat, offsets = taken.values.to_numpy(), taken.offsets.to_numpy()
-            found |= {int(page): flat[a:b] for page, a, b in zip(here, offsets, offsets[1:], strict=False)}
-        at += pc.sum(mask).as_py() or 0
-    for page in order:
-        yield found[int(page)]
+        pages = pq.read_table(out / "token_ids" / f"{part.name}.parquet", columns=["id", "tokens"]).filter(mask)
+        hashes = (xxhash.xxh3_64_intdigest(page.encode()) for page in pages["id"].to_pylist())
+        yield pages.append_column("id_hash", pa.array(hashes, pa.uint64(), size=len(pages)))
 
 
 def _pack_evaluated(experiment: Experiment) -> None:

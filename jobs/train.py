@@ -66,12 +66,11 @@ def runs(experiment: Experiment) -> list[RunConfig]:
     return [
         RunConfig(
             subset=subset,
-            packed=packed_file(experiment.out, subset),
+            packed=packed_file(experiment.out, subset, seed),
             tokenizer=tokenizer_folder(experiment.out),
             size=size,
             tokens=train.tokens,
-            regime="fresh" if train.regime == "fresh" else "fixed_pool",
-            seed=seed,
+            replicate=seed,
             out=run_folder(experiment.out, subset, seed),
             device=device(train),
         )
@@ -103,7 +102,7 @@ def device(train: Train) -> str:
 
 
 def _label(config: RunConfig) -> str:
-    return f"{config.subset}, seed {config.seed}"
+    return f"{config.subset}, seed {config.replicate}"
 
 
 def _train(config: RunConfig, tell: Tell) -> dict[str, object]:
