@@ -76,7 +76,7 @@ def _evaluations(experiment: Experiment) -> Iterator[Evaluation]:
     for run in runs(experiment):
         summary = finished(run)
         if summary is None:
-            raise ExperimentError(f"the run {run.subset}, seed {run.seed}, is not trained: run jobs.train first")
+            raise ExperimentError(f"the run {run.subset}, seed {run.replicate}, is not trained: run jobs.train first")
         if summary.model_sha256 is not None:
             yield Evaluation(run, pages, config_hash({"model": summary.model_sha256, "pages": digest}), tokens)
 
@@ -140,7 +140,7 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "subset": one.run.subset,
-        "seed": one.run.seed,
+        "seed": one.run.replicate,
         "metric": "bits_per_byte",
         "set": name,
         "domain": group,
