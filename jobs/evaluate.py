@@ -41,6 +41,7 @@ class Evaluation:
     """What a worker process needs to evaluate one run."""
 
     run: RunConfig
+    size: str
     pages: Path
     made_by: str
     tokens: int
@@ -73,12 +74,13 @@ def _evaluations(experiment: Experiment) -> Iterator[Evaluation]:
     if not pages.is_file():
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
     digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
+    size = Path(experiment.train.model).stem if experiment.train else ""
     for run in runs(experiment):
         summary = finished(run)
         if summary is None:
-            raise ExperimentError(f"the run {run.subset}, seed {run.seed}, is not trained: run jobs.train first")
+            raise ExperimentError(f"the run {run.subset}, replicate {run.replicate}, is not trained: run jobs.train first")
         if summary.model_sha256 is not None:
-            yield Evaluation(run, pages, config_hash({"model": summary.model_sha256, "pages": digest}), tokens)
+            yield Evaluation(run, size, pages, config_hash({"model": summary.model_sha256, "pages": digest}), tokens)
 
 
 def _evaluate(one: Evaluation, tell: Tell) -> None:
@@ -102,6 +104,8 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
     if summary is None:
         raise ExperimentError(f"{one.run.out} is no longer finished: run jobs.train again")
     about = {
+        "size": one.size,
+        "learning_rate": one.run.size.learning_rate,
         "tokens_trained": summary.tokens,
         "parameters": summary.parameters,
         "device": summary.device,
@@ -140,12 +144,12 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "subset": one.run.subset,
-        "seed": one.run.seed,
+        "replicate": one.run.replicate,
         "metric": "bits_per_byte",
         "set": name,
         "domain": group,
         "value": value,
-        "pages": int(mask.sum()),
+        "n": int(mask.sum()),
         "bytes": int(size[mask].sum()),
     }
 

@@ -1,9 +1,9 @@
-"""train: packed tokens in, one small GPT per subset and seed out.
+"""train: packed tokens in, one small GPT per subset and replicate out.
 
     python -m jobs.train CONF [--set key=value ...] [--dry-run]
 
-Every run has the same architecture, tokens, schedule and seeds; only the subset differs. A finished run is left alone, a
-killed one goes on from its last checkpoint.
+Every run has the same architecture, tokens and schedule; the runs of a replicate differ by their subset alone. A finished
+run is left alone, a killed one goes on from its last checkpoint.
 """
 
 from dataclasses import asdict
@@ -70,17 +70,16 @@ def runs(experiment: Experiment) -> list[RunConfig]:
     return [
         RunConfig(
             subset=subset,
-            packed=places.packed(subset),
+            packed=places.packed(subset, size.context, replicate),
             tokenizer=places.tokenizer,
             size=size,
             tokens=train.tokens,
-            regime=train.regime,
-            seed=seed,
-            out=places.run(subset, trained(train), seed),
+            replicate=replicate,
+            out=places.run(subset, trained(train), replicate),
             device=device(train),
         )
         for subset in trainable(experiment)
-        for seed in train.seeds
+        for replicate in train.numbers
     ]
 
 
@@ -105,7 +104,7 @@ def device(train: Train) -> str:
 
 
 def _label(config: RunConfig) -> str:
-    return f"{config.subset}, seed {config.seed}"
+    return f"{config.subset}, replicate {config.replicate}"
 
 
 def _train(config: RunConfig, tell: Tell) -> dict[str, object]:

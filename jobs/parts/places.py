@@ -75,9 +75,23 @@ class Places:
         """The tokenizer that every subset shares."""
         return self.models / "tokenizer"
 
-    def packed(self, subset: str) -> Path:
-        """The tokens of a subset."""
-        return self.out / "packed" / f"{subset}.bin"
+    def packed(self, subset: str, context: int, replicate: int) -> Path:
+        """The tokens of a subset that a replicate reads, for models of one context."""
+        return self.out / "packed" / subset / f"{context}-{replicate}.bin"
+
+    def packed_facts(self, subset: str, context: int) -> Path:
+        """Which pages the replicates of a subset draw from, and how far they read the same."""
+        return self.out / "packed" / subset / f"{context}.json"
+
+    @property
+    def slices(self) -> Path:
+        """While packing: what each part gives to the streams."""
+        return self.out / "packed" / ".slices"
+
+    @property
+    def edited(self) -> Path:
+        """While packing: the folder of the tables `tokens` and `token_ids` of edited text."""
+        return self.out / "packed" / ".edited"
 
     @property
     def evaluated(self) -> Path:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -78,6 +78,25 @@ def write_table(file: Path, table: pa.Table) -> None:
     """Write a small table as Parquet, whole or not at all."""
     with written(file) as sink:
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+
+
+def write_batches(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write record batches as an Arrow file, whole or not at all, so that each can be read by its number; how many rows."""
+    rows = 0
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with written(file) as sink, pa.ipc.new_file(sink, schema, options=options) as opened:
+        for batch in batches:
+            opened.write_batch(batch)
+            rows += len(batch)
+    return rows
+
+
+def read_batches(file: Path, which: slice) -> pa.Table:
+    """Some of an Arrow file's record batches, without reading the others."""
+    with pa.OSFile(str(file)) as source:
+        opened = pa.ipc.open_file(source)
+        batches = [opened.get_batch(number) for number in range(opened.num_record_batches)[which]]
+        return pa.Table.from_batches(batches, opened.schema)
 
 
 class Hashed(io.RawIOBase):

@@ -79,7 +79,8 @@ def test_a_killed_trainer_is_tried_again_and_the_others_do_not_notice(functions,
     tasks = [(tmp_path, name, 1 if name == "b" else 0) for name in "abcd"]
     assert side_by_side.run(work(functions.train), tasks, 2) == ["A", "B", "C", "D"]
     assert attempts(tmp_path) == {"a": 1, "b": 2, "c": 1, "d": 1}
-    assert "20.0/20.0" in capsys.readouterr().err  # work told by the dead is not counted twice
+    bar = capsys.readouterr().err
+    assert "20.0/20.0" in bar and "4 of 4 done" in bar  # work told by the dead is not counted twice
 
 
 def test_a_trainer_that_is_killed_every_time_is_named_and_the_others_are_done(functions, tmp_path):

@@ -20,7 +20,7 @@ from jobs.parts.command import run
 from jobs.parts.experiment_file import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TABLES = ("pages", "rejected", "signals", "verdicts", "subsets")
+TABLES = ("pages", "rejected", "signals", "split", "verdicts", "subsets", "packed")
 
 pytestmark = pytest.mark.spark
 
@@ -45,9 +45,9 @@ def conf(made_crawl, tmp_path_factory):
         "signals": {"gopher": {}, "quality": {}},
         "rules": {"word_count": {"min": 20}},
         "sweep": {"rules.quality.keep_fraction": ["none", 0.5]},
-        "controls": ["random", "inverted"],
+        "controls": {"random": "all", "inverted": "all"},
         "tokenizer": {"vocabulary": 300},
-        "train": {"model": str(folder / "tiny.yaml"), "tokens": 8000, "seeds": [0, 1], "device": "cpu"},
+        "train": {"model": str(folder / "tiny.yaml"), "tokens": 8000, "replicates": [0, 3], "device": "cpu"},
         "evaluate": {"held_out": {"by": "domain", "share": 0.1, "most_bytes": 20000}},
     }
     file = folder / "experiment.yaml"
@@ -73,7 +73,8 @@ def test_crawl_files_become_a_report(done):
     results = [json.loads(line) for line in (done / "results.jsonl").read_text().splitlines()]
     subsets = json.loads((done / "subsets" / "sweep.json").read_text())["subsets"]
     assert {row["subset"] for row in results} == set(subsets)
-    assert {row["seed"] for row in results} == {0, 1}
+    assert {row["replicate"] for row in results} == {0, 3}
+    assert {(row["size"], row["learning_rate"]) for row in results} == {("tiny", 0.01)}
     assert all(0 < row["value"] < 20 for row in results)
     assert (done / "report.html").stat().st_size > 10_000
     assert (done / "report.md").is_file()
@@ -102,6 +103,18 @@ def test_a_run_loads_with_the_library_alone(done):
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True)("the river and a stone", return_tensors="pt")
     assert model(**tokens).logits.shape[-1] == model.config.vocab_size
+
+
+def test_replicates_read_folds_of_their_own_and_packing_leaves_nothing_else_behind(done):
+    facts = json.loads((done / "packed" / "unfiltered" / "32.json").read_text())
+    assert set(facts["replicates"]) == {"0", "3"}
+    read = [
+        set(pq.read_table(done / "packed" / "unfiltered" / f"32-{number}.parquet")["id"].to_pylist()) for number in (0, 3)
+    ]
+    assert {one["fold"] for one in facts["replicates"].values()} == {"own"} and not read[0] & read[1]
+    assert {folder.name for folder in (done / "packed").iterdir() if folder.name.startswith(".")} == {
+        ".evaluated.parquet.made_by.json"
+    }
 
 
 def test_a_subset_loads_by_folder(done, tmp_path, monkeypatch):
@@ -155,7 +168,7 @@ def test_the_cluster_gives_the_same_bytes_as_one_machine(done, conf, tmp_path):
         out = tmp_path / "out"
         (out / "models").parent.mkdir(parents=True)
         subprocess.run(["cp", "-r", str(done / "models"), str(out / "models")], check=True)
-        for verb in ("read", "score", "choose"):
+        for verb in ("read", "split", "score", "choose", "pack"):
             submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", master]
             command = [*submit, "--conf", "spark.executor.memory=512m", str(REPOSITORY / "jobs" / f"{verb}.py"), str(conf)]
             finished = subprocess.run(
