@@ -1,0 +1,54 @@
+"""Every command of jobs/ says what it does when it is asked, and does nothing then."""
+
+import importlib
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.bench import __main__ as bench
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+COMMANDS = sorted(f"jobs.{file.stem}" for file in JOBS.glob("*.py") if file.stem != "__init__")
+BENCHMARKS = sorted(file.stem for file in (JOBS / "bench").glob("*.py") if not file.stem.startswith("__"))
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "jobs.bench"])
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_help_is_printed_and_nothing_is_done(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(command, run_name="__main__")
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: ") and f"python -m {command}" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_is_a_module_whose_name_the_help_lists(name):
+    importlib.import_module(f"jobs.bench.{name}")
+    assert name in bench.BENCHES and f"`{name}`" in bench.__doc__
+
+
+def test_no_benchmark_is_without_a_module():
+    assert sorted(bench.BENCHES) == BENCHMARKS
+
+
+def test_an_unknown_benchmark_is_refused_with_the_nearest(capsys):
+    assert bench.main(["heuristic"]) == 2
+    assert "did you mean 'heuristics'?" in capsys.readouterr().err
+
+
+def test_where_there_are_no_shards_the_benchmarks_say_how_to_get_some(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "HOME", tmp_path / "checkout")
+    assert bench.main(["read"]) == 2
+    assert "run `make demo` once" in capsys.readouterr().err
+
+
+def test_the_heuristics_measured_are_groups_that_measure():
+    from jobs.bench import heuristics
+
+    assert [len(group.signals) > 0 for group in heuristics.groups()] == [True] * 4
