@@ -1,8 +1,12 @@
-"""Every command of jobs/ says what it does when it is asked, and does nothing then."""
+"""Every command of jobs/ says what it does when it is asked, and stops when it is told to."""
 
 import importlib
+import os
 import runpy
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,3 +56,23 @@ def test_the_heuristics_measured_are_groups_that_measure():
     from jobs.bench import heuristics
 
     assert [len(group.signals) > 0 for group in heuristics.groups()] == [True] * 4
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("said", ["WARNING", "read:"], ids=["while the JVM starts", "while tasks run"])
+def test_ctrl_c_is_one_sentence_and_leaves_no_process(said, made_crawl, tmp_path):
+    conf, errors = tmp_path / "read.yaml", tmp_path / "errors"
+    conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: ['{made_crawl}/*.warc.gz']}}\n")
+    command = [sys.executable, "-m", "jobs.read", str(conf)]
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(command, cwd=JOBS.parent, stdout=subprocess.PIPE, stderr=log, start_new_session=True) as process,
+    ):
+        while said not in errors.read_text() and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the JVM too
+        process.communicate(timeout=120)  # returns when the last process that holds our pipe has ended
+    assert process.returncode == 130
+    [*before, last] = errors.read_text().splitlines()
+    assert last == "goodhart: stopped; what is done stays, and the same command goes on from there"
+    assert not [line for line in before if "Traceback" in line or "ERROR" in line or "Interrupt" in line]
