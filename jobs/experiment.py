@@ -53,6 +53,7 @@ def _plan(experiment: Experiment) -> int:
 def check(experiment: Experiment) -> None:
     """Find what is wrong with the files that the experiment names. Raises ExperimentError."""
     read.check(experiment)
+    train_tokenizer.check(experiment)
     train_classifier.check(experiment)
     train.check(experiment)
 

@@ -7,7 +7,7 @@ The sample is drawn from all pages by their ids, held-out pages apart, whatever 
 
 from typing import Any
 
-from eval.tokenizer import copy_tokenizer, tokenizer_digest, train_tokenizer
+from eval.tokenizer import FILES, copy_tokenizer, load_tokenizer, tokenizer_digest, train_tokenizer
 from jobs.parts import command
 from jobs.parts.experiment_file import Experiment, Tokenizer, config_hash
 from jobs.parts.made_by import is_made, say_made
@@ -29,6 +29,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     if asked.path:
         print(f"train_tokenizer: {asked.path} is used as it is")
+        check(experiment)
         if not dry_run:
             copy_tokenizer(asked.path, folder)
             say_made(folder, made_by)
@@ -47,6 +48,20 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         raise ExperimentError(str(error)) from error
     say_made(folder, made_by)
     return command.OK
+
+
+def check(experiment: Experiment) -> None:
+    """Find what is wrong with a tokenizer that is used as it is. Raises ExperimentError."""
+    folder = experiment.tokenizer.path if experiment.tokenizer else None
+    if folder is None:
+        return
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ExperimentError(f"tokenizer.path: there is no {missing[0]} in {folder}: name a folder of a whole tokenizer")
+    try:
+        load_tokenizer(folder)
+    except ValueError as error:
+        raise ExperimentError(f"tokenizer.path: {error}") from error
 
 
 def _config(experiment: Experiment, asked: Tokenizer) -> dict[str, Any]:

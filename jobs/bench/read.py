@@ -33,7 +33,7 @@ def plain_loop(path: Path) -> tuple[int, int]:
 
 
 def plain_loop_with_our_decoding(path: Path) -> tuple[int, int]:
-    """The same with `jobs.decoding.decode`, which tries UTF-8 first and is faster for it."""
+    """The same with `jobs.shards.decoding.decode`, which tries UTF-8 first and is faster for it."""
     return _loop(path, lambda body, charset: (decode(body, charset, html=True) or ("", 0))[0])
 
 

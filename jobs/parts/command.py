@@ -1,10 +1,11 @@
 """What every verb's command line shares: CONF, --set, --dry-run, and errors as one sentence with an exit code.
 
 Exit codes: 0 all is well; 1 the work is done, but a shard was damaged or a part failed, listed by name; 2 nothing was
-started because the request cannot be met; 3 an invariant is broken, so the result must not be used.
+started because the request cannot be met; 3 an invariant is broken, so the result must not be used; 130 stopped by Ctrl-C.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,12 @@ from jobs.parts.checks import check
 from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
+from jobs.parts.session import fall_silent
 from jobs.parts.storage import held
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
+INTERRUPTED = 128 + signal.SIGINT
+"""What a shell gives for a command that this signal ended."""
 
 
 Verb = Callable[[Experiment, bool], int]
@@ -51,8 +55,11 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None)
         return _tell(error, DAMAGED)
     except InvariantBroken as error:
         return _tell(error, BROKEN)
+    except KeyboardInterrupt:
+        fall_silent()
+        return _tell("stopped; what is done stays, and the same command goes on from there", INTERRUPTED)
 
 
-def _tell(error: Exception, code: int) -> int:
+def _tell(error: Exception | str, code: int) -> int:
     print(f"goodhart: {error}", file=sys.stderr)
     return code

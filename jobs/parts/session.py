@@ -8,10 +8,13 @@ master is the one given there.
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
@@ -31,6 +34,35 @@ def session(name: str) -> SparkSession:
     if active is not None:
         return active
     _find_java()
+    with _interrupted_later():
+        return _start(name)
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Heed Ctrl-C when Spark has started: a JVM that loses us before it has answered is left behind for good."""
+    pressed: list[int] = []
+
+    def wait(number: int, _: object) -> None:
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, wait)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)  # not Spark's own handler, which calls the JVM wherever we are
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def fall_silent() -> None:
+    """Let the JVM say nothing more: that its tasks are torn from it when we stop are no errors."""
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        active.sparkContext.setLogLevel("OFF")
+
+
+def _start(name: str) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not under spark-submit: this machine alone, and a quiet log
