@@ -10,7 +10,6 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from jobs.parts.session import stand_in
 from jobs.parts.table import Part
 
-
 MOST_PARTITIONS = 4000
 
 

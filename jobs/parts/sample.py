@@ -1,5 +1,6 @@
 """The pages that models are trained on: a sample of the pool that hashes of ids decide, so that each part decides alone."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -43,8 +44,8 @@ def sampled_pages(
         return list(_texts(part, kept)) if kept.any() else []
 
     sample = spark.sparkContext.parallelize(parts, len(parts)).map(task)
-    for pages in sample.toLocalIterator(prefetchPartitions=True):
-        yield from pages
+    # The cut is made here and now: who trains may take the pages in a thread of its own, which knows no session.
+    return itertools.chain.from_iterable(sample.toLocalIterator(prefetchPartitions=True))
 
 
 def _drawn(part: Part, places: Places, seed: int, purpose: str, weight: str) -> Column:
