@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,8 +89,12 @@ def swept(level: Level) -> list[tuple[str, str]]:
 
 def needed(levels: Sequence[Level]) -> set[str]:
     """The signals that the rules of the levels name."""
-    rules = [rule for level in levels for rule in parse(level.rules)]
-    return {rule.signal for rule in rules} | {rule.conditions["within"] for rule in rules if "within" in rule.conditions}
+    return signals_of([rule for level in levels for rule in parse(level.rules)])
+
+
+def signals_of(rules: Iterable[Rule]) -> set[str]:
+    """The signals that rules name."""
+    return {name for rule in rules for name in (rule.signal, rule.conditions.get("within")) if name}
 
 
 @dataclass(frozen=True)

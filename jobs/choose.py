@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.levels import Level, Order, needed, order_of, other_rules
+from filters.levels import Level, Order, needed, order_of, other_rules, signals_of
 from filters.quantiles import RANKS, Found, Targets, count, find, floats, merged, ranked
 from filters.rules import Floats, Pool, Resolved, parse, preference, rankings, resolve
 from filters.signals import load_groups
@@ -182,7 +182,9 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     asked = {level.name: parse(level.rules) for level in levels if level.of is None}
     others = {level.name: other_rules(level) for level in levels if level.of is not None}
     everything = [rule for some in (*asked.values(), *others.values()) for rule in some]
-    found = _cuts(rankings(everything), lambda ranking, pool: ranking.column(pool), columns, over)
+    ranked_by = rankings(everything)
+    signals = {name for ranking in ranked_by for name in (ranking.signal, ranking.within) if name}
+    found = _cuts(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
     numbers: dict[str, int] = {}
     rules: list[Resolved] = []
 
@@ -253,7 +255,9 @@ def with_controls(levels: Sequence[Level], decision: Decision, counted: Tally, c
         return order.column(pool, decision.passing(pool, among), quantiles)
 
     targets = {cut: Targets("at most", tuple(sorted(set(some.values())))) for cut, some in amounts.items()}
-    cuts = _cuts(targets, column, columns, over)
+    used = [decision.rules[rule].rule for _, among in keys.values() for rule in among]
+    used += [rule for order, _ in keys.values() for rule in order.swept]
+    cuts = _cuts(targets, column, columns.only(signals_of(used)), over)
     controls = {
         name: Control(keys[cut][1], keys[cut][0].name, targets[cut].amounts.index(amount))
         for cut, some in amounts.items()
@@ -271,7 +275,7 @@ def _wishes(orders: Sequence[Order], columns: Columns, over: Over) -> dict[str, 
     def column(signal: str, pool: Pool) -> Any:
         return ranked(preference(rules[signal], pool, invert=True), pool.weight("pages"), lowest=True)
 
-    found = _cuts(dict.fromkeys(rules, RANKS), column, columns, over)
+    found = _cuts(dict.fromkeys(rules, RANKS), column, columns.only(rules), over)
     return {signal: floats(one.places[:, 0], lowest=True) for signal, one in found.items()}
 
 

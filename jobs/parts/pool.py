@@ -1,7 +1,7 @@
 """A part's small columns as rules see them, and which of its pages may be chosen."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -44,6 +44,12 @@ class Columns:
                 )
             tables.setdefault(where[signal], []).append(signal)
         return cls(Places(experiment.out), tables, experiment.seed)
+
+    def only(self, signals: Collection[str]) -> Self:
+        """These signals and the weights alone, for a pass that reads no others."""
+        wanted = {*signals, "text_bytes", "token_count"}
+        tables = {table: [signal for signal in some if signal in wanted] for table, some in self.tables.items()}
+        return replace(self, tables={table: some for table, some in tables.items() if some})
 
     @property
     def weights(self) -> list[str]:
