@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from eval.gpt import read_size
-from eval.packed import Stream, header_path, stream_tokens, write_packed
+from eval.packed import Regime, Stream, header_path, stream_tokens, write_packed
 from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
 from filters.signals import load_groups
@@ -86,28 +86,28 @@ def chosen_subsets(experiment: Experiment) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Packing:
-    """What is packed: `subsets` name -> configuration, and what decides tokens, streams and their lengths."""
+    """What is packed: `subsets` name -> configuration; `tokens`, what tells the tokens read from others; the streams."""
 
     places: Places
     subsets: Mapping[str, str]
     edits: tuple[str, ...]
-    encoded: Any
+    tokens: Any
     context: int
     budget: int
-    regime: Any
+    regime: Regime
     replicates: tuple[int, ...]
 
     @classmethod
     def of(cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]]) -> "Packing":
         """As the experiment asks."""
         places, size, edits = Places(experiment.out), read_size(train.model), tuple(experiment.write.transforms)
-        encoded: Any = identity_of(places.token_ids)
+        tokens: Any = identity_of(places.token_ids)
         if edits:
             tokenizer = tokenizer_digest(places.tokenizer)
-            encoded = {"pages": identity_of(places.pages), "tokenizer": tokenizer, "transforms": edits}
+            tokens = {"pages": identity_of(places.pages), "tokenizer": tokenizer, "transforms": edits}
         budget = stream_tokens(train.tokens, size.batch, size.context)
         made_by = {name: str(facts["config_hash"]) for name, facts in subsets.items()}
-        return cls(places, made_by, edits, encoded, size.context, budget, train.regime, tuple(train.numbers))
+        return cls(places, made_by, edits, tokens, size.context, budget, train.regime, tuple(train.numbers))
 
     def made_by(self, subset: str, replicate: int | None = None) -> str:
         """What names the configuration of a stream, or of what is told of all streams of a subset."""
@@ -115,7 +115,7 @@ class Packing:
         return config_hash(
             {
                 "subset": self.subsets[subset],
-                "encoded": self.encoded,
+                "tokens": self.tokens,
                 "budget": self.budget,
                 "context": self.context,
                 "regime": self.regime,
@@ -188,7 +188,7 @@ def _write_slices(part: Part, encoded: Encoded, cuts: Mapping[LevelStream, int])
 
 
 def _write_stream(number: Part, packing: Packing, streams: Mapping[LevelStream, int], parts: Sequence[str]) -> int:
-    """One stream from what every part gave: its batches are every so manieth of theirs."""
+    """One stream from what every part gave: each part's batches come stream by stream, over and over."""
     at = int(number.name)
     stream, pool = list(streams.items())[at]
     file, tokenizer = packing.file(stream.level, stream.replicate), load_tokenizer(packing.places.tokenizer)
@@ -249,7 +249,7 @@ def encoded(packing: Packing, levels: Sequence[str]) -> Encoded:
 
 def edited_tables(packing: Packing, levels: Sequence[str]) -> list[Table]:
     """The tables of tokens of edited text, there only while streams are packed; removes what another packing left."""
-    config = {"levels": {level: packing.subsets[level] for level in levels}, "encoded": packing.encoded}
+    config = {"levels": {level: packing.subsets[level] for level in levels}, "tokens": packing.tokens}
     folder = packing.places.edited
     tables = [Table(folder / "tokens", config, TOKEN_COUNT), Table(folder / "token_ids", config, TOKEN_IDS)]
     for table in tables:

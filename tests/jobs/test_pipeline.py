@@ -75,7 +75,7 @@ def test_crawl_files_become_a_report(done):
     assert {row["subset"] for row in results} == set(subsets)
     assert {row["replicate"] for row in results} == {0, 3}
     assert {(row["size"], row["learning_rate"]) for row in results} == {("tiny", 0.01)}
-    assert all(0 < row["value"] < 20 for row in results)
+    assert all(0 < row["value"] < 20 and row["n"] > 0 for row in results)
     assert (done / "report.html").stat().st_size > 10_000
     assert (done / "report.md").is_file()
 
