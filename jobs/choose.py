@@ -172,7 +172,8 @@ def _decide(
         split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copy_of_held_out"]}
         facts |= {"held_out": {**as_tree(experiment.evaluate.held_out), **split}}
         storage.write_json(places.subset_facts(level.name), facts | {"config_hash": config_hash(made_by[level.name])})
-    languages = dict(zip(counted.names, counted.pages_by_name.tolist(), strict=True))
+    by_name = zip(counted.names, counted.pages_by_name.tolist(), strict=True)
+    languages = {name: pages for name, pages in by_name if name != "None"}  # null is no language
     told = {"sweep": experiment.sweep, "subsets": [level.name for level in levels], "languages": languages}
     storage.write_json(places.sweep, told)
 

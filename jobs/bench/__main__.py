@@ -3,9 +3,9 @@
     python -m jobs.bench [NAME ...]
 
 Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `train`, `dolma`, and `datatrove`, which
-takes half an hour and runs only when it is named. The shards are those of ../shared/data/crawl where that folder is, else the sample's (`make
-demo` assembles it). Peers get virtual environments of their own in .venv-peers/. Each row is printed and appended to
-out/bench.jsonl.
+takes half an hour and runs only when it is named. The shards are those of ../shared/data/crawl where that folder is, else
+the sample's (`make demo` assembles it). Peers get virtual environments of their own in .venv-peers/. Each row is printed
+and appended to out/bench.jsonl.
 """
 
 import argparse

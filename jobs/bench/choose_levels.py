@@ -1,8 +1,9 @@
 """Choosing a hundred levels with their random controls, beside NumPy over the same columns in memory.
 
 The pages are made: signals of the pages at hand, drawn again and again until there are enough, in parts as `read` and
-`score` leave them. Ours is the whole job in a process of its own, from the tables to verdicts and facts, without Spark's start; it
-takes the cores that Spark takes. The other side has all columns in memory and only masks and counts: no files, no checks.
+`score` leave them. Ours is the whole job in a process of its own, from the tables to verdicts and facts, without Spark's
+start; it takes the cores that Spark takes. The other side has all columns in memory and only masks and counts: no files,
+no checks.
 """
 
 import json

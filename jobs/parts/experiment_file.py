@@ -130,7 +130,7 @@ class Tokenizer(Options):
 
 
 class Train(Options):
-    """The runs, one for each subset and seed."""
+    """The runs, one for each subset and replicate."""
 
     model: str = "0.2m"
     """A size: conf/models/<model>.yaml, or the path of such a file."""

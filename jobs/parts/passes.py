@@ -10,8 +10,8 @@ from filters.rules import RuleError
 from jobs.parts.loop import watch
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.session import stand_in
-from jobs.parts.table import Part
 
+Item = TypeVar("Item")
 Value = TypeVar("Value")
 Refusal = ExperimentError | InvariantBroken | RuleError
 AT_ONCE = 8
@@ -23,18 +23,20 @@ TASKS_PER_CORE = 4
 def merged(
     spark: SparkSession,
     stage: str,
-    parts: Sequence[Part],
-    function: Callable[[Part], Value],
+    parts: Sequence[Item],
+    function: Callable[[Item], Value],
     merge: Callable[[Sequence[Value]], Value],
 ) -> Value:
-    """`function` of every part, merged some at a time in any order: `merge` must be associative and commutative.
+    """`function` of every part, or whatever tasks are made of, merged some at a time in any order.
+
+    `merge` must be associative and commutative.
 
     Raises what the function raises of our refusals, as it was raised, and RuleError for a ValueError of `merge`.
     """
     here = Path.cwd()
     done = spark.sparkContext.accumulator(0)
 
-    def task(some: Iterable[Part]) -> Iterator[Value | Refusal]:
+    def task(some: Iterable[Item]) -> Iterator[Value | Refusal]:
         stand_in(here)
         values: list[Value] = []
         try:
