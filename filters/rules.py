@@ -175,7 +175,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A rule whose thresholds are numbers: what is applied, and what `subset.json` records."""
+    """A rule whose thresholds are numbers: what is applied, and what a subset's facts record."""
 
     rule: Rule
     tests: tuple[Test, ...]
@@ -190,7 +190,7 @@ class Resolved:
         return " ".join([self.rule.signal, *parts, *(["null keep"] if self.rule.keeps_null else [])])
 
     def facts(self) -> dict[str, Any]:
-        """The thresholds for `subset.json`."""
+        """The thresholds for a subset's facts."""
         facts: dict[str, Any] = {test.condition: dict(test.groups) if test.groups else test.bound for test in self.tests}
         return facts | ({"null": "keep"} if self.rule.keeps_null else {})
 

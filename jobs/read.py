@@ -52,6 +52,8 @@ REJECTED = pa.schema(
     ]
 )
 HASHES = pa.schema([("high", pa.int64()), ("low", pa.int64()), ("part", pa.int64())])
+READER = 2
+"""Changes whenever the same shard gives other pages or other text."""
 UNIQUE = "_unique.json"
 """Says of which pages it was found that no id is there twice."""
 BATCH_CHARACTERS = 3_000_000
@@ -69,7 +71,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
     named = [Part(name, shard.location, shard.identity) for name, shard in found.items()]
-    config = {"limits": options.limits, "extractor": f"{options.extract} {version(options.extract)}"}
+    config = {"reader": READER, "limits": options.limits, "extractor": f"{options.extract} {version(options.extract)}"}
     places, size = Places(experiment.out), configure("size", {}, load_groups("filters"))
     tables = [
         Table(places.pages, config, PAGES),

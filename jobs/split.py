@@ -23,7 +23,8 @@ from jobs.parts import command, loop, session, storage
 from jobs.parts.experiment_file import Experiment, HeldOut, as_tree
 from jobs.parts.frames import frame, write_groups
 from jobs.parts.places import Places
-from jobs.parts.table import Part, PartReport, Table, parts_of, sidecar
+from jobs.parts.table import Part, PartReport, Table, finished, parts_of, sidecar
+from jobs.shards.sources import refuse_split_without_domains
 
 SPLIT = pa.schema(
     [
@@ -46,8 +47,11 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if dry_run:
         print(loop.plan("split", pages, [table]))
         return command.OK
+    how, told = experiment.evaluate.held_out, finished(places.pages)
+    if how.share:
+        refuse_split_without_domains(how.by, told["rows"], told["counts"].get("no_domain", 0))
     copies = table.path / ".copies"
-    if loop.to_do(pages, [table]) and experiment.evaluate.held_out.drop_copies:
+    if loop.to_do(pages, [table]) and how.drop_copies:
         find_copies(session.session("split"), experiment, pages, copies)
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:

@@ -38,7 +38,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Subset:
-    """One level of the sweep or one control, from its `subset.json`."""
+    """One level of the sweep or one control, from its facts in `subsets/`."""
 
     name: str
     control: str | None

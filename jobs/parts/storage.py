@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from filters.files import sync_file, write_whole
 from jobs.parts.refusals import ExperimentError
 
+LAYOUT, LAYOUT_FILE = 2, ".layout.json"
+"""Changes whenever a table moves or its rows mean something else."""
 ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:/", re.I)
 
 
@@ -164,11 +166,23 @@ def remove_left_overs(folder: Path) -> None:
         left_over.unlink(missing_ok=True)
 
 
+def _check_layout(out: Path) -> None:
+    """Raise ExperimentError where a version made the folder whose tables lay elsewhere or held something else."""
+    found = read_json(out / LAYOUT_FILE) if exists(out / LAYOUT_FILE) else 1 if (out / "pages").is_dir() else LAYOUT
+    if found != LAYOUT:
+        raise ExperimentError(
+            f"{out} was made by a version whose folders lay otherwise (layout {found}, this one makes {LAYOUT}): "
+            "set another out:, or remove it to make all of it again"
+        )
+
+
 @contextmanager
 def held(out: Path) -> Iterator[None]:
     """Hold the output folder: a second job on the same folder is refused, a killed one leaves nothing behind."""
     check_folder(out)
+    _check_layout(out)
     out.mkdir(parents=True, exist_ok=True)
+    write_json(out / LAYOUT_FILE, LAYOUT)
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
