@@ -13,14 +13,14 @@ from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.training import train
 from eval.tokenizer import encode_batch, load_tokenizer, train_tokenizer
 from jobs import experiment as all_verbs
-from jobs import read, score
+from jobs import read, score, split
 from jobs import train_tokenizer as tokenizer_job
-from jobs.parts import session
+from jobs.parts import passes, session
 from jobs.parts.experiment_file import load
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import finished
 
-TABLES = ("pages", "signals/size", "signals/gopher", "signals/edu", "signals/tokens", "token_ids")
+TABLES = ("pages", "split", "signals/size", "signals/gopher", "signals/edu", "signals/tokens", "token_ids")
 
 
 @pytest.fixture
@@ -29,12 +29,21 @@ def tasks(monkeypatch):
     begun = []
 
     def parallelize(parts, _):
-        begun.extend(part.name for part in parts)
-        return SimpleNamespace(map=lambda task: SimpleNamespace(collect=lambda: [task(part) for part in parts]))
+        def run_all(task):
+            begun.extend(part.name for part in parts)
+            return [task(part) for part in parts]
+
+        def sampled(task):
+            return SimpleNamespace(collect=lambda: run_all(task), toLocalIterator=lambda **_: map(task, parts))
+
+        return SimpleNamespace(map=sampled)
 
     count = SimpleNamespace(value=0, add=lambda _: None)
     here = SimpleNamespace(parallelize=parallelize, accumulator=lambda _: count)
     monkeypatch.setattr(session, "session", lambda _: SimpleNamespace(sparkContext=here))
+    monkeypatch.setattr(passes, "merged", lambda spark, stage, parts, of, merge: merge([*map(of, parts)]))
+    monkeypatch.setattr(read, "repeated", lambda *_: None)
+    monkeypatch.setattr(split, "find_copies", lambda *_: None)
     return begun
 
 
@@ -73,7 +82,7 @@ def foreign(tmp_path_factory):
 
 
 def run(experiment):
-    for verb in (read.main, tokenizer_job.main, score.main):
+    for verb in (read.main, split.main, tokenizer_job.main, score.main):
         assert verb(experiment) == 0
 
 
@@ -96,7 +105,7 @@ def test_a_crawl_that_grows_by_a_shard_is_scored_there_alone(crawl, frozen, fore
     crawl.grow(2)
     run(experiment)
     after = written(experiment.out)
-    assert tasks == ["made-2.warc.gz", "made-2.warc.gz"]  # read it, score it
+    assert tasks == ["made-2.warc.gz"] * 3  # read it, split it, score it
     assert {file: after[file] for file in before} == before
     assert {file.name for file in after.keys() - before.keys()} == {"made-2.warc.gz.parquet"}
     for table in TABLES:
@@ -122,6 +131,7 @@ def test_a_tokenizer_trained_on_these_pages_is_not_that_of_a_crawl_that_grew(cra
     run(experiment)
     crawl.grow(1)
     read.main(experiment)
+    split.main(experiment)
     with pytest.raises(ExperimentError, match="tokenizer was made by configuration"):
         tokenizer_job.main(experiment)
 
