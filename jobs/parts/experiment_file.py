@@ -218,9 +218,9 @@ class Experiment(Options):
     signals: Named[Named[Any]] = Field(default={}, examples=["{language: {}, gopher: {}, quality: {}}"])
     """Groups to measure, each with its options."""
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
-    """Rule files whose rules come before `rules:`: names in conf/rules/ or paths."""
+    """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
     rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
-    """Conditions by signal; they replace a preset's rule on the same signal."""
+    """Conditions by signal; they hold together with those of presets, or with `replace: true` among them in their place."""
     sweep: Named[Several[Any]] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
     """Keys of `rules` with the values to try, mildest first; `none` takes the condition away."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])

@@ -1,5 +1,6 @@
 """Choosing, without Spark: what a subset keeps against brute force, controls of equal size, and rules without an order."""
 
+import itertools
 import json
 
 import numpy as np
@@ -14,7 +15,7 @@ from filters.split import copies_of, fold, held_out
 from jobs import choose
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment
-from jobs.parts.presets import levels_of
+from jobs.parts.presets import compared_sets, levels_of, preset_rules, rules_of
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.table import Part, Table, entry, publish
 from jobs.read import PAGES
@@ -250,6 +251,30 @@ def test_a_sweep_that_cannot_be_meant_is_refused_before_any_table_is_read(change
     experiment = Experiment.model_validate({"pages": {"from": ["none"]}, "out": "nowhere", **changes})
     with pytest.raises((ExperimentError, RuleError), match=says):
         levels_of(experiment)
+
+
+def asked(**changes):
+    return Experiment.model_validate({"pages": {"from": ["none"]}, **changes})
+
+
+@pytest.mark.parametrize("presets", list(map(list, itertools.permutations(["gopher", "repetition", "fineweb"]))))
+def test_the_order_of_presets_changes_no_rule(presets):
+    rules = rules_of(asked(presets=presets))
+    assert rules["duplicate_line_char_fraction"] == {"max": 0.01}
+    assert rules == rules_of(asked(presets=["gopher", "repetition", "fineweb"]))
+    sets = compared_sets(asked(compare={"one": presets, "other": presets[::-1]}))
+    assert sets["one"] == sets["other"] == rules
+
+
+def test_a_rule_of_the_file_holds_beside_a_presets_and_in_its_place_where_it_says_so():
+    assert rules_of(asked(presets=["gopher"], rules={"word_count": {"min": 10}}))["word_count"]["min"] == 50
+    replaced = rules_of(asked(presets=["gopher"], rules={"word_count": {"replace": True, "min": 10}}))
+    assert replaced == preset_rules("gopher") | {"word_count": {"min": 10}}
+
+
+def test_a_replace_that_is_no_flag_is_refused():
+    with pytest.raises(ExperimentError, match=r"rules\.word_count\.replace must be true or false, got 'yes'"):
+        rules_of(asked(rules={"word_count": {"replace": "yes", "min": 10}}))
 
 
 def test_a_signal_that_no_table_has_is_named_with_the_nearest(tmp_path):
