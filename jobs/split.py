@@ -47,7 +47,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(loop.plan("split", pages, [table]))
         return command.OK
     copies = table.path / ".copies"
-    if loop.to_do(pages, [table]) and experiment.evaluate.held_out.drop_copies:
+    how = experiment.evaluate.held_out
+    if loop.to_do(pages, [table]) and how.share and how.drop_copies:
         find_copies(session.session("split"), experiment, pages, copies)
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
