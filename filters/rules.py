@@ -39,6 +39,8 @@ QUALIFIES = {
 }
 """Conditions that say how another one is meant, and which."""
 CONDITIONS = [*CUTS, *QUALIFIES]
+RANKED = ("pareto", "keep_fraction", "between", "lowest", "within", "weight")
+"""Conditions of which a rule has one set: two different ones on a signal have no joint meaning."""
 WEIGHTS = ("pages", "bytes", "tokens")
 
 
@@ -218,6 +220,16 @@ def parse(rules: Mapping[str, Any]) -> list[Rule]:
 
 
 def _parse(signal: str, conditions: Any) -> Rule:
+    asked = _asked(signal, conditions)
+    _check_together(signal, conditions)
+    if _keeps_nothing(asked):
+        (low, _), (high, _) = _lower([asked]), _upper([asked])
+        raise RuleError(f"rule {signal!r} keeps nothing: its lower bound {low:g} is not under its upper bound {high:g}")
+    return Rule(signal, asked)
+
+
+def _asked(signal: str, conditions: Any) -> dict[str, Any]:
+    """The conditions that say something, each checked by itself."""
     if not isinstance(conditions, Mapping):
         raise RuleError(f"rule {signal!r} must be a mapping such as {{min: 50}}, got {conditions!r}")
     for name in conditions:
@@ -226,12 +238,93 @@ def _parse(signal: str, conditions: Any) -> Rule:
     asked = {name: value for name, value in conditions.items() if value != "none"}
     for name, value in asked.items():
         _check(signal, name, value)
-    _check_together(signal, conditions)
-    low = max((float(asked[name]) for name in ("min", "above") if name in asked), default=-math.inf)
-    high = min((float(asked[name]) for name in ("max", "below") if name in asked), default=math.inf)
-    if low > high or (low == high and (asked.get("above") == low or asked.get("below") == high)):
-        raise RuleError(f"rule {signal!r} keeps nothing: its lower bound {low:g} is not under its upper bound {high:g}")
-    return Rule(signal, asked)
+    return asked
+
+
+def _lower(rules: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """The tightest lower bound of all rules, and its condition; of equal ones the strict one."""
+    found = [(rule[name], name) for rule in rules for name in ("min", "above") if name in rule]
+    return max(found, key=lambda one: (one[0], one[1] == "above"), default=(-math.inf, "min"))
+
+
+def _upper(rules: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """The tightest upper bound of all rules, and its condition; of equal ones the strict one."""
+    found = [(rule[name], name) for rule in rules for name in ("max", "below") if name in rule]
+    return min(found, key=lambda one: (one[0], one[1] != "below"), default=(math.inf, "max"))
+
+
+def _keeps_nothing(asked: Mapping[str, Any]) -> bool:
+    """Whether no number lies within the bounds."""
+    (low, lower), (high, upper) = _lower([asked]), _upper([asked])
+    return low > high or (low == high and (lower == "above" or upper == "below"))
+
+
+def together(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The rules that hold where those of all sources hold, by signal; the order of the sources changes nothing.
+
+    Of bounds on one signal the tightest of each side is left; lists are intersected (`in`) or united (`not_in`); what all
+    say is there once; null passes where it passes every rule. Raises RuleError, naming the sources, where no page could
+    pass, and where shares, bands or noisy cuts on one signal differ.
+    """
+    signals = dict.fromkeys(signal for rules in sources.values() for signal in rules)
+    return {
+        signal: _joined(signal, {source: rules[signal] for source, rules in sources.items() if signal in rules})
+        for signal in signals
+    }
+
+
+def _joined(signal: str, given: Mapping[str, Any]) -> Any:
+    """The rules of several sources on one signal as one."""
+    first, *others = given.values()
+    if all(other == first for other in others):
+        return first
+    rules = [asked for asked, keeps_all in (_checked(signal, conditions) for conditions in given.values()) if not keeps_all]
+    if not rules:
+        return {name: "none" for conditions in given.values() for name in conditions}
+    said = " and ".join(f"{source} {_written(conditions)}" for source, conditions in given.items())
+    way_out = "take one out, or write {replace: true, ...} under rules: to put that one in the other's place"
+    ways = [way for rule in rules if (way := {name: rule[name] for name in RANKED if name in rule})]
+    if any(way != ways[0] for way in ways):
+        raise RuleError(f"the rules on {signal!r} cannot be joined, {said}: {way_out}")
+    joined = _joined_bounds(rules) | _joined_values(rules) | (ways[0] if ways else {})
+    if _keeps_nothing(joined) or [] in joined.values():
+        raise RuleError(f"no page can pass the rules on {signal!r}, {said}: {way_out}")
+    return joined | ({"null": "keep"} if all(rule.get("null") == "keep" for rule in rules) else {})
+
+
+def _checked(signal: str, conditions: Any) -> tuple[dict[str, Any], bool]:
+    """What a rule says, and whether every cut of it is `none`, so that it keeps all pages and null ones too."""
+    asked = _asked(signal, conditions)
+    cuts = set(conditions) & set(CUTS)
+    return asked, bool(cuts) and not cuts & set(asked)
+
+
+def _written(conditions: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{name}: {value}" for name, value in conditions.items()) + "}"
+
+
+def _joined_bounds(rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The tightest bound of each side where there is one."""
+    return {name: bound for bound, name in (_lower(rules), _upper(rules)) if math.isfinite(bound)}
+
+
+def _joined_values(rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`in`, `not_in` and `is` of several rules; an empty list where they leave no value."""
+    taken = [rule["in"] for rule in rules if "in" in rule]
+    left_out = [value for rule in rules for value in rule.get("not_in", [])]
+    flags = {rule["is"] for rule in rules if "is" in rule}
+    joined: dict[str, Any] = {"is": flags.pop() if len(flags) == 1 else []} if flags else {}
+    if left_out:
+        joined["not_in"] = _each_once(left_out)
+    if taken:
+        both = _each_once([value for value in taken[0] if all(value in one for one in taken)])
+        joined["in"] = both if any(value not in left_out for value in both) else []
+    return joined
+
+
+def _each_once(values: Sequence[Any]) -> list[Any]:
+    """The values in an order that does not depend on the one they were given in."""
+    return sorted((value for at, value in enumerate(values) if value not in values[:at]), key=str)
 
 
 def _check_together(signal: str, conditions: Mapping[str, Any]) -> None:

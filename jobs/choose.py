@@ -101,7 +101,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         _refuse_other(places, level.name, config_hash(made_by[level.name]))
     if not _is_decided(places, pages, made_by):
         _decide(experiment, levels, columns, pages, made_by)
-    write_texts(experiment, pages, [level.name for level in levels], made_by)
+    write_texts(experiment, pages, levels, made_by)
     for level in levels:
         told = storage.read_json(places.subset_facts(level.name))
         kept = told["kept"]
@@ -305,64 +305,116 @@ def _judged(part: Part, columns: Columns, decision: Decision, schema: pa.Schema)
     return pa.table([verdicts[name] for name in schema.names], schema=schema)
 
 
-def write_texts(experiment: Experiment, pages: Sequence[Part], names: Sequence[str], made_by: Mapping[str, Any]) -> None:
-    """The kept pages of every subset asked for, as `part-<shard>.jsonl.zst` or `.parquet`."""
+@dataclass(frozen=True)
+class Texts:
+    """What is written of pages beside their id and address: text edited by name, and signals, each with its table."""
+
+    places: Places
+    transforms: tuple[str, ...]
+    signals: Mapping[str, Path]
+
+    def schema(self, part: Part, *more: tuple[str, pa.DataType]) -> pa.Schema:
+        """The columns of the files."""
+        columns = [("id", pa.string()), ("url", pa.string()), ("text", pa.large_string())]
+        types = [
+            (name, pq.read_schema(table / f"{part.name}.parquet").field(name).type) for name, table in self.signals.items()
+        ]
+        return pa.schema([*columns, *types, *more])
+
+    def groups(self, part: Part) -> Iterator[tuple[slice, pa.Table]]:
+        """The pages of a part, a row group at a time, and where they stand in it."""
+        values = {name: sidecar(table, part, [name])[name] for name, table in self.signals.items()}
+        file = storage.open_parquet(part.source)
+        at = 0
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=["id", "url", "text"])
+            for name, column in values.items():
+                rows = rows.append_column(name, column.slice(at, len(rows)))
+            yield slice(at, at + len(rows)), rows
+            at += len(rows)
+
+    def taken(self, rows: pa.Table, wanted: Truth) -> pa.Table:
+        """Some of the rows, their text edited."""
+        taken = rows.filter(pa.array(wanted)).combine_chunks()
+        if not (self.transforms and len(taken)):
+            return taken
+        load_groups("filters", "classifiers")  # a worker process knows no transform before its module is imported
+        return taken.set_column(2, "text", apply_transforms(taken["text"].combine_chunks(), list(self.transforms)))
+
+
+def write_texts(
+    experiment: Experiment, pages: Sequence[Part], levels: Sequence[Level], made_by: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The pages of every subset asked for, and where asked those that its levels remove, in a file for each shard."""
     asked, places = experiment.write, Places(experiment.out)
     where = signal_tables(experiment.out)
-    signals = {signal: where[signal] for signal in asked.signals}
-    schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("url", pa.string()),
-            ("text", pa.large_string()),
-            *((name, _type(table, pages[0], name)) for name, table in signals.items()),
-        ]
-    )
-    tables = [
-        Table(
-            places.subset(name),
-            {"subset": made_by[name], "transforms": asked.transforms, "signals": sorted(signals)},
-            schema,
-            asked.format,
-            "part-",
-            places.subset_books(name),
-        )
-        for name in (names if asked.subsets == "all" else asked.subsets)
-    ]
-    if tables:
-        work = partial(_texts_of_part, out=experiment.out, transforms=tuple(asked.transforms), signals=signals)
-        loop.run(lambda: session.session("choose"), "choose", pages, tables, work)
+    texts = Texts(places, tuple(asked.transforms), {signal: where[signal] for signal in asked.signals})
+    names = written(experiment, levels)
+
+    def table(name: str, folder: Path, books: Path, schema: pa.Schema) -> Table:
+        config = {"subset": made_by[name], "transforms": asked.transforms, "signals": sorted(texts.signals)}
+        return Table(folder, config, schema, asked.format, "part-", books)
+
+    kept = [table(name, places.subset(name), places.subset_books(name), texts.schema(pages[0])) for name in names]
+    if kept:
+        loop.run(lambda: session.session("choose"), "choose", pages, kept, partial(_kept_of_part, texts=texts))
+    schema = texts.schema(pages[0], ("failed", pa.list_(pa.string())))
+    rules = {level.name: _rules_of(places, level) for level in levels if level.name in names and asked.removed}
+    removed = [table(name, places.removed(name), places.removed_books(name), schema) for name, some in rules.items() if some]
+    if removed:
+        work = partial(_removed_of_part, texts=texts, rules=rules)
+        loop.run(lambda: session.session("choose"), "removed", pages, removed, work)
 
 
-def _type(table: Path, part: Part, signal: str) -> pa.DataType:
-    return pq.read_schema(table / f"{part.name}.parquet").field(signal).type
+def written(experiment: Experiment, levels: Sequence[Level]) -> list[str]:
+    """The subsets whose text is asked for."""
+    asked = experiment.write.subsets
+    if asked == "all":
+        return [level.name for level in levels if level.control != "unfiltered"]
+    return [] if asked == "none" else list(asked)
 
 
-def _texts_of_part(
-    part: Part,
-    missing: Sequence[Table],
-    _: PartReport,
-    out: Path,
-    transforms: Sequence[str],
-    signals: Mapping[str, Path],
+def _rules_of(places: Places, level: Level) -> list[str]:
+    """The rules that decide a level; none of a control, which chance or a size cuts."""
+    return [row["rule"] for row in storage.read_json(places.subset_facts(level.name))["dropped"]]
+
+
+def _kept_of_part(part: Part, missing: Sequence[Table], _: PartReport, texts: Texts) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One part's kept pages for every subset: text is read once."""
+    names = [f"subset {table.name}" for table in missing]
+    verdicts = sidecar(texts.places.verdicts, part, names)
+    kept = {name: verdicts[name].to_numpy() for name in names}
+    for where, rows in texts.groups(part):
+        for table, name in zip(missing, names, strict=True):
+            yield from _batches(table, texts.taken(rows, kept[name][where]))
+
+
+def _removed_of_part(
+    part: Part, missing: Sequence[Table], _: PartReport, texts: Texts, rules: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """One part's kept pages for every subset: text is read once, a row group at a time."""
-    if transforms:  # a worker process knows none before its module is imported
-        load_groups("filters", "classifiers")
-    verdicts = sidecar(Places(out).verdicts, part, [f"subset {table.name}" for table in missing])
-    values = {name: sidecar(table, part, [name])[name] for name, table in signals.items()}
-    file = storage.open_parquet(part.source)
-    at = 0
-    for group in range(file.num_row_groups):
-        rows = file.read_row_group(group, columns=["id", "url", "text"])
-        for name, column in values.items():
-            rows = rows.append_column(name, column.slice(at, len(rows)))
-        for table in missing:
-            kept = rows.filter(verdicts[f"subset {table.name}"].slice(at, len(rows))).combine_chunks()
-            if transforms and len(kept):
-                kept = kept.set_column(2, "text", apply_transforms(kept["text"].combine_chunks(), list(transforms)))
-            yield from ((table.name, batch.cast(table.schema)) for batch in kept.to_batches() if len(batch))
-        at += len(rows)
+    """One part's pages of the pool that levels remove, each with the rules it fails: text is read once."""
+    needed = [f"rule {rule}" for rule in dict.fromkeys(rule for table in missing for rule in rules[table.name])]
+    subsets = [f"subset {table.name}" for table in missing]
+    verdicts = sidecar(texts.places.verdicts, part, ["held_out", "copy_of_held_out", *subsets, *needed])
+    says = {name: verdicts[name].to_numpy() for name in verdicts.column_names}
+    free = ~(says["held_out"] | says["copy_of_held_out"])
+    for where, rows in texts.groups(part):
+        for table, subset in zip(missing, subsets, strict=True):
+            removed = (free & ~says[subset])[where]
+            passes = np.stack([says[f"rule {rule}"][where][removed] for rule in rules[table.name]], axis=1)
+            failed = names_of_failed(rules[table.name], passes)
+            yield from _batches(table, texts.taken(rows, removed).append_column("failed", failed))
+
+
+def names_of_failed(rules: Sequence[str], passes: Truth) -> pa.ListArray:
+    """The names of the rules that each page fails, in order. passes (pages, rules)."""
+    _, which = np.nonzero(~passes)
+    ends = np.concatenate([[0], np.cumsum((~passes).sum(axis=1))])
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(rules, pa.string()).take(pa.array(which)))
+
+
+def _batches(table: Table, rows: pa.Table) -> Iterator[tuple[str, pa.RecordBatch]]:
+    yield from ((table.name, batch.cast(table.schema)) for batch in rows.to_batches() if len(batch))
 
 
 def describe(
@@ -435,6 +487,6 @@ def _status(kept: Mapping[str, int | None], experiment: Experiment) -> tuple[str
 
 
 if __name__ == "__main__":
-    # --write asks for the text of every subset, whatever write.subsets says.
+    # --write asks for the text of all subsets, whatever write.subsets says.
     options = [["--set", "write.subsets=all"] if given == "--write" else [given] for given in sys.argv[1:]]
     command.main(main, __doc__, list(itertools.chain(*options)))

@@ -28,7 +28,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     try:
         train = experiment.train
-        facts = collect(experiment.out, trained(train) if train else "", read_size(train.model).context if train else 0)
+        facts = collect(experiment.out, trained(train) if train else None, read_size(train.model).context if train else 0)
         facts = replace(facts, name=experiment.name)
     except ValueError as error:
         raise ExperimentError(str(error)) from error

@@ -51,7 +51,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if how.share:
         refuse_split_without_domains(how.by, told["rows"], told["counts"].get("no_domain", 0))
     copies = table.path / ".copies"
-    if loop.to_do(pages, [table]) and how.drop_copies:
+    if loop.to_do(pages, [table]) and how.share and how.drop_copies:
         find_copies(session.session("split"), experiment, pages, copies)
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:

@@ -151,6 +151,8 @@ class Facts:
     compared: Compared | None = None
     experiment: str = ""
     missing: tuple[str, ...] = ()
+    trains: bool = True
+    """Whether models are trained at all, or pages only filtered."""
 
     @property
     def levels(self) -> tuple[Subset, ...]:

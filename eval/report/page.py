@@ -43,19 +43,20 @@ def figure_svg(facts: Facts) -> str:
     """The main figure alone: bits per byte against filter strength and against the share kept."""
     story = tell(facts)
     panels = main_panels(story)
-    title = f"Held-out bits per byte as {facts.swept} filters harder" if panels else "Nothing has been measured yet"
+    unmeasured = "Nothing has been measured yet" if facts.trains else "No model is trained: pages are only filtered"
+    title = f"Held-out bits per byte as {facts.swept} filters harder" if panels else unmeasured
     return figures.panels_svg(panels, title, f"{_scale(facts)} {_intervals(story)}".strip())
 
 
 def terminal_table(facts: Facts) -> str:
-    """Level, pages kept, bytes kept, bits per byte with interval: fixed width, one line per subset."""
-    head = ("level", "pages kept", "bytes kept", "bits per byte (95 % interval)")
+    """Level, pages kept, bytes kept, bits per byte with interval, or the share kept: fixed width, one line per subset."""
+    head = ("level", "pages kept", "bytes kept", "bits per byte (95 % interval)" if facts.trains else "share kept")
     rows = [
         (
             row["name"],
             row["pages"],
             row["bytes"],
-            f"{row['value']} {row['interval']}".strip() + (" *" if row["best"] else ""),
+            f"{row['value']} {row['interval']}".strip() + (" *" if row["best"] else "") if facts.trains else row["share"],
         )
         for row in _level_rows(tell(facts))
     ]
@@ -69,7 +70,8 @@ def terminal_table(facts: Facts) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     left = len(facts.subsets) - len(rows)
-    notes = ["* best level"] if any(row[3].endswith("*") for row in rows) else ["no level has been measured yet"]
+    notes = ["* best level"] if any(row[3].endswith("*") for row in rows) else []
+    notes += [] if notes or not facts.trains else ["no level has been measured yet"]
     notes += [f"{left:,} further subsets are not shown"] if left else []
     return "\n".join(line.rstrip() for line in [*lines, *notes])
 
@@ -93,14 +95,15 @@ def page(story: Story) -> dict[str, Any]:
     facts = story.facts
     panels = main_panels(story)
     levels = _level_rows(story)
-    claim, grounds = _verdict(story)
+    claim, grounds = _verdict(story) if facts.trains else _kept(facts)
     return {
         "name": plain(facts.name, NAME_SHOWN),
+        "trains": facts.trains,
         "swept": plain(facts.swept, NAME_SHOWN),
         "claim": claim,
         "grounds": grounds,
         "tests": _tests(story.verdict),
-        "scale": _scale(facts),
+        "scale": _scale(facts) if facts.trains else "",
         "tiny": _tiny(facts.runs),
         "intervals": _intervals(story),
         "replicates": _replicates(facts),
@@ -115,7 +118,7 @@ def page(story: Story) -> dict[str, Any]:
         "samples": _samples(facts),
         "reading": _reading(facts.tables),
         "damaged": [_damage(row) for table in facts.tables for row in table.damaged][:MOST_SENTENCES],
-        "runs": _run_rows(facts.runs),
+        "runs": _run_rows(facts.runs) if facts.trains else [],
         "versions": sorted({f"{name} {version}" for table in facts.tables for name, version in table.versions.items()}),
         "hashes": _hashes(facts.tables),
         "commits": sorted({str(row.get("commit")) for row in facts.results if row.get("commit")}),
@@ -140,6 +143,24 @@ def _verdict(story: Story) -> tuple[str, str]:
             f"{plain(story.held_out.levels[0], NAME_SHOWN)} is the only level measured with every replicate.",
         )
     return "No verdict", "No level has been measured on held-out pages with every replicate."
+
+
+def _kept(facts: Facts) -> tuple[str, str]:
+    """What is left where pages are only filtered, and which rule of the level that keeps least removes most."""
+    if not facts.levels:
+        return "Nothing has been chosen yet", "There are no subsets."
+    least, most = (pick(facts.levels, key=lambda level: level.kept.pages) for pick in (min, max))
+    pool = f"of {least.pool.pages:,} {plural(least.pool.pages, 'page')}"
+    kept = "" if least.kept.pages == most.kept.pages else f"{most.kept.pages:,} to "
+    claim = f"{kept}{least.kept.pages:,} {pool} {'is' if least.kept.pages == 1 and not kept else 'are'} kept"
+    sizes = f"{plain(least.name, NAME_SHOWN)} keeps {byte_size(least.kept.bytes)} of {byte_size(least.pool.bytes)}."
+    if not least.drops:
+        return claim, sizes
+    drop = max(least.drops, key=lambda one: one.alone.pages)
+    return claim, (
+        f"{sizes} Most pages fail {plain(drop.rule, NAME_SHOWN)}: {drop.alone.pages:,}, of which {drop.uniquely.pages:,} "
+        "fail no other rule."
+    )
 
 
 def _tests(verdict: Verdict | None) -> list[str]:

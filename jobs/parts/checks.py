@@ -137,7 +137,7 @@ def _check_write(experiment: Experiment, levels: Sequence[Level], types: Types) 
     """What is written is there: subsets, transforms, signals."""
     asked = experiment.write
     known = {
-        "subset": ([] if asked.subsets == "all" else asked.subsets, [level.name for level in levels]),
+        "subset": ([] if asked.subsets in ("all", "none") else asked.subsets, [level.name for level in levels]),
         "transform": (asked.transforms, list(TRANSFORMS)),
         "signal": (asked.signals, list(types)),
     }

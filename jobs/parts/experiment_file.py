@@ -23,6 +23,7 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -180,19 +181,22 @@ class Evaluate(Options):
     """What the models are measured on."""
 
     held_out: HeldOut = Field(default=HeldOut(), examples=["{by: page, share: 0.2}"])
+    """Pages that no classifier, tokenizer or model is trained on; without `train:` none, unless this key is there."""
 
 
-AllOrNames = Annotated[
-    Annotated[Literal["all"], Tag("all")] | Annotated[EachOnce[str], Tag("names")],
-    Discriminator(lambda given: "all" if given == "all" else "names"),
+WhichSubsets = Annotated[
+    Annotated[Literal["all", "none"], Tag("word")] | Annotated[EachOnce[str], Tag("names")],
+    Discriminator(lambda given: "word" if given in ("all", "none") else "names"),
 ]
 
 
 class Write(Options):
     """The text of subsets."""
 
-    subsets: AllOrNames = "all"
-    """`all`, or the names of the subsets whose pages are written."""
+    subsets: WhichSubsets = "all"
+    """The subsets whose pages are written: names, `none`, or `all`, which leaves out `unfiltered`, a copy of the pages."""
+    removed: bool = False
+    """Whether the pages that a written level removes are written too, to `removed/`, with every rule they failed."""
     format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
     """Of the files."""
     transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])
@@ -218,9 +222,9 @@ class Experiment(Options):
     signals: Named[Named[Any]] = Field(default={}, examples=["{language: {}, gopher: {}, quality: {}}"])
     """Groups to measure, each with its options."""
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
-    """Rule files whose rules come before `rules:`: names in conf/rules/ or paths."""
+    """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
     rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
-    """Conditions by signal; they replace a preset's rule on the same signal."""
+    """Conditions by signal; they hold together with those of presets, or with `replace: true` among them in their place."""
     sweep: Named[Several[Any]] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
     """Keys of `rules` with the values to try, mildest first; `none` takes the condition away."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
@@ -228,7 +232,7 @@ class Experiment(Options):
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
     tokenizer: Tokenizer | None = Field(default=None, examples=["{vocabulary: 8192}"])
     train: Train | None = Field(default=None, examples=["{model: 1m, tokens: 3_000_000, replicates: 3}"])
-    evaluate: Evaluate = Field(default=Evaluate(), examples=["{held_out: {by: page}}"])
+    evaluate: Evaluate = Field(default=Evaluate(), validate_default=True, examples=["{held_out: {by: page}}"])
     write: Write = Field(default=Write(), examples=["{subsets: [quality-pareto-3], format: parquet}"])
     seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
@@ -242,6 +246,13 @@ class Experiment(Options):
                     f"the name {name!r} must be a letter and then letters, digits or _, at most 100 in all: "
                     "it names a column and files"
                 )
+        return given
+
+    @field_validator("evaluate")
+    @classmethod
+    def _held_out_for_runs(cls, given: Evaluate, info: ValidationInfo) -> Evaluate:
+        if info.data.get("train") is None and "held_out" not in given.model_fields_set:
+            return Evaluate(held_out=HeldOut(share=0))
         return given
 
     @field_validator("compare")

@@ -42,10 +42,11 @@ MOST_SAMPLED_LEVELS = 12
 SAMPLE_CHARACTERS = 2_000  # read per page; the report shows fewer
 
 
-def collect(out: Path, trained: str, context: int) -> Facts:
+def collect(out: Path, trained: str | None, context: int) -> Facts:
     """Everything there is under an experiment's folder.
 
-    `trained` names the runs' size, tokens and learning rate, `context` is that of their models.
+    `trained` names the runs' size, tokens and learning rate, or is None where nothing is trained; `context` is that of their
+    models.
 
     Raises ValueError where there is no such folder.
     """
@@ -56,7 +57,12 @@ def collect(out: Path, trained: str, context: int) -> Facts:
         )
     missing: list[str] = []
     subsets = _subsets(places, missing)
-    runs = _runs(places, trained, subsets, missing)
+    missing.extend(
+        f"{subset.name} is {subset.status}{f': {subset.reason}' if subset.reason else ''}"
+        for subset in subsets
+        if subset.status != "ok"
+    )
+    runs = () if trained is None else _runs(places, trained, subsets, missing)
     _say_together(
         [run for run in runs if run.finished and not storage.exists(run.folder / "evaluation.parquet")],
         "not evaluated",
@@ -68,7 +74,7 @@ def collect(out: Path, trained: str, context: int) -> Facts:
         runs=runs,
         held_out=_scores("held_out", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
-        results=tuple(_json_lines(places.results, missing)),
+        results=() if trained is None else tuple(_json_lines(places.results, missing)),
         packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
         tables=tuple(_tables(places, missing)),
@@ -76,6 +82,7 @@ def collect(out: Path, trained: str, context: int) -> Facts:
         compared=read_compared(places.compared, missing),
         experiment=_experiment(places, missing),
         missing=tuple(dict.fromkeys(missing)),
+        trains=trained is not None,
     )
 
 
@@ -161,7 +168,6 @@ def _runs(places: Places, trained: str, subsets: Sequence[Subset], missing: list
     runs = []
     for subset in subsets:
         if subset.status != "ok":
-            missing.append(f"{subset.name} is {subset.status}{f': {subset.reason}' if subset.reason else ''}")
             continue
         for replicate in replicates:
             folder = places.run(subset.name, trained, replicate)

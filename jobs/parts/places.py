@@ -62,6 +62,19 @@ class Places:
         return self.out / "subsets" / f"{name}.json"
 
     @property
+    def all_removed(self) -> Path:
+        """The folder of what levels remove."""
+        return self.out / "removed"
+
+    def removed(self, name: str) -> Path:
+        """The pages that a level removes: data alone, as for subsets."""
+        return self.all_removed / name
+
+    def removed_books(self, name: str) -> Path:
+        """The manifest of the pages that a level removes."""
+        return self.all_removed / "_books" / name
+
+    @property
     def models(self) -> Path:
         """The tokenizer and the learned signals."""
         return self.out / "models"

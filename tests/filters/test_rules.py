@@ -21,6 +21,7 @@ from filters.rules import (
     resolve,
     resolve_in,
     strengths,
+    together,
     uniforms,
 )
 
@@ -319,3 +320,85 @@ def test_a_rule_on_a_signal_that_no_table_has_names_the_nearest():
 def test_none_takes_a_condition_away():
     [rule] = parse({"signal": {"min": 1, "pareto": "none"}})
     assert rule.conditions == {"min": 1}
+
+
+BOUND = st.integers(-3, 3) | st.sampled_from([-0.5, 0.5])
+ONE_RULE = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("min", "max", "above", "below"), BOUND | st.just("none")),
+        "in": st.lists(st.integers(-3, 3), min_size=1),
+        "not_in": st.lists(st.integers(-3, 3), min_size=1),
+        "null": st.sampled_from(["keep", "drop"]),
+    },
+).filter(lambda rule: set(rule) - {"null"})
+SOURCES = st.dictionaries(
+    st.sampled_from("abcd"), st.dictionaries(st.sampled_from(["signal", "other"]), ONE_RULE), min_size=1, max_size=4
+)
+
+
+def joined(sources):
+    """The rules together, or that they cannot be."""
+    try:
+        return together(sources)
+    except RuleError:
+        return "refused"
+
+
+@given(SOURCES, st.data())
+def test_no_order_of_sources_changes_the_joined_rules(sources, data):
+    shuffled = {name: sources[name] for name in data.draw(st.permutations(list(sources)))}
+    assert joined(shuffled) == joined(sources)
+
+
+@given(SOURCES)
+def test_joined_rules_keep_what_the_rules_of_every_source_keep(sources):
+    values = [None, *(at / 4 for at in range(-16, 17))]
+    pool = pool_of(values, other=list(reversed(values)))
+    each = [rule.passes(pool) for rules in sources.values() for rule in resolve_in(pool, unchecked(rules))]
+    all_pass = np.logical_and.reduce([np.ones(len(pool), bool), *each])
+    rules = joined(sources)
+    if rules != "refused":
+        found = [rule.passes(pool) for rule in resolve_in(pool, unchecked(rules))]
+        assert (np.logical_and.reduce([np.ones(len(pool), bool), *found]) == all_pass).all()
+
+
+def unchecked(rules):
+    """Rules whose bounds may leave nothing, as one source alone may have them."""
+    return [Rule(signal, {name: value for name, value in one.items() if value != "none"}) for signal, one in rules.items()]
+
+
+def test_the_tightest_bound_of_each_side_holds_and_of_equal_ones_the_strict():
+    rules = {"a": {"n": {"min": 1, "max": 9}}, "b": {"n": {"min": 3}}, "c": {"n": {"above": 3, "below": 12}}}
+    assert together(rules) == {"n": {"above": 3, "max": 9}}
+
+
+def test_null_passes_only_where_every_rule_lets_it():
+    keep, drop = {"n": {"min": 1, "null": "keep"}}, {"n": {"min": 2}}
+    assert together({"a": keep, "b": drop}) == {"n": {"min": 2}}
+    assert together({"a": keep, "b": {"n": {"min": 2, "null": "keep"}}}) == {"n": {"min": 2, "null": "keep"}}
+
+
+def test_a_share_joins_a_bound_and_an_equal_share_is_one():
+    share = {"keep_fraction": 0.3, "weight": "bytes"}
+    assert together({"a": {"n": share}, "b": {"n": {"min": 1}}, "c": {"n": share}}) == {"n": {"min": 1, **share}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"min": 5}, {"max": 4}),
+        ({"min": 5}, {"below": 5}),
+        ({"in": ["eng"]}, {"in": ["deu"]}),
+        ({"in": ["eng"]}, {"not_in": ["eng", "deu"]}),
+        ({"is": True}, {"is": False}),
+        ({"keep_fraction": 0.3}, {"keep_fraction": 0.5}),
+        ({"keep_fraction": 0.3}, {"keep_fraction": 0.3, "lowest": True}),
+        ({"keep_fraction": 0.3}, {"keep_fraction": 0.3, "within": "language"}),
+        ({"pareto": 3}, {"pareto": 9}),
+        ({"between": [0.1, 0.9]}, {"between": [0.2, 0.9]}),
+    ],
+)
+def test_what_cannot_hold_together_is_refused_with_both_sources_named(one, other):
+    with pytest.raises(RuleError, match=r"'n'.*preset a \{.*and rules: \{.*replace: true"):
+        together({"preset a": {"n": one}, "rules:": {"n": other}})

@@ -1,11 +1,14 @@
 """Choosing, without Spark: what a subset keeps against brute force, controls of equal size, and rules without an order."""
 
+import itertools
 import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from filters.draws import id_hashes
 from filters.files import sha256_of
@@ -14,7 +17,7 @@ from filters.split import copies_of, fold, held_out
 from jobs import choose
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment
-from jobs.parts.presets import levels_of
+from jobs.parts.presets import compared_sets, levels_of, preset_rules, rules_of
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.table import Part, Table, entry, publish
 from jobs.read import PAGES
@@ -250,6 +253,67 @@ def test_a_sweep_that_cannot_be_meant_is_refused_before_any_table_is_read(change
     experiment = Experiment.model_validate({"pages": {"from": ["none"]}, "out": "nowhere", **changes})
     with pytest.raises((ExperimentError, RuleError), match=says):
         levels_of(experiment)
+
+
+def test_all_subsets_are_written_but_the_copy_of_all_pages(tmp_path):
+    for which, names in {"all": ["quality-pareto-1"], "none": [], "unfiltered": ["unfiltered"]}.items():
+        experiment = crawl(
+            tmp_path / which, rules=RULES, sweep={"rules.quality.pareto": [1]}, write={"subsets": which, "removed": True}
+        )
+        chosen(experiment)
+        for folder in ("subsets", "removed"):
+            found = [path.name for path in (tmp_path / which / folder).glob("*/") if path.name != "_books"]
+            assert found == ([] if folder == "removed" and which == "unfiltered" else names)
+
+
+def test_a_removed_page_has_every_rule_it_failed_and_no_held_out_page_is_among_them(tmp_path):
+    write = {"subsets": "all", "removed": True, "format": "parquet", "signals": ["language"]}
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={"random": "all"}, write=write))
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    assert {path.name for path in (tmp_path / "removed").glob("*/")} == {
+        "_books",
+        *(f"quality-pareto-{n}" for n in ("none", 1, 9)),
+    }
+    for level in ("none", "9"):
+        rows = pq.read_table(tmp_path / "removed" / f"quality-pareto-{level}")
+        assert rows.column_names == ["id", "url", "text", "language", "failed"]
+        assert rows["id"].to_pylist() == columns["id"][free & ~kept[f"quality-pareto-{level}"]].tolist()
+        places = [list(columns["id"]).index(page) for page in rows["id"].to_pylist()]
+        for at, failed in zip(places, rows["failed"].to_pylist(), strict=True):
+            rules = ["word_count min 50", "language in eng", *(["quality pareto 9"] if level == "9" else [])]
+            assert failed == [rule for rule in rules if not columns[f"rule {rule}"][at]]
+
+
+@given(st.integers(0, 5).flatmap(lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n))), st.just("abcde"))
+def test_the_names_of_failed_rules_are_those_of_each_row(passes, rules):
+    width = len(passes[0]) if passes else 0
+    expected = [[rule for rule, passed in zip(rules, row, strict=False) if not passed] for row in passes]
+    found = choose.names_of_failed(rules[:width], np.array(passes, bool).reshape(len(passes), width))
+    assert found.to_pylist() == expected
+
+
+def asked(**changes):
+    return Experiment.model_validate({"pages": {"from": ["none"]}, **changes})
+
+
+@pytest.mark.parametrize("presets", list(map(list, itertools.permutations(["gopher", "repetition", "fineweb"]))))
+def test_the_order_of_presets_changes_no_rule(presets):
+    rules = rules_of(asked(presets=presets))
+    assert rules["duplicate_line_char_fraction"] == {"max": 0.01}
+    assert rules == rules_of(asked(presets=["gopher", "repetition", "fineweb"]))
+    sets = compared_sets(asked(compare={"one": presets, "other": presets[::-1]}))
+    assert sets["one"] == sets["other"] == rules
+
+
+def test_a_rule_of_the_file_holds_beside_a_presets_and_in_its_place_where_it_says_so():
+    assert rules_of(asked(presets=["gopher"], rules={"word_count": {"min": 10}}))["word_count"]["min"] == 50
+    replaced = rules_of(asked(presets=["gopher"], rules={"word_count": {"replace": True, "min": 10}}))
+    assert replaced == preset_rules("gopher") | {"word_count": {"min": 10}}
+
+
+def test_a_replace_that_is_no_flag_is_refused():
+    with pytest.raises(ExperimentError, match=r"rules\.word_count\.replace must be true or false, got 'yes'"):
+        rules_of(asked(rules={"word_count": {"replace": "yes", "min": 10}}))
 
 
 def test_a_signal_that_no_table_has_is_named_with_the_nearest(tmp_path):

@@ -20,6 +20,7 @@ from jobs.parts.command import run
 from jobs.parts.experiment_file import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+HALF = "quality-keep_fraction-0.5"
 TABLES = ("pages", "rejected", "signals", "split", "verdicts", "subsets", "packed")
 
 pytestmark = pytest.mark.spark
@@ -88,11 +89,8 @@ def test_tables_have_the_columns_and_rows_of_the_contract(done):
         for part in sorted((done / "pages").glob("*.parquet")):
             sidecar = pq.read_table(done / "signals" / group / part.name)
             assert sidecar["id"].equals(pq.read_table(part, columns=["id"])["id"])
-    row = json.loads((done / "subsets" / "unfiltered.json").read_text())
-    assert row["kept"]["pages"] == sum(
-        manifest["rows"]
-        for manifest in [json.loads((done / "subsets" / "_books" / "unfiltered" / "_manifest.json").read_text())]
-    )
+    row = json.loads((done / "subsets" / f"{HALF}.json").read_text())
+    assert row["kept"]["pages"] == json.loads((done / "subsets" / "_books" / HALF / "_manifest.json").read_text())["rows"]
 
 
 def test_a_run_loads_with_the_library_alone(done):
@@ -122,11 +120,11 @@ def test_a_subset_loads_by_folder(done, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from datasets import load_dataset
 
-    folder = done / "subsets" / "unfiltered"
+    folder = done / "subsets" / HALF
     rows = load_dataset(str(folder), split="train", cache_dir=str(tmp_path))
     assert rows.column_names == ["id", "url", "text"]
     assert {file.name[:5] for file in folder.iterdir()} == {"part-"}
-    assert len(rows) == json.loads((done / "subsets" / "unfiltered.json").read_text())["kept"]["pages"]
+    assert len(rows) == json.loads((done / "subsets" / f"{HALF}.json").read_text())["kept"]["pages"]
 
 
 def test_a_second_run_does_nothing(done, conf):

@@ -246,6 +246,25 @@ def test_a_loaded_file_can_be_written_and_loaded_again(tmp_path):
     assert config_hash(again) == config_hash(first)
 
 
+def test_without_runs_nothing_is_held_out_unless_the_file_asks_for_it():
+    least = {"pages": {"from": ["a.warc"]}}
+    shares = [
+        Experiment.model_validate({**least, **more}).evaluate.held_out.share
+        for more in ({}, {"train": {}}, {"evaluate": {}}, {"evaluate": {"held_out": {"by": "page"}}})
+    ]
+    assert shares == [0, 0.1, 0, 0.1]
+    assert Experiment.model_validate(as_tree(Experiment.model_validate(least))).evaluate.held_out.share == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "subsets"), [("none", "none"), ("all", "all"), ("rules", ["rules"]), ("[rules]", ["rules"]), ("[]", [])]
+)
+def test_subsets_to_write_are_a_word_or_names(tmp_path, asked, subsets):
+    file = tmp_path / "a.yaml"
+    file.write_text("pages: {from: [a.warc]}")
+    assert load(file, [f"write.subsets={asked}"]).write.subsets == subsets
+
+
 def test_a_hash_does_not_depend_on_the_order_of_keys():
     assert config_hash({"a": 1, "b": {"c": 2, "d": 3}}) == config_hash({"b": {"d": 3, "c": 2}, "a": 1})
 
