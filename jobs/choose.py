@@ -96,7 +96,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     places = Places(experiment.out)
     pages = parts_of(places.pages)
     columns = Columns.find(experiment, needed(levels))
-    made_by = {level.name: _config(level, columns) for level in levels}
+    identities = columns.identities()
+    made_by = {level.name: _config(level, columns, identities) for level in levels}
     for level in levels:
         _refuse_other(places, level.name, config_hash(made_by[level.name]))
     if not _is_decided(places, pages, made_by):
@@ -109,16 +110,16 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
-def _config(level: Level, columns: Columns) -> dict[str, Any]:
+def _config(level: Level, columns: Columns, identities: Mapping[str, str]) -> dict[str, Any]:
     """What decides a subset: its rules, the pages, their split and the signals it was chosen by, the seed."""
     own = needed([level]) | {"text_bytes"}
-    used = {table: signals for table, signals in columns.tables.items() if own & set(signals)}
+    not_used = {table.name for table, signals in columns.tables.items() if not own & set(signals)}
     return {
         "rules": as_tree(level.rules),
         "swept": as_tree(level.levels),
         "control": level.control,
         "seed": columns.seed,
-        "tables": replace(columns, tables=used).identities(),
+        "tables": {table: identity for table, identity in identities.items() if table not in not_used},
     }
 
 

@@ -2,10 +2,10 @@
 
     python -m jobs.bench [NAME ...]
 
-Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `train`, `dolma`, and `datatrove`, which
-takes half an hour and runs only when it is named. The shards are those of ../shared/data/crawl where that folder is, else
-the sample's (`make demo` assembles it). Peers get virtual environments of their own in .venv-peers/. Each row is printed
-and appended to out/bench.jsonl.
+Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `dolma`, and
+`datatrove`, which takes half an hour and runs only when it is named. The shards are those of ../shared/data/crawl where
+that folder is, else the sample's (`make demo` assembles it). Peers get virtual environments of their own in .venv-peers/.
+Each row is printed and appended to out/bench.jsonl.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.signals import nearest
-from jobs.bench import choose_levels, datatrove, dolma, fasttext_calls, heuristics, read, score_job, train
+from jobs.bench import choose_levels, datatrove, dolma, fasttext_calls, heuristics, pipeline, read, score_job, train
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 
@@ -30,6 +30,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "score_job": lambda shards: score_job.rows(shards[:2]),
     "fasttext_calls": lambda shards: fasttext_calls.bench(texts(shards[:1])),
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
+    "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "datatrove": lambda _: datatrove.rows(),

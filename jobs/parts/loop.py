@@ -23,7 +23,7 @@ from tqdm import tqdm
 from jobs.parts import storage
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.session import stand_in
-from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, refuse_other, state, writer
+from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, state, writer
 
 LOST = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times, most recent failure: (?:Lost task [^)]*\) \([^)]*\): )?(.*)")
 """What Spark says when it gives up on a task: which one, after how many attempts, and why."""
@@ -52,10 +52,12 @@ def to_do(parts: Sequence[Part], tables: Sequence[Table]) -> list[Part]:
 
     Raises ExperimentError where a table was made by another configuration.
     """
-    for table in tables:
-        refuse_other(table)
-    lines = [known(table) for table in tables]
-    return [part for part in parts if not all(_same(line.get(part.name), part) for line in lines)]
+    return _missing(parts, {table.name: known(table) for table in tables})
+
+
+def _missing(parts: Sequence[Part], lines: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Part]:
+    """The parts that some table's manifest lines do not have."""
+    return [part for part in parts if not all(_same(some.get(part.name), part) for some in lines.values())]
 
 
 def _same(line: Mapping[str, Any] | None, part: Part) -> bool:
@@ -81,8 +83,8 @@ def run(
     """
     if not parts:
         raise ExperimentError(f"{stage}: there are no parts to work on")
-    missing = to_do(parts, tables)
     lines = {table.name: known(table) for table in tables}
+    missing = _missing(parts, lines)
     if missing:
         for table in tables:
             storage.remove(table.manifest)

@@ -121,15 +121,19 @@ def footer(file: Path) -> dict[str, Any] | None:
 
 def finished(table: Path) -> dict[str, Any]:
     """The manifest of a finished table. Raises ExperimentError where the table is missing or unfinished."""
-    if not storage.exists(table / MANIFEST):
-        raise ExperimentError(f"{table} is missing or unfinished (no {MANIFEST}): run the job that makes it first")
+    _refuse_unfinished(table)
     loaded: dict[str, Any] = storage.read_json(table / MANIFEST)
     return loaded
 
 
+def _refuse_unfinished(table: Path) -> None:
+    if not storage.exists(table / MANIFEST):
+        raise ExperimentError(f"{table} is missing or unfinished (no {MANIFEST}): run the job that makes it first")
+
+
 def identity_of(table: Path) -> str:
     """What tells a finished table from another one of that name: its manifest's SHA-256. Raises ExperimentError."""
-    finished(table)
+    _refuse_unfinished(table)
     return sha256_of(table / MANIFEST)
 
 
@@ -146,8 +150,8 @@ def signal_tables(out: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for table in storage.folders(out / "signals"):
         if storage.exists(table / MANIFEST):
-            first = parts_of(table)[0]
-            found |= {name: table for name in pq.read_schema(first.source).names if name != "id"}
+            first = finished(table)["parts"][0]["name"]
+            found |= {name: table for name in pq.read_schema(table / f"{first}.parquet").names if name != "id"}
     return found
 
 
@@ -289,6 +293,7 @@ def known(table: Table) -> dict[str, dict[str, Any]]:
     Raises ExperimentError where another configuration made the table.
     """
     if not storage.exists(table.manifest):
+        refuse_other(table)
         return {}
     told = storage.read_json(table.manifest)
     if told["config_hash"] != table.hash:
