@@ -27,10 +27,14 @@ from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, Train, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
+from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
 from jobs.parts.table import Part, PartReport, Table, identity_of, make_again, parts_of, sidecar
 from jobs.score import TOKEN_COUNT, TOKEN_IDS
+
+NOT_CHOSEN = {"status": "ok", "reason": "", "config_hash": ""}
+"""What a dry run takes for the facts of a subset that is not chosen yet."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -38,7 +42,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     train = experiment.train
     if train is None:
         raise ExperimentError("the experiment file has no train: section, so there is nothing to pack for")
-    subsets = chosen_subsets(experiment)
+    subsets = chosen_subsets(experiment, dry_run)
     for name, facts in subsets.items():
         if facts["status"] != "ok":
             print(f"pack: {name} is {facts['status']}: {facts['reason']}")
@@ -66,9 +70,9 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
-def trainable(experiment: Experiment) -> list[str]:
+def trainable(experiment: Experiment, dry_run: bool = False) -> list[str]:
     """The subsets that hold enough to train on, in the order of the sweep: of those that are packed, what was found then."""
-    names = [name for name, facts in chosen_subsets(experiment).items() if facts["status"] == "ok"]
+    names = [name for name, facts in chosen_subsets(experiment, dry_run).items() if facts["status"] == "ok"]
     if experiment.train is None:
         return names
     context = read_size(experiment.train.model).context
@@ -76,12 +80,18 @@ def trainable(experiment: Experiment) -> list[str]:
     return [name for name, told in facts.items() if not storage.exists(told) or storage.read_json(told)["status"] == "ok"]
 
 
-def chosen_subsets(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """What is known of every subset of the sweep, in its order."""
-    places = Places(experiment.out)
-    if not storage.exists(places.sweep):
+def chosen_subsets(experiment: Experiment, dry_run: bool = False) -> dict[str, dict[str, Any]]:
+    """What is known of every subset of the experiment file, in its order.
+
+    A dry run takes those that are not chosen yet for large enough. Raises ExperimentError where another sweep was chosen.
+    """
+    places, names = Places(experiment.out), [level.name for level in levels_of(experiment)]
+    if not dry_run and not storage.exists(places.sweep):
         raise ExperimentError(f"{places.sweep} is missing: run jobs.choose first")
-    return {name: storage.read_json(places.subset_facts(name)) for name in storage.read_json(places.sweep)["subsets"]}
+    if not dry_run and storage.read_json(places.sweep)["subsets"] != names:
+        raise ExperimentError(f"{places.sweep} lists other subsets than the experiment file asks for: run jobs.choose first")
+    facts = {name: places.subset_facts(name) for name in names}
+    return {name: storage.read_json(told) if storage.exists(told) else NOT_CHOSEN for name, told in facts.items()}
 
 
 @dataclass(frozen=True)

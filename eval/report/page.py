@@ -154,9 +154,9 @@ def _kept(facts: Facts) -> tuple[str, str]:
     kept = "" if least.kept.pages == most.kept.pages else f"{most.kept.pages:,} to "
     claim = f"{kept}{least.kept.pages:,} {pool} {'is' if least.kept.pages == 1 and not kept else 'are'} kept"
     sizes = f"{plain(least.name, NAME_SHOWN)} keeps {byte_size(least.kept.bytes)} of {byte_size(least.pool.bytes)}."
-    if not least.drops:
+    drop = max(least.drops, key=lambda one: one.alone.pages, default=None)
+    if drop is None or not drop.alone.pages:
         return claim, sizes
-    drop = max(least.drops, key=lambda one: one.alone.pages)
     return claim, (
         f"{sizes} Most pages fail {plain(drop.rule, NAME_SHOWN)}: {drop.alone.pages:,}, of which {drop.uniquely.pages:,} "
         "fail no other rule."

@@ -39,6 +39,7 @@ from jobs.parts.table import MANIFEST
 MOST_SAMPLE_ROWS = 50_000  # ids looked at for samples; more would not make three pages more typical
 SAMPLES = 3  # kept and dropped pages shown for each level
 MOST_SAMPLED_LEVELS = 12
+MOST_NAMED = 4  # subsets or runs listed in a sentence
 SAMPLE_CHARACTERS = 2_000  # read per page; the report shows fewer
 
 
@@ -128,6 +129,11 @@ def _subsets(places: Places, missing: list[str]) -> tuple[Subset, ...]:
     if not found:
         missing.append("there are no subsets: jobs.choose has not run")
     missing.extend(f"the subset {name} is in the sweep but has not been written" for name in asked if name not in found)
+    others = sorted({told.stem for told in places.sweep.parent.glob("*.json")} - {*asked, places.sweep.stem})
+    if others:
+        named = ", ".join(others[:MOST_NAMED]) + (" and others" if len(others) > MOST_NAMED else "")
+        are = "subset of another sweep in subsets/ is" if len(others) == 1 else "subsets of other sweeps in subsets/ are"
+        missing.append(f"{len(others):,} {are} left aside: {named}")
     return tuple(found.values())
 
 
@@ -186,8 +192,8 @@ def _runs(places: Places, trained: str, subsets: Sequence[Subset], missing: list
 def _say_together(runs: Sequence[Run], what: str, missing: list[str]) -> None:
     """One sentence for all runs that lack the same."""
     if runs:
-        named = ", ".join(f"{run.subset} (replicate {run.replicate})" for run in runs[:4]) + (
-            " and others" if len(runs) > 4 else ""
+        named = ", ".join(f"{run.subset} (replicate {run.replicate})" for run in runs[:MOST_NAMED]) + (
+            " and others" if len(runs) > MOST_NAMED else ""
         )
         missing.append(f"{len(runs):,} {'run is' if len(runs) == 1 else 'runs are'} {what}: {named}")
 

@@ -14,9 +14,10 @@ from filters.draws import id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
 from filters.split import copies_of, fold, held_out
-from jobs import choose
+from jobs import choose, evaluate, pack, train
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment
+from jobs.parts.gathered import collect
 from jobs.parts.presets import compared_sets, levels_of, preset_rules, rules_of
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.table import Part, Table, entry, publish
@@ -253,6 +254,38 @@ def test_a_sweep_that_cannot_be_meant_is_refused_before_any_table_is_read(change
     experiment = Experiment.model_validate({"pages": {"from": ["none"]}, "out": "nowhere", **changes})
     with pytest.raises((ExperimentError, RuleError), match=says):
         levels_of(experiment)
+
+
+MANY = {"rules.quality.keep_fraction": [0.9, 0.7, 0.5, 0.3, 0.1]}
+FEW = {"rules.quality.keep_fraction": [0.8, 0.5, 0.1]}
+
+
+def test_only_the_levels_of_the_file_as_it_is_now_are_planned_and_told(tmp_path, capsys):
+    experiment = crawl(tmp_path, sweep=MANY, train={}, tokenizer={})
+    assert choose.main(experiment) == 0
+    edited = experiment.model_copy(update={"sweep": FEW})
+    assert train.main(edited, True) == 0
+    assert "train: 8 runs; 0 done, 8 to run" in capsys.readouterr().out
+    with pytest.raises(ExperimentError, match="lists other subsets than the experiment file asks for"):
+        pack.chosen_subsets(edited)
+    assert choose.main(edited) == 0
+    names = ["unfiltered", *(f"quality-keep_fraction-{share}" for share in (0.8, 0.5, 0.1))]
+    assert list(pack.chosen_subsets(edited)) == names
+    facts = collect(tmp_path, "none", 0)
+    assert [subset.name for subset in facts.subsets] == names
+    aside = [sentence for sentence in facts.missing if "left aside" in sentence]
+    assert aside == [
+        "3 subsets of other sweeps in subsets/ are left aside: "
+        "quality-keep_fraction-0.3, quality-keep_fraction-0.7, quality-keep_fraction-0.9"
+    ]
+
+
+def test_a_dry_run_counts_as_unevaluated_what_is_not_trained(tmp_path, capsys):
+    experiment = crawl(tmp_path, sweep=FEW, train={"replicates": 1}, tokenizer={})
+    (tmp_path / "packed").mkdir()
+    pq.write_table(pa.table({"tokens": pa.array([[1]], pa.list_(pa.uint32()))}), tmp_path / "packed" / "evaluated.parquet")
+    assert evaluate.main(experiment, True) == 0
+    assert "evaluate: 4 runs; 0 done, 4 to evaluate" in capsys.readouterr().out
 
 
 def test_all_subsets_are_written_but_the_copy_of_all_pages(tmp_path):

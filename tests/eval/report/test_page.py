@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.report.facts import Facts, Size, Subset
+from eval.report.facts import Drop, Facts, Size, Subset
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from eval.report.safe_text import plain, private_masked
 from eval.report.story import tell
@@ -387,3 +387,26 @@ def test_ten_thousand_subsets_render():
     page = renders(Facts("many", subsets=subsets, missing=tuple(f"run {at} is missing" for at in range(10_000))))
     assert "9,970 more of the kind" in page
     assert len(page) < 500_000
+
+
+def filtered(name, kept, drops=()):
+    return Subset(name, None, None, {}, None, Size(10, 100), Size(kept, 10 * kept), drops, {}, "ok", "")
+
+
+def test_pages_that_are_only_filtered_are_told_without_a_word_of_models():
+    drops = (
+        Drop("word_count min 50", Size(4), Size(1), Size(4)),
+        Drop("symbol_word_ratio max 0.1", Size(5), Size(2), Size(2)),
+    )
+    facts = Facts("made up", subsets=(filtered("mild", 8), filtered("hard", 4, drops)), trains=False)
+    for text in (markdown(facts), html(facts)):
+        assert "8 to 4 of 10 pages are kept" in text
+        assert re.search(r"hard keeps 40 B of 100 B\. Most pages fail symbol.*: 5, of which 2 fail no other rule", text)
+        assert not re.search("bits per byte|no verdict|no model|held-out", text, re.IGNORECASE)
+    assert "bits per byte" not in terminal_table(facts)
+
+
+def test_what_keeps_everything_or_was_not_chosen_is_said():
+    all_kept = Facts("made up", subsets=(filtered("rules", 10, (Drop("a", Size(), Size(), Size()),)),), trains=False)
+    assert "10 of 10 pages are kept" in markdown(all_kept) and "Most pages fail" not in markdown(all_kept)
+    assert "Nothing has been chosen yet" in markdown(Facts("made up", trains=False))
