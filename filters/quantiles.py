@@ -192,7 +192,7 @@ class Found:
 
     def keeps(self, column: Column, target: int) -> Truth:
         """True for the pages of a part that a target keeps; shape (pages of the part,)."""
-        owners = column.owners(self.names)
+        owners = 0 if self.names is None else column.owners(self.names)
         cut = self.places[target][owners]
         if self.targets.kind == "at most":
             kept = (column.places < cut) | self.whole[target][owners]

@@ -28,7 +28,7 @@ from jobs.parts import loop, storage
 from jobs.parts.table import Part, Table, publish
 from jobs.split import SPLIT
 
-PAGES, PARTS, LEVELS = 1_000_000, 20, 100
+PAGES, PAGES_OF_PART, LEVELS = 1_000_000, 50_000, 100
 GOAL_SECONDS, GOAL_LEVEL, GOAL_MEGABYTES = 20.0, 0.15, 1000
 GROUPS = ("gopher", "repetition", "fineweb", "size")
 RULES: dict[str, dict[str, float]] = {
@@ -99,10 +99,10 @@ def make(out: Path, texts: pa.Array, pages: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     kept: dict[str, list[Any]] = {}
     parts: dict[str, list[Part]] = {}
-    for part in range(PARTS):
-        taken = random.integers(0, len(texts), pages // PARTS)
+    for part in range(pages // PAGES_OF_PART):
+        taken = random.integers(0, len(texts), PAGES_OF_PART)
         ids = pa.array([f"{part}-{row}" for row in range(len(taken))])
-        name = f"part-{part:02d}"
+        name = f"part-{part:05d}"
         source = _write(out / "pages", name, pa.table({"id": ids}), "made", parts)
         hashes = id_hashes(ids)
         held_out = split.held_out(hashes, hashes, "page", 0.05, 0)

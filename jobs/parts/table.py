@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, cast
@@ -352,6 +353,7 @@ def publish(stage: str, table: Table, entries: Sequence[Mapping[str, Any]]) -> S
     return StageReport(told["rows"], told["counts"], damaged)
 
 
+@cache
 def code_version() -> str:
     """This project's version, with the commit where the code is a checkout."""
     said = subprocess.run(
