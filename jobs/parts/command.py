@@ -14,7 +14,7 @@ from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
 from jobs.parts.checks import check
 from jobs.parts.experiment_file import Experiment, load
-from jobs.parts.loop import PartsFailed
+from jobs.parts.loop import LEFT_OUT, PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.session import fall_silent
 from jobs.parts.storage import held
@@ -41,14 +41,20 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None)
         "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="override keys, e.g. train.tokens=500000"
     )
     parser.add_argument("--dry-run", action="store_true", help="print what is done and what would run")
+    parser.add_argument(
+        "--skip-failed", action="store_true", help="publish tables without the parts that fail, name those and exit with 1"
+    )
     options = parser.parse_args(arguments)
+    LEFT_OUT.set([] if options.skip_failed else None)
     try:
         experiment = load(options.conf, options.set)
         check(experiment)
         if options.dry_run:
             return verb(experiment, True)
         with held(experiment.out):
-            return verb(experiment, False)
+            code = verb(experiment, False)
+        left_out = LEFT_OUT.get()
+        return _tell("\n".join(left_out), max(code, DAMAGED)) if left_out else code
     except (ExperimentError, RuleError) as error:
         return _tell(error, REFUSED)
     except (PartsFailed, RunsFailed) as error:

@@ -268,6 +268,10 @@ def _tables(places: Places, missing: list[str]) -> Iterable[Table]:
                 missing.append(f"the table {name}/ has no manifest: it was not finished")
             continue
         facts = _json(folder / MANIFEST, missing)
+        missing.extend(
+            f"the table {name}/ lacks the part {part}, which failed: {why}"
+            for part, why in (facts.get("failed") or {}).items()
+        )
         yield Table(
             name=name,
             rows=int(facts.get("rows") or 0),

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known,
 
 LOST = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times, most recent failure: (?:Lost task [^)]*\) \([^)]*\): )?(.*)")
 """What Spark says when it gives up on a task: which one, after how many attempts, and why."""
+
+LEFT_OUT: ContextVar[list[str] | None] = ContextVar("LEFT_OUT", default=None)
+"""What is said at the end of parts that failed; None where a failed part stops the job (without `--skip-failed`)."""
 
 Value = TypeVar("Value")
 Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.RecordBatch]]]
@@ -79,7 +83,8 @@ def run(
 ) -> dict[str, StageReport]:
     """Run `work` on every part that is not done, then write the manifests. Starts Spark only when there is work.
 
-    Raises PartsFailed, after all other parts are done, naming each part and its reason.
+    Raises PartsFailed, after all other parts are done, naming each part and its reason. With `--skip-failed` the tables are
+    published without those parts; the next run tries them again.
     """
     if not parts:
         raise ExperimentError(f"{stage}: there are no parts to work on")
@@ -97,7 +102,23 @@ def run(
         for outcome in outcomes:
             for name, line in outcome.entries.items():
                 lines[name][outcome.part] = dict(line)
-    return {table.name: publish(stage, table, [lines[table.name][part.name] for part in parts]) for table in tables}
+    else:
+        outcomes = []
+    failed = {outcome.part: outcome.failure for outcome in outcomes if outcome.failure}
+    _tell_failed(stage, failed, len(parts))
+    whole = [part.name for part in parts if part.name not in failed]
+    return {table.name: publish(stage, table, [lines[table.name][name] for name in whole], failed) for table in tables}
+
+
+def _tell_failed(stage: str, failed: Mapping[str, str], parts: int) -> None:
+    """Raise PartsFailed, naming each, or where parts may be left out keep their names for the end."""
+    if not failed:
+        return
+    listed = "".join(f"\n  {name}: {failure}" for name, failure in sorted(failed.items()))
+    left_out = LEFT_OUT.get()
+    if left_out is None or len(failed) == parts:
+        raise PartsFailed(f"{stage}: {len(failed)} of {parts} parts failed, the others are done:{listed}")
+    left_out.append(f"{stage}: {len(failed)} of {parts} parts are left out:{listed}")
 
 
 def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Sequence[Table], work: Work) -> list[Outcome]:
@@ -116,10 +137,6 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
     outcomes = watch(
         stage, len(missing), lambda: list(_outcomes(spark, missing, tables, task)), lambda: (done.value, rows.value)
     )
-    failed = sorted((outcome.part, outcome.failure) for outcome in outcomes if outcome.failure)
-    if failed:
-        listed = "".join(f"\n  {name}: {failure}" for name, failure in failed)
-        raise PartsFailed(f"{stage}: {len(failed)} of {len(missing)} parts failed, the others are done:{listed}")
     return outcomes
 
 

@@ -331,8 +331,13 @@ def refuse_other(table: Table) -> None:
         raise made_by_another(table.path, str(found), table.hash)
 
 
-def publish(stage: str, table: Table, entries: Sequence[Mapping[str, Any]]) -> StageReport:
-    """Write the manifest from the lines about all parts, unless the one there says the same."""
+def publish(
+    stage: str, table: Table, entries: Sequence[Mapping[str, Any]], failed: Mapping[str, str] | None = None
+) -> StageReport:
+    """Write the manifest from the lines about all parts, unless the one there says the same.
+
+    `failed` names parts that the table is published without, and why.
+    """
     lines = sorted(entries, key=lambda line: line["name"])
     counts = Counter[str]()
     for line in lines:
@@ -347,7 +352,7 @@ def publish(stage: str, table: Table, entries: Sequence[Mapping[str, Any]]) -> S
         "rows": sum(line["rows"] for line in lines),
         "counts": dict(sorted(counts.items())),
         "damaged": damaged,
-    }
+    } | ({"failed": dict(sorted(failed.items()))} if failed else {})
     if not storage.exists(table.manifest) or storage.read_json(table.manifest) != told:
         write_whole(table.manifest, (json.dumps(told, indent=1, sort_keys=True) + "\n").encode())
     return StageReport(told["rows"], told["counts"], damaged)
