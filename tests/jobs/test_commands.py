@@ -58,6 +58,11 @@ def test_the_heuristics_measured_are_groups_that_measure():
     assert [len(group.signals) > 0 for group in heuristics.groups()] == [True] * 4
 
 
+def heed_interrupts():
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.spark
 @pytest.mark.parametrize("said", ["WARNING", "read:"], ids=["while the JVM starts", "while tasks run"])
 def test_ctrl_c_is_one_sentence_and_leaves_no_process(said, made_crawl, tmp_path):
@@ -66,7 +71,9 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_process(said, made_crawl, tmp_path
     command = [sys.executable, "-m", "jobs.read", str(conf)]
     with (
         errors.open("w") as log,
-        subprocess.Popen(command, cwd=JOBS.parent, stdout=subprocess.PIPE, stderr=log, start_new_session=True) as process,
+        subprocess.Popen(
+            command, cwd=JOBS.parent, stdout=subprocess.PIPE, stderr=log, start_new_session=True, preexec_fn=heed_interrupts
+        ) as process,
     ):
         while said not in errors.read_text() and process.poll() is None:
             time.sleep(0.05)
