@@ -469,4 +469,5 @@ def ranks(values: Floats, quantiles: Floats) -> Floats:
     widest = np.finfo(np.float64).max / 4  # so that differences stay finite
     known, first, many = np.unique(np.clip(quantiles, -widest, widest), return_index=True, return_counts=True)
     rank = (first + (many - 1) / 2) / max(len(quantiles) - 1, 1)
-    return np.asarray(np.interp(np.clip(values, -widest, widest), known, rank), np.float64)
+    stood = np.asarray(np.interp(np.clip(values, -widest, widest), known, rank), np.float64)
+    return np.where(np.isnan(values), np.nan, stood)  # np.interp gives NaN the rank of a single known value

@@ -221,7 +221,9 @@ def _gap_sentence(story: Story) -> str:
     says = (
         "The two part: the reference set improves while held-out pages get worse."
         if other.high < 0 < one.low
-        else ("Both get worse." if one.low > 0 and other.low > 0 else "No parting of the two is established at this size.")
+        else (
+            "Both get worse." if one.low > 0 and other.low > 0 else "Whether the two part ways cannot be told at this size."
+        )
     )
     return (
         f"From {held_out.best} to {hardest}, held-out pages change by {signed(one)} bits per byte and the reference set by "

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filters import quantiles
@@ -255,6 +255,7 @@ def test_draws_are_ranked_as_the_whole_numbers_they_are():
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.floats(), st.sampled_from([0.0, 1.0, math.inf, -math.inf])), min_size=1, max_size=50))
+@example([0.0, math.nan])
 def test_ranks_grow_with_the_value_and_are_the_middle_of_a_tie(values):
     array = np.array(values)
     measured = array[~np.isnan(array)]
