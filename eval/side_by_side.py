@@ -98,15 +98,16 @@ class _Crew(Generic[Task, Result]):
 
     def outcomes(self) -> list[_Outcome[Any]]:
         """What became of every task, in their order. No process is left afterwards, also after an error."""
+        self.bar.refresh()
         try:
             while len(self.ended) < len(self.tasks):
                 while self.waiting and len(self.busy) < self.processes:
                     worker = _Worker(self.work.function)
                     self.busy[worker.link] = worker
                     self._give(worker)
-                self.bar.set_postfix_str(f"{len(self.ended)} of {len(self.tasks)} done")
                 for link in wait(list(self.busy)):
                     self._take(self.busy[link])  # type: ignore[index]
+                self.bar.set_postfix_str(f"{len(self.ended)} of {len(self.tasks)} done", refresh=False)
         finally:
             for worker in self.busy.values():
                 worker.end()

@@ -70,7 +70,7 @@ class Comparison:
     def unknown(self) -> str | None:
         """What cannot be known from so few seeds or clusters; None when intervals are whole."""
         if self.by_seed.shape[1] < 2:
-            return "one seed per subset does not show how much chance does; train at least two"
+            return "one replicate per subset does not show how much chance does; train at least two"
         if self.clusters < 2:
             return "all held-out pages are of one cluster, so how much pages differ cannot be seen; hold out more"
         return None
@@ -298,7 +298,7 @@ def _begins_at(levels: Sequence[str], best: str, over: dict[str, Interval]) -> s
 def _sentence(found: Verdict, comparison: Comparison, levels: Sequence[str], parameters: int, data: str) -> str:
     gap, share = found.hardest_minus_best, f"{100 * found.best_share[found.best]:.0f} % of resamples"
     scope = (
-        f"all this with models of {parameters:,} parameters, {_seeds(comparison.by_seed.shape[1])}, {data}, "
+        f"all this with models of {parameters:,} parameters, {_replicates(comparison.by_seed.shape[1])}, {data}, "
         "which says nothing of larger models or other crawls."
     )
     between = f"{gap.value:+.4f} bits per byte (95 % interval {gap.low:+.4f} to {gap.high:+.4f})"
@@ -358,5 +358,5 @@ def _slopes(values: Floats, errors: Floats, at: int) -> tuple[Interval, Interval
     return found[0], found[1]
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed" + "s" * (count != 1)
+def _replicates(count: int) -> str:
+    return f"{count} replicate" + "s" * (count != 1)

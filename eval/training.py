@@ -1,8 +1,9 @@
-"""One run: one model size on one subset with one seed, the same bits every time on a CPU, killed on the way or not.
+"""One run: one model size on one subset in one replicate, the same bits every time on a CPU, killed on the way or not.
 
-Runs are compared in pairs, so all that is not the subset is shared: the seed decides the first weights and the order of
-windows, the same for every subset. A run owns its folder and a lock on it; the folder's ``config.yaml`` has the run's key,
-a hash of all that decides its weights, and a run with another key is refused rather than mixed in.
+Runs are compared in pairs, so all that is not the subset is shared: the replicate decides the first weights, the fold of
+pages and the order of their slices (`eval.slices`), the same for every subset. A run owns its folder and a lock on it; the
+folder's ``config.yaml`` has the run's key, a hash of all that decides its weights, and a run with another key is refused
+rather than mixed in.
 
 The learning rate rises over the first steps, then falls along a cosine to a tenth (Hoffmann et al. 2022, section 3.1: the
 decay must be as long as the run). A trapezoid would let one run serve several budgets, but here a budget is fixed by the
@@ -65,14 +66,14 @@ class RunConfig:
 
     subset: str
     packed: Path
-    """The subset's packed tokens (`eval.packed`)."""
+    """The subset's stream of tokens for this replicate and the size's context (`eval.packed`)."""
     tokenizer: Path
     """The tokenizer's folder; its files are copied beside the model."""
     size: ModelSize
     tokens: int
     """Budget in training targets, the same for every subset; rounded down to whole steps."""
-    regime: Regime
-    seed: int
+    replicate: int
+    """Decides the first weights; its fold of pages and their order are decided in the packed tokens."""
     out: Path
     """The run's own folder."""
     device: str = "cpu"
@@ -87,7 +88,7 @@ class RunSummary:
     """summary.json, written last: what a run was and how it ended."""
 
     subset: str
-    seed: int
+    replicate: int
     status: Literal["finished", "diverged"]
     """A diverged run has no model and must not be ranked."""
     reason: str | None
@@ -100,7 +101,7 @@ class RunSummary:
     """Targets trained on."""
     regime: Regime
     epochs: float
-    """Times the run went through the subset's tokens."""
+    """Times the run went through the subset's tokens, of its fold where it has one."""
     loss: float
     """Mean training loss of the last steps, in nats per token; NaN is written as null and read as NaN."""
     seconds: float
@@ -115,10 +116,11 @@ class RunSummary:
 
 
 def run_key(config: RunConfig) -> str:
-    """SHA-256 of all that decides the weights: tokens and tokenizer by content, size, budget, regime, seed, device type.
+    """SHA-256 of all that decides the weights: tokens and tokenizer by content, size, budget, replicate, device type.
 
     Raises:
-        ValueError: the packed tokens are missing, unfinished or damaged in length, or were made by another tokenizer.
+        ValueError: the packed tokens are missing, unfinished or damaged in length, or were made by another tokenizer or for
+            another context or replicate.
     """
     header = Packed.open(config.packed).header
     tokenizer = tokenizer_digest(config.tokenizer)
@@ -127,11 +129,15 @@ def run_key(config: RunConfig) -> str:
             f"{config.packed} was made with tokenizer {header.tokenizer[:12]}, {config.tokenizer} is {tokenizer[:12]}; "
             "run jobs.pack again"
         )
+    if (header.context, header.replicate) != (config.size.context, config.replicate):
+        raise ValueError(
+            f"{config.packed} is for context {header.context} and replicate {header.replicate}, the run has context "
+            f"{config.size.context} and replicate {config.replicate}; run jobs.pack again"
+        )
     identity = {
         "size": asdict(config.size),
         "tokens": config.tokens,
-        "regime": config.regime,
-        "seed": config.seed,
+        "replicate": config.replicate,
         "device": config.device.split(":")[0],
         "packed": header.sha256,
         "vocabulary": header.vocabulary,
@@ -177,8 +183,7 @@ def train_run(config: RunConfig, progress: Report | None = None) -> RunSummary:
         return done
     packed = Packed.open(config.packed)
     packed.verify()
-    size = config.size
-    batches = Batches(packed, size.context, size.batch, config.tokens, config.regime, config.seed)
+    batches = Batches(packed, config.size.batch, config.tokens)
     with _lock(config.out):
         key = run_key(config)
         _write_config(config, key, packed)
@@ -204,7 +209,7 @@ class _Trainer:
     def __init__(self, config: RunConfig, key: str, batches: Batches) -> None:
         self.config, self.key, self.batches = config, key, batches
         header = batches.packed.header
-        self.model = build_model(config.size, header.vocabulary, header.end_of_text, config.seed).to(config.device)
+        self.model = build_model(config.size, header.vocabulary, header.end_of_text, config.replicate).to(config.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.size.weight_decay), lr=0.0, betas=(0.9, 0.95), eps=1e-8, fused=True
         )
@@ -289,7 +294,7 @@ class _Trainer:
         config, header, steps = self.config, self.batches.packed.header, self.state.step
         summary = RunSummary(
             subset=config.subset,
-            seed=config.seed,
+            replicate=config.replicate,
             status="diverged" if reason else "finished",
             reason=reason,
             key=self.key,
@@ -297,8 +302,8 @@ class _Trainer:
             vocabulary=header.vocabulary,
             steps=steps,
             tokens=steps * config.size.batch_tokens,
-            regime=config.regime,
-            epochs=steps * config.size.batch / self.batches.packed.windows(config.size.context),
+            regime=header.regime,
+            epochs=steps * config.size.batch_tokens / header.pool,
             loss=self.recent_loss(),
             seconds=self.state.seconds,
             tokens_per_second=self.tokens_per_second(),
@@ -366,10 +371,9 @@ def _write_config(config: RunConfig, key: str, packed: Packed) -> None:
     content = {
         "key": key,
         "subset": config.subset,
-        "seed": config.seed,
+        "replicate": config.replicate,
         "model": asdict(config.size),
         "tokens": config.tokens,
-        "regime": config.regime,
         "device": config.device,
         "packed": {"path": str(config.packed), **asdict(packed.header)},
         "versions": _versions(),

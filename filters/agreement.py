@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from filters.rules import uniforms
+from filters.draws import Hashes, draw, id_hashes
 
 Truth = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -96,15 +97,6 @@ class Comparison:
     drops: tuple[Drops, ...]
 
 
-def agreement(sets: Sequence[RuleSet]) -> Floats:
-    """Share of pages on which each pair of sets agrees, kept or dropped; shape (sets, sets), NaN without pages."""
-    kept = np.array([rules.kept for rules in sets], np.float64)
-    if kept.shape[1] == 0:
-        return np.full((len(sets), len(sets)), np.nan)
-    both = kept @ kept.T + (1 - kept) @ (1 - kept).T
-    return np.asarray(both / kept.shape[1], np.float64)
-
-
 def drops(rules: RuleSet, groups: Sequence[str | None] | None = None) -> list[Drops]:
     """What each rule drops, over all pages and then, if `groups` names one per page, in each group in alphabetical order."""
     named = sorted({group for group in groups or () if group is not None})
@@ -129,24 +121,37 @@ def drops(rules: RuleSet, groups: Sequence[str | None] | None = None) -> list[Dr
     return rows
 
 
-def difference(keeps: RuleSet, drops: RuleSet, ids: Sequence[str], samples: int, seed: int = 0) -> Difference:
-    """The pages one set keeps and the other drops, with a sample drawn by a hash of the id: the same in any order."""
-    pages = keeps.kept & ~drops.kept
-    rules = [
-        Decides(rule, int((pages & ~passes).sum()), int((pages & ~passes & (drops.failures == 1)).sum()))
-        for rule, passes in drops.passes.items()
-    ]
-    ranked = sorted((rule for rule in rules if rule.fails), key=lambda rule: (-rule.alone, -rule.fails, rule.rule))
-    chosen = sorted(ids[int(row)] for row in np.flatnonzero(pages))
-    draws = uniforms(chosen, seed, "sample of a difference")
-    sample = tuple(chosen[row] for row in np.argsort(draws, kind="stable")[:samples])
-    return Difference(keeps.name, drops.name, int(pages.sum()), tuple(ranked), sample)
+SAMPLE = "sample of a difference"
+Draws = list[tuple[int, str]]
+"""(draw, page id), lowest draw first."""
 
 
-def compare(
-    sets: Sequence[RuleSet], ids: Sequence[str], groups: Sequence[str | None] | None = None, samples: int = 5, seed: int = 0
-) -> Comparison:
-    """Compare rule sets whose arrays are in the order of `ids`; `groups` is one name per page, such as its language.
+@dataclass(frozen=True)
+class Counted:
+    """What a part of the pages says of rule sets; parts add up.
+
+    kept (sets,), agreeing (sets, sets): pages. decides: (keeps, drops) -> rule -> pages that fail it, and it only.
+    sample: the lowest draws of each pair. drops: (set, rule, group) -> pages, alone, uniquely, in order.
+    """
+
+    names: tuple[str, ...]
+    rules: Mapping[str, tuple[str, ...]]
+    pages: int
+    unanimous: int
+    kept: Counts
+    agreeing: Counts
+    differ: Mapping[tuple[str, str], int]
+    decides: Mapping[tuple[str, str], Mapping[str, tuple[int, int]]]
+    sample: Mapping[tuple[str, str], Draws]
+    drops: Mapping[tuple[str, str, str | None], tuple[int, int, int, int]]
+
+
+def count(
+    sets: Sequence[RuleSet], ids: Sequence[str], groups: Sequence[str | None] | None, samples: int, draws: Hashes
+) -> Counted:
+    """Count rule sets whose arrays are in the order of `ids`; `groups` is one name per page, such as its language.
+
+    draws (pages,): the pages of the lowest ones are the sample.
 
     Raises ValueError for fewer than two sets, two of one name, or sizes that differ.
     """
@@ -157,13 +162,98 @@ def compare(
     if set(sizes.values()) != {len(ids)} or (groups is not None and len(groups) != len(ids)):
         raise ValueError(f"rule sets, ids and groups must be of the same pages: {sizes}, {len(ids)} ids")
     kept = np.array([rules.kept for rules in sets])
-    unanimous = np.all(kept == kept[0], axis=0)
-    return Comparison(
+    pairs = [(a, b) for a in sets for b in sets if a is not b]
+    differ = {(a.name, b.name): a.kept & ~b.kept for a, b in pairs}
+    return Counted(
         names=names,
+        rules={rules.name: tuple(rules.passes) for rules in sets},
         pages=len(ids),
-        kept=tuple(int(count) for count in kept.sum(axis=1)),
-        agreement=agreement(sets),
-        unanimous=float(unanimous.mean()) if len(ids) else float("nan"),
-        differences=tuple(difference(a, b, ids, samples, seed) for a in sets for b in sets if a is not b),
-        drops=tuple(row for rules in sets for row in drops(rules, groups)),
+        unanimous=int(np.all(kept == kept[0], axis=0).sum()),
+        kept=kept.sum(axis=1),
+        agreeing=np.array([[(one == other).sum() for other in kept] for one in kept], np.int64),
+        differ={pair: int(pages.sum()) for pair, pages in differ.items()},
+        decides={(a.name, b.name): _decides(differ[a.name, b.name], b) for a, b in pairs},
+        sample={pair: _lowest(pages, ids, samples, draws) for pair, pages in differ.items()},
+        drops={
+            (row.rule_set, row.rule, row.group): (row.pages, row.alone, row.uniquely, row.in_order)
+            for rules in sets
+            for row in drops(rules, groups)
+        },
     )
+
+
+def _decides(pages: Truth, drops: RuleSet) -> dict[str, tuple[int, int]]:
+    return {
+        rule: (int((pages & ~passes).sum()), int((pages & ~passes & (drops.failures == 1)).sum()))
+        for rule, passes in drops.passes.items()
+    }
+
+
+def _lowest(pages: Truth, ids: Sequence[str], samples: int, draws: Hashes) -> Draws:
+    rows = np.flatnonzero(pages)
+    rows = rows[np.argsort(draws[rows], kind="stable")[:samples]]
+    return sorted((int(draws[row]), ids[int(row)]) for row in rows)
+
+
+def summed(parts: Sequence[Counted], samples: int) -> Counted:
+    """The counts of several parts, in any order."""
+    first = parts[0]
+    drops: dict[tuple[str, str, str | None], tuple[int, int, int, int]] = {}
+    for key, counts in (item for part in parts for item in part.drops.items()):
+        before = drops.get(key, (0, 0, 0, 0))
+        drops[key] = (before[0] + counts[0], before[1] + counts[1], before[2] + counts[2], before[3] + counts[3])
+    return Counted(
+        names=first.names,
+        rules=first.rules,
+        pages=sum(part.pages for part in parts),
+        unanimous=sum(part.unanimous for part in parts),
+        kept=np.sum([part.kept for part in parts], axis=0),
+        agreeing=np.sum([part.agreeing for part in parts], axis=0),
+        differ={pair: sum(part.differ[pair] for part in parts) for pair in first.differ},
+        decides={
+            pair: {
+                rule: (
+                    sum(part.decides[pair][rule][0] for part in parts),
+                    sum(part.decides[pair][rule][1] for part in parts),
+                )
+                for rule in rules
+            }
+            for pair, rules in first.decides.items()
+        },
+        sample={pair: sorted(one for part in parts for one in part.sample[pair])[:samples] for pair in first.sample},
+        drops=drops,
+    )
+
+
+def _both(counts: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(fails for fails, _ in counts), sum(alone for _, alone in counts)
+
+
+def comparison(counted: Counted) -> Comparison:
+    """What the counts of all pages say."""
+    shares = counted.agreeing / counted.pages if counted.pages else np.full(counted.agreeing.shape, np.nan)
+    groups = sorted({group for _, _, group in counted.drops if group is not None})
+    rows = [(name, rule, group) for name in counted.names for rule in counted.rules[name] for group in (None, *groups)]
+    return Comparison(
+        names=counted.names,
+        pages=counted.pages,
+        kept=tuple(counted.kept.tolist()),
+        agreement=np.asarray(shares, np.float64),
+        unanimous=counted.unanimous / counted.pages if counted.pages else float("nan"),
+        differences=tuple(_difference(pair, counted) for pair in counted.differ),
+        drops=tuple(Drops(*row, *counted.drops[row]) for row in rows if row in counted.drops),
+    )
+
+
+def _difference(pair: tuple[str, str], counted: Counted) -> Difference:
+    rules = [Decides(rule, fails, alone) for rule, (fails, alone) in counted.decides[pair].items() if fails]
+    ranked = sorted(rules, key=lambda rule: (-rule.alone, -rule.fails, rule.rule))
+    sample = tuple(page for _, page in counted.sample[pair])
+    return Difference(*pair, counted.differ[pair], tuple(ranked), sample)
+
+
+def compare(
+    sets: Sequence[RuleSet], ids: Sequence[str], groups: Sequence[str | None] | None = None, samples: int = 5, seed: int = 0
+) -> Comparison:
+    """Rule sets compared on pages that are in memory as a whole; see `count`."""
+    return comparison(count(sets, ids, groups, samples, draw(id_hashes(ids), seed, SAMPLE)))

@@ -6,15 +6,17 @@ A level's name is the name of a folder and of a column, whatever its values are,
 import hashlib
 import itertools
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from filters.rules import Pool, Rule, RuleError, keeps_highest, parse, preference, resolve, uniforms, without
+from filters.quantiles import Column, ranked, ranks
+from filters.rules import Floats, Pool, Rule, RuleError, keeps_highest, parse, preference, without
 from filters.signals import nearest
 
 Truth = npt.NDArray[np.bool_]
@@ -39,8 +41,11 @@ class Level:
     of: str | None = None
 
 
-def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls: Sequence[str]) -> list[Level]:
-    """Every subset by name, mildest level first, then the controls. Raises RuleError for what cannot be meant."""
+def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls: Mapping[str, str]) -> list[Level]:
+    """Every subset by name, mildest level first, then the controls. Raises RuleError for what cannot be meant.
+
+    `controls`: random or inverted, each at `all` levels or at the `hardest`.
+    """
     for control in controls:
         if control not in CONTROLS:
             raise RuleError(f"unknown control {control!r}: {nearest(control, list(CONTROLS))}")
@@ -61,9 +66,9 @@ def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls:
         raise RuleError(f"the sweep has a level twice: {', '.join(twice)}")
     controlled = [
         _controlled(control, level, text)
-        for control in controls
+        for control, at in controls.items()
         for level, text in zip(levels, texts, strict=True)
-        if swept(level)
+        if swept(level) and at in ("all", level is hardest(levels) and "hardest")
     ]
     return [Level("unfiltered", {}, control="unfiltered"), *levels, *controlled]
 
@@ -84,37 +89,80 @@ def swept(level: Level) -> list[tuple[str, str]]:
 
 def needed(levels: Sequence[Level]) -> set[str]:
     """The signals that the rules of the levels name."""
-    rules = [rule for level in levels for rule in parse(level.rules)]
-    return {rule.signal for rule in rules} | {rule.conditions["within"] for rule in rules if "within" in rule.conditions}
+    return signals_of([rule for level in levels for rule in parse(level.rules)])
 
 
-def kept_by_control(level: Level, pool: Pool, of: Truth, seed: int) -> Truth:
-    """As many bytes as the level keeps, from the pages its other rules keep: by chance, or the worst first.
+def signals_of(rules: Iterable[Rule]) -> set[str]:
+    """The signals that rules name."""
+    return {name for rule in rules for name in (rule.signal, rule.conditions.get("within")) if name}
 
-    `of` is what the level keeps; shape (pages,) like the result.
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which a control takes the pages that its level's other rules keep, up to the level's weight.
+
+    `random`: by chance. `inverted`: by how little the swept rules want them, for several by the sum of the ranks.
     """
-    candidates = np.ones(len(pool), bool)
-    for rule in parse(_without_swept(level)):
-        candidates &= resolve(rule, pool).passes(pool)
-    if level.control == "random":
-        wanted = -uniforms(pool.ids, seed, "random")
-    else:
-        wanted = np.zeros(len(pool))
-        for rule in _swept_rules(level):
-            wanted += _ranks(preference(rule, pool, invert=True))
-    order = np.argsort(-np.where(candidates & ~np.isnan(wanted), wanted, -np.inf), kind="stable")
-    order = order[(candidates & ~np.isnan(wanted))[order]]
-    sizes = np.cumsum(pool.weights["bytes"][order])
-    kept = np.zeros(len(pool), bool)
-    kept[order[: int(np.searchsorted(sizes, pool.weights["bytes"][of].sum(), side="right"))]] = True
-    return kept
+
+    control: str
+    swept: tuple[Rule, ...]
+    weight: str
+
+    @property
+    def name(self) -> str:
+        """The same for controls that take pages in the same order, however many."""
+        directions = [f"{rule.signal} {_direction(rule)}" for rule in self.swept]
+        return " ".join([self.control, *directions, "by", self.weight])
+
+    def column(self, pool: Pool, among: Truth, quantiles: Mapping[str, Floats]) -> Column:
+        """A part's pages in that order. `quantiles`: of the wishes of each swept rule, by its signal, where several are."""
+        weights = pool.weight(self.weight)
+        chance = pool.draw(self.control)
+        if self.control == "random":
+            return ranked(chance, weights, lowest=True, among=among)
+        wishes = [preference(rule, pool, invert=True) for rule in self.swept]
+        if len(wishes) == 1:
+            return ranked(wishes[0], weights, draws=chance, among=among)
+        summed = sum(ranks(wish, quantiles[rule.signal]) for wish, rule in zip(wishes, self.swept, strict=True))
+        return ranked(np.asarray(summed, np.float64), weights, draws=chance, among=among)
 
 
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ranks in [0, 1), ties by position; NaN stays NaN."""
-    ranks = np.empty(len(values))
-    ranks[np.argsort(values, kind="stable")] = np.arange(len(values)) / max(len(values), 1)
-    return np.where(np.isnan(values), np.nan, ranks)
+def order_of(level: Level, weight: str) -> Order:
+    """The order of a control."""
+    return Order(str(level.control), tuple(_swept_rules(level)) if level.control == "inverted" else (), weight)
+
+
+def other_rules(level: Level) -> list[Rule]:
+    """The rules of a level without the swept conditions: what its controls choose among."""
+    return parse(_without_swept(level))
+
+
+def hardest(levels: Sequence[Level]) -> Level:
+    """The hardest level of a sweep: by the values of its key where they say it, else the last that is listed."""
+    strengths = [_strength(level) for level in levels]
+    if any(strength is None for strength in strengths):
+        return levels[-1]
+    return max(zip(levels, strengths, strict=True), key=lambda one: one[1] or 0.0)[0]
+
+
+def _strength(level: Level) -> float | None:
+    """A number that grows as the level gets harder; None where its value does not say."""
+    if len(level.levels) != 1:
+        return None
+    [(key, value)] = level.levels.items()
+    if value == "none":
+        return -math.inf
+    if isinstance(value, Mapping):
+        value = value.get("keep_fraction")
+        return -value if isinstance(value, int | float) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    condition = _path(key)[-1]
+    return {"pareto": value, "min": value, "above": value}.get(condition, -value)
+
+
+def _direction(rule: Rule) -> str:
+    return "pareto" if "pareto" in rule.conditions else "highest" if keeps_highest(rule) else "lowest"
 
 
 def _path(key: str) -> list[str]:

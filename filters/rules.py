@@ -2,12 +2,13 @@
 
 Every condition that cuts is a bound on some key. For `pareto` the key is the page's own strength: with u drawn from the page
 id, u < (2 - score)^-a holds exactly for a < -ln(u) / ln(2 - score), so the subsets of a sweep over a are nested, and solving
-for a share to keep is a quantile. `keep_fraction` and `between` become thresholds the same way; what a rule resolved to is
-kept beside what was asked.
+for a share to keep is a quantile. `keep_fraction` and `between` become thresholds the same way. What must be ranked for that
+is said by `rankings`, found over all parts by `filters.quantiles`, and put into the rules by `resolve`; what a rule resolved
+to is kept beside what was asked.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
+from filters.draws import Hashes, draw, id_hashes, uniform
+from filters.quantiles import Column, Found, Targets, count, find, floats, merged, ranked
 from filters.signals import nearest
 
 Floats = npt.NDArray[np.float64]
@@ -37,6 +39,8 @@ QUALIFIES = {
 }
 """Conditions that say how another one is meant, and which."""
 CONDITIONS = [*CUTS, *QUALIFIES]
+RANKED = ("pareto", "keep_fraction", "between", "lowest", "within", "weight")
+"""Conditions of which a rule has one set: two different ones on a signal have no joint meaning."""
 WEIGHTS = ("pages", "bytes", "tokens")
 
 
@@ -45,13 +49,8 @@ class RuleError(ValueError):
 
 
 def uniforms(ids: Sequence[str], seed: int, purpose: str = "") -> Floats:
-    """One number in [0, 1) per page, drawn from a hash (XXH3, 64 bit) of page id, seed and purpose; shape (pages,).
-
-    The same page gets the same number on any machine, in any order and partition, under any retry.
-    """
-    salt = f"{seed}:{purpose}:"
-    hashes = np.fromiter((xxhash.xxh3_64_intdigest((salt + page).encode()) for page in ids), np.uint64, len(ids))
-    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    """One number in [0, 1) per id, the same on any machine, in any order and partition; shape (ids,)."""
+    return uniform(draw(id_hashes(ids), seed, purpose))
 
 
 def strengths(scores: Floats, u: Floats) -> Floats:
@@ -69,12 +68,16 @@ def strengths(scores: Floats, u: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Pool:
-    """The pages a choice is made from: ids, their signal columns, and what each page weighs."""
+    """The pages a choice is made from, or a part of them: ids, their signal columns, and what each page weighs.
 
-    ids: Sequence[str]
+    Where the hashes of the ids are known already, no id is looked at.
+    """
+
+    ids: Sequence[str] | Hashes
     columns: Mapping[str, pa.ChunkedArray | pa.Array]
     weights: Mapping[str, npt.NDArray[np.int64]]
     seed: int = 0
+    id_hash: Hashes | None = None
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -104,9 +107,29 @@ class Pool:
     def uniforms(self) -> Floats:
         """The pages' draws for noisy cuts."""
         if "u" not in self._kept:
-            self._kept["u"] = uniforms(self.ids, self.seed)
+            self._kept["u"] = uniform(self.draw("noisy cut"))
         kept: Floats = self._kept["u"]
         return kept
+
+    def draw(self, purpose: str) -> Hashes:
+        """The pages' draws for a purpose; shape (pages,)."""
+        return draw(id_hashes(self.ids) if self.id_hash is None else self.id_hash, self.seed, purpose)
+
+    def strengths(self, name: str) -> Floats:
+        """The strengths up to which a noisy cut by a score keeps each page; shape (pages,)."""
+        key = f"strengths {name}"
+        if key not in self._kept:
+            self._kept[key] = strengths(self.numbers(name), self.uniforms())
+        kept: Floats = self._kept[key]
+        return kept
+
+    def weight(self, name: str) -> npt.NDArray[np.int64]:
+        """What each page weighs; shape (pages,)."""
+        if name not in self.weights:
+            raise RuleError(
+                f"weight: {name} needs a tokenizer: section in the experiment file; have {', '.join(self.weights)}"
+            )
+        return self.weights[name]
 
 
 @dataclass(frozen=True)
@@ -142,33 +165,34 @@ class Test:
         if self.condition == "is":
             return np.asarray(values == float(self.bound), bool)
         if self.condition == "pareto":
-            return np.asarray(strengths(values, pool.uniforms()) > self.bound, bool)
+            return np.asarray(pool.strengths(signal) > self.bound, bool)
         compare = BOUNDS[self.condition]
         if self.groups is None:
             return compare(values, self.bound)
-        names = pool.column(str(self.within)).to_pylist()
-        bounds = np.array([self.groups.get(str(name), np.nan) for name in names], np.float64)
-        return compare(values, bounds)
+        names = pool.column(str(self.within))
+        different = names.unique()
+        bounds = np.array([self.groups.get(str(name), np.nan) for name in different.to_pylist()], np.float64)
+        return compare(values, bounds[pc.index_in(names, value_set=different).to_numpy()])
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A rule whose thresholds are numbers: what is applied, and what `subset.json` records."""
+    """A rule whose thresholds are numbers: what is applied, and what a subset's facts record."""
 
     rule: Rule
     tests: tuple[Test, ...]
 
     @property
     def text(self) -> str:
-        """The rule as a person reads it, e.g. `word_count min 50 max 100000`."""
+        """The rule as a person reads it, e.g. `word_count min 50 max 100000`; rules that differ have different texts."""
         parts = [
-            f"{test.condition} {_short(test.bound)}" + (f" within {test.within}" if test.groups else "")
+            f"{test.condition} {_short(test.bound)}" + (f" within {test.within}" if test.within else "")
             for test in self.tests
         ]
-        return " ".join([self.rule.signal, *parts])
+        return " ".join([self.rule.signal, *parts, *(["null keep"] if self.rule.keeps_null else [])])
 
     def facts(self) -> dict[str, Any]:
-        """The thresholds for `subset.json`."""
+        """The thresholds for a subset's facts."""
         facts: dict[str, Any] = {test.condition: dict(test.groups) if test.groups else test.bound for test in self.tests}
         return facts | ({"null": "keep"} if self.rule.keeps_null else {})
 
@@ -186,7 +210,7 @@ class Resolved:
 
 def _short(bound: Any) -> str:
     if isinstance(bound, float):
-        return f"{bound:.6g}"
+        return repr(float(bound)).removesuffix(".0")
     return ",".join(map(str, bound)) if isinstance(bound, list | tuple) else str(bound)
 
 
@@ -196,6 +220,16 @@ def parse(rules: Mapping[str, Any]) -> list[Rule]:
 
 
 def _parse(signal: str, conditions: Any) -> Rule:
+    asked = _asked(signal, conditions)
+    _check_together(signal, conditions)
+    if _keeps_nothing(asked):
+        (low, _), (high, _) = _lower([asked]), _upper([asked])
+        raise RuleError(f"rule {signal!r} keeps nothing: its lower bound {low:g} is not under its upper bound {high:g}")
+    return Rule(signal, asked)
+
+
+def _asked(signal: str, conditions: Any) -> dict[str, Any]:
+    """The conditions that say something, each checked by itself."""
     if not isinstance(conditions, Mapping):
         raise RuleError(f"rule {signal!r} must be a mapping such as {{min: 50}}, got {conditions!r}")
     for name in conditions:
@@ -204,12 +238,93 @@ def _parse(signal: str, conditions: Any) -> Rule:
     asked = {name: value for name, value in conditions.items() if value != "none"}
     for name, value in asked.items():
         _check(signal, name, value)
-    _check_together(signal, conditions)
-    low = max((float(asked[name]) for name in ("min", "above") if name in asked), default=-math.inf)
-    high = min((float(asked[name]) for name in ("max", "below") if name in asked), default=math.inf)
-    if low > high or (low == high and (asked.get("above") == low or asked.get("below") == high)):
-        raise RuleError(f"rule {signal!r} keeps nothing: its lower bound {low:g} is not under its upper bound {high:g}")
-    return Rule(signal, asked)
+    return asked
+
+
+def _lower(rules: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """The tightest lower bound of all rules, and its condition; of equal ones the strict one."""
+    found = [(rule[name], name) for rule in rules for name in ("min", "above") if name in rule]
+    return max(found, key=lambda one: (one[0], one[1] == "above"), default=(-math.inf, "min"))
+
+
+def _upper(rules: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """The tightest upper bound of all rules, and its condition; of equal ones the strict one."""
+    found = [(rule[name], name) for rule in rules for name in ("max", "below") if name in rule]
+    return min(found, key=lambda one: (one[0], one[1] != "below"), default=(math.inf, "max"))
+
+
+def _keeps_nothing(asked: Mapping[str, Any]) -> bool:
+    """Whether no number lies within the bounds."""
+    (low, lower), (high, upper) = _lower([asked]), _upper([asked])
+    return low > high or (low == high and (lower == "above" or upper == "below"))
+
+
+def together(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The rules that hold where those of all sources hold, by signal; the order of the sources changes nothing.
+
+    Of bounds on one signal the tightest of each side is left; lists are intersected (`in`) or united (`not_in`); what all
+    say is there once; null passes where it passes every rule. Raises RuleError, naming the sources, where no page could
+    pass, and where shares, bands or noisy cuts on one signal differ.
+    """
+    signals = dict.fromkeys(signal for rules in sources.values() for signal in rules)
+    return {
+        signal: _joined(signal, {source: rules[signal] for source, rules in sources.items() if signal in rules})
+        for signal in signals
+    }
+
+
+def _joined(signal: str, given: Mapping[str, Any]) -> Any:
+    """The rules of several sources on one signal as one."""
+    first, *others = given.values()
+    if all(other == first for other in others):
+        return first
+    rules = [asked for asked, keeps_all in (_checked(signal, conditions) for conditions in given.values()) if not keeps_all]
+    if not rules:
+        return {name: "none" for conditions in given.values() for name in conditions}
+    said = " and ".join(f"{source} {_written(conditions)}" for source, conditions in given.items())
+    way_out = "take one out, or write {replace: true, ...} under rules: to put that one in the other's place"
+    ways = [way for rule in rules if (way := {name: rule[name] for name in RANKED if name in rule})]
+    if any(way != ways[0] for way in ways):
+        raise RuleError(f"the rules on {signal!r} cannot be joined, {said}: {way_out}")
+    joined = _joined_bounds(rules) | _joined_values(rules) | (ways[0] if ways else {})
+    if _keeps_nothing(joined) or [] in joined.values():
+        raise RuleError(f"no page can pass the rules on {signal!r}, {said}: {way_out}")
+    return joined | ({"null": "keep"} if all(rule.get("null") == "keep" for rule in rules) else {})
+
+
+def _checked(signal: str, conditions: Any) -> tuple[dict[str, Any], bool]:
+    """What a rule says, and whether every cut of it is `none`, so that it keeps all pages and null ones too."""
+    asked = _asked(signal, conditions)
+    cuts = set(conditions) & set(CUTS)
+    return asked, bool(cuts) and not cuts & set(asked)
+
+
+def _written(conditions: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{name}: {value}" for name, value in conditions.items()) + "}"
+
+
+def _joined_bounds(rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The tightest bound of each side where there is one."""
+    return {name: bound for bound, name in (_lower(rules), _upper(rules)) if math.isfinite(bound)}
+
+
+def _joined_values(rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`in`, `not_in` and `is` of several rules; an empty list where they leave no value."""
+    taken = [rule["in"] for rule in rules if "in" in rule]
+    left_out = [value for rule in rules for value in rule.get("not_in", [])]
+    flags = {rule["is"] for rule in rules if "is" in rule}
+    joined: dict[str, Any] = {"is": flags.pop() if len(flags) == 1 else []} if flags else {}
+    if left_out:
+        joined["not_in"] = _each_once(left_out)
+    if taken:
+        both = _each_once([value for value in taken[0] if all(value in one for one in taken)])
+        joined["in"] = both if any(value not in left_out for value in both) else []
+    return joined
+
+
+def _each_once(values: Sequence[Any]) -> list[Any]:
+    """The values in an order that does not depend on the one they were given in."""
+    return sorted((value for at, value in enumerate(values) if value not in values[:at]), key=str)
 
 
 def _check_together(signal: str, conditions: Mapping[str, Any]) -> None:
@@ -312,59 +427,79 @@ def _share(value: Any) -> bool:
     return _quantile(value) and value > 0
 
 
-def resolve(rule: Rule, pool: Pool) -> Resolved:
-    """Turn shares into thresholds over the pages of the pool on which the signal is measured."""
+@dataclass(frozen=True)
+class Ranking:
+    """What pages are ranked by, from the highest or the lowest: a signal, or where `noisy` the strength of a cut by it."""
+
+    signal: str
+    lowest: bool = False
+    weight: str = "pages"
+    within: str | None = None
+    noisy: bool = False
+
+    def __str__(self) -> str:
+        return self.signal + (f" within {self.within}" if self.within else "")
+
+    def column(self, pool: Pool) -> Column:
+        """The pages of a pool, or of one part, as they are ranked."""
+        values = pool.strengths(self.signal) if self.noisy else pool.numbers(self.signal)
+        within = pool.column(self.within) if self.within else None
+        return ranked(values, pool.weight(self.weight), lowest=self.lowest, within=within)
+
+    def test(self, share: float, found: Found) -> Test:
+        """The bound that keeps a share of the weight; where nothing is measured, one that nothing passes."""
+        bounds = floats(found.places, self.lowest)[found.targets.amounts.index(share)]
+        bounds = np.where(found.measured > 0, bounds, -math.inf if self.lowest else math.inf).tolist()
+        if self.noisy:
+            # Kept is strength > a: the a just under the strength that is still to be kept.
+            return Test("pareto", float(np.nextafter(bounds[0], -np.inf)))
+        side = "max" if self.lowest else "min"
+        if found.names is None:
+            return Test(side, bounds[0])
+        of = "of each group" if self.weight == "pages" else f"of the {self.weight} of each group"
+        return Test(side, f"{_short(share)} {of}", dict(zip(found.names, bounds, strict=True)), self.within)
+
+
+def _shares(rule: Rule) -> list[tuple[Ranking, float]]:
+    """The shares that a rule keeps, and of what ranking."""
     asked = rule.conditions
-    tests = [Test(name, asked[name]) for name in (*BOUNDS, "in", "not_in", "is") if name in asked]
-    weight = _weights(pool, asked.get("weight", "pages"))
+    weight, within = asked.get("weight", "pages"), asked.get("within")
+    shares = []
     if isinstance(asked.get("pareto"), Mapping):
-        key = strengths(pool.numbers(rule.signal), pool.uniforms())
-        # Kept is strength > a: the a just under the strength that is still to be kept.
-        solved = threshold(key, weight, asked["pareto"]["keep_fraction"])
-        tests.append(Test("pareto", float(np.nextafter(solved, -np.inf))))
-    elif "pareto" in asked:
-        tests.append(Test("pareto", float(asked["pareto"])))
+        shares.append((Ranking(rule.signal, weight=weight, noisy=True), asked["pareto"]["keep_fraction"]))
     if "keep_fraction" in asked:
-        lowest = bool(asked.get("lowest", False))
-        tests.append(_bound(rule, pool, weight, "max" if lowest else "min", asked["keep_fraction"]))
+        shares.append((Ranking(rule.signal, bool(asked.get("lowest", False)), weight, within), asked["keep_fraction"]))
     if "between" in asked:
         low, high = asked["between"]
-        tests += [_bound(rule, pool, weight, "min", 1 - low), _bound(rule, pool, weight, "max", high)]
+        shares += [
+            (Ranking(rule.signal, False, weight, within), 1 - low),
+            (Ranking(rule.signal, True, weight, within), high),
+        ]
+    return shares
+
+
+def rankings(rules: Iterable[Rule]) -> dict[Ranking, Targets]:
+    """What must be ranked before these rules, of any number of levels, can be resolved."""
+    shares: dict[Ranking, set[float]] = {}
+    for ranking, share in (one for rule in rules for one in _shares(rule)):
+        shares.setdefault(ranking, set()).add(share)
+    return {ranking: Targets("share", tuple(sorted(some))) for ranking, some in shares.items()}
+
+
+def resolve(rule: Rule, found: Mapping[Ranking, Found]) -> Resolved:
+    """Turn shares into thresholds: those over the pages that were ranked and on which the signal is measured."""
+    asked = rule.conditions
+    tests = [Test(name, asked[name]) for name in (*BOUNDS, "in", "not_in", "is") if name in asked]
+    if "pareto" in asked and not isinstance(asked["pareto"], Mapping):
+        tests.append(Test("pareto", float(asked["pareto"])))
+    tests += [ranking.test(share, found[ranking]) for ranking, share in _shares(rule)]
     return Resolved(rule, tuple(tests))
 
 
-def _weights(pool: Pool, weight: str) -> npt.NDArray[np.int64]:
-    if weight not in pool.weights:
-        raise RuleError(
-            f"weight: {weight} needs a tokenizer: section in the experiment file; have {', '.join(pool.weights)}"
-        )
-    return pool.weights[weight]
-
-
-def _bound(rule: Rule, pool: Pool, weight: npt.NDArray[np.int64], side: str, share: float) -> Test:
-    """The bound on one side that keeps `share` of the weight, over all pages or in each group of a column."""
-    values = pool.numbers(rule.signal)
-    sign = 1.0 if side == "min" else -1.0
-    if "within" not in rule.conditions:
-        return Test(side, sign * threshold(sign * values, weight, share))
-    within = rule.conditions["within"]
-    names = np.array([str(name) for name in pool.column(within).to_pylist()], object)
-    groups = {
-        str(name): sign * threshold(sign * values[names == name], weight[names == name], share)
-        for name in sorted(set(names[~np.isnan(values)]))
-    }
-    return Test(side, f"{share:g} of each group", groups, within)
-
-
-def threshold(key: Floats, weight: npt.NDArray[np.int64], share: float) -> float:
-    """The largest t such that the pages with key >= t hold at least `share` of the measured weight. Ties are kept whole."""
-    measured = ~np.isnan(key)
-    if not measured.any():
-        return math.inf
-    order = np.argsort(-key[measured], kind="stable")
-    cumulative = np.cumsum(weight[measured][order], dtype=np.float64)
-    reached = int(np.searchsorted(cumulative, share * cumulative[-1] * (1 - 1e-12)))
-    return float(key[measured][order][min(reached, len(order) - 1)])
+def resolve_in(pool: Pool, rules: Sequence[Rule]) -> list[Resolved]:
+    """The rules resolved over a pool that is in memory as a whole."""
+    found = find(rankings(rules), lambda wanted: merged([count(wanted, lambda ranking: ranking.column(pool))]))
+    return [resolve(rule, found) for rule in rules]
 
 
 def preference(rule: Rule, pool: Pool, invert: bool = False) -> Floats:
@@ -374,7 +509,7 @@ def preference(rule: Rule, pool: Pool, invert: bool = False) -> Floats:
     """
     values = pool.numbers(rule.signal)
     if "pareto" in rule.conditions:
-        return strengths(1.0 - values if invert else values, pool.uniforms())
+        return strengths(1.0 - values, pool.uniforms()) if invert else pool.strengths(rule.signal)
     return values if keeps_highest(rule) != invert else -values
 
 

@@ -1,4 +1,4 @@
-"""What edits a page's text: functions of a page batch, by name, that only `choose --write` may apply.
+"""What edits a page's text: functions of a page batch, by name, for subsets that are written and models that read them.
 
 A filter that cuts lines out of pages hides two decisions in one: which pages, and which parts of them. Here the second is
 named apart. What a transform would remove is also measured, as a share of the page, so that a rule can bound it without the

@@ -2,18 +2,18 @@
 
     python -m jobs.choose CONF [--set key=value ...] [--write] [--dry-run]
 
-Choosing reads signal columns only and all levels share one pass; they are a few bytes per page, so they are taken to the
-driver, where a quantile is exact. What every rule says of every page is written to verdicts/; the pages that a subset keeps
-are then written, part by part, as text.
+Choosing reads signal columns only, in passes over all parts that every level shares: thresholds are exact quantiles found by
+adding up what parts count (`filters.quantiles`), sizes and what each rule drops are sums, controls are cut like thresholds.
+What every rule says of every page is then written to verdicts/, and the pages that a subset keeps as text, part by part.
 """
 
 import itertools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,56 +21,69 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.levels import CONTROLS, Level, kept_by_control, needed
-from filters.rules import Pool, Resolved, parse, resolve
-from filters.signals import load_groups, nearest
-from filters.split import copies_of
+from filters.levels import Level, Order, needed, order_of, other_rules, signals_of
+from filters.quantiles import RANKS, Found, Targets, count, find, floats, merged, ranked
+from filters.rules import Floats, Pool, Resolved, parse, preference, rankings, resolve
+from filters.signals import load_groups
 from filters.transforms import apply_transforms
-from jobs.parts import command, loop, session, storage
+from filters.verdicts import Bits, Tally, failing, passing, tally
+from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
+from jobs.parts.pool import Columns
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
-from jobs.parts.sample import is_held_out
-from jobs.parts.table import (
-    Part,
-    PartReport,
-    Table,
-    code_version,
-    identity_of,
-    make_again,
-    parts_of,
-    publish,
-    sidecar,
-    signal_tables,
-)
+from jobs.parts.table import Part, PartReport, Table, code_version, known, make_again, parts_of, sidecar, signal_tables
 
 Truth = npt.NDArray[np.bool_]
-SAMPLE_LANGUAGES = 12
+Value = TypeVar("Value")
+Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
+"""A function of one part and how its values are merged -> the value of all parts."""
+SHOWN_NAMES = 12
+"""Languages that a rule drops most pages of, told in a subset's facts."""
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A subset as chosen: which pages of the pool it keeps, and the rules that decided."""
+class Control:
+    """A control of a level: the rules (by number) whose pages it takes, in which order, and which cut of it is its own."""
 
-    level: Level
-    kept: Truth
-    resolved: Sequence[Resolved]
+    among: tuple[int, ...]
+    order: str
+    target: int
 
 
 @dataclass(frozen=True)
-class Crawl:
-    """All pages' small columns, in the order of the pages table, and which of them may be chosen."""
+class Decision:
+    """What every page can be judged by: the different rules of all levels, numbered, and the orders of controls."""
 
-    parts: Sequence[Part]
-    pool: Pool
-    held_out: Truth
-    copies: Truth
+    rules: tuple[Resolved, ...]
+    levels: Mapping[str, tuple[int, ...]]
+    controls: Mapping[str, Control]
+    orders: Mapping[str, Order]
+    quantiles: Mapping[str, Floats]
+    cuts: Mapping[str, Found]
 
-    @property
-    def free(self) -> Truth:
-        """True for the pages that may be chosen."""
-        return ~(self.held_out | self.copies)
+    def failing(self, pool: Pool) -> Bits:
+        """Which rules each page fails."""
+        return failing([rule.passes(pool) for rule in self.rules], len(pool))
+
+    def passing(self, pool: Pool, rules: Sequence[int]) -> Truth:
+        """The pages that pass some of the rules."""
+        verdicts = [np.ones(len(pool), bool), *(self.rules[rule].passes(pool) for rule in rules)]
+        return np.asarray(np.logical_and.reduce(verdicts), bool)
+
+    def kept_by_controls(self, pool: Pool) -> Iterator[tuple[str, Truth]]:
+        """What each control keeps of the pages that may be chosen."""
+        columns: dict[tuple[str, tuple[int, ...]], Any] = {}
+        for name, control in self.controls.items():
+            key = control.order, control.among
+            if key not in columns:
+                columns[key] = self.orders[control.order].column(pool, self.passing(pool, control.among), self.quantiles)
+            yield name, self.cuts[_cut_name(*key)].keeps(columns[key], control.target)
+
+
+def _cut_name(order: str, among: Sequence[int]) -> str:
+    return f"{order} among {' '.join(map(str, among))}"
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -80,256 +93,385 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         for level in levels:
             print(f"choose: {level.name}")
         return command.OK
-    crawl = gather(experiment, levels)
-    chosen = choose(levels, crawl, experiment)
     places = Places(experiment.out)
-    made_by = {one.level.name: _config(experiment, one.level) for one in chosen}
-    for one in chosen:
-        _refuse_other(places, one.level.name, config_hash(made_by[one.level.name]))
-    write_verdicts(experiment, crawl, chosen, made_by)
-    write_texts(experiment, crawl.parts, chosen, made_by)
-    for one in chosen:
-        facts = describe(one, crawl, experiment) | {"config_hash": config_hash(made_by[one.level.name])}
-        storage.write_json(places.subset_facts(one.level.name), facts)
-        told = facts["kept"]
-        print(f"choose: {one.level.name:<34} {told['pages']:>9,} pages {told['bytes']:>13,} bytes  {facts['status']}")
-    sweep = {"sweep": experiment.sweep, "subsets": [level.name for level in levels]}
-    storage.write_json(places.sweep, sweep)
+    pages = parts_of(places.pages)
+    columns = Columns.find(experiment, needed(levels))
+    identities = columns.identities()
+    made_by = {level.name: _config(level, columns, identities) for level in levels}
+    for level in levels:
+        _refuse_other(places, level.name, config_hash(made_by[level.name]))
+    if not _is_decided(places, pages, made_by):
+        _decide(experiment, levels, columns, pages, made_by)
+    write_texts(experiment, pages, levels, made_by)
+    for level in levels:
+        told = storage.read_json(places.subset_facts(level.name))
+        kept = told["kept"]
+        print(f"choose: {level.name:<34} {kept['pages']:>9,} pages {kept['bytes']:>13,} bytes  {told['status']}")
     return command.OK
 
 
-def gather(experiment: Experiment, levels: Sequence[Level]) -> Crawl:
-    """Read the small columns the levels need. Raises ExperimentError where a signal is missing or a sidecar does not fit."""
-    pages = parts_of(Places(experiment.out).pages)
-    where = signal_tables(experiment.out)
-    wanted = needed(levels) | {"text_bytes", "text_hash"} | ({"language", "token_count"} & set(where))
-    for signal in sorted(wanted):
-        if signal not in where:
-            raise ExperimentError(
-                f"a rule or the sweep needs the signal {signal!r}: {nearest(signal, list(where))}. "
-                "Add its group under signals: and run jobs.score again"
-            )
-    rows = pa.concat_tables([storage.read_table(part.source, ["id", "domain"]) for part in pages])
-    columns: dict[str, pa.ChunkedArray] = {}
-    for table in sorted({where[signal] for signal in wanted}):
-        signals = sorted(signal for signal in wanted if where[signal] == table)
-        columns |= _sidecar(table, pages, signals)
-    if not len(rows):
-        raise ExperimentError(f"{Places(experiment.out).pages} has no pages: nothing can be chosen")
-    held_out = is_held_out(experiment, rows["id"], rows["domain"])
-    copies = np.zeros(len(rows), bool)
-    if experiment.evaluate.held_out.drop_copies:
-        copies = copies_of(held_out, columns["text_hash"].to_numpy())
-    weights = {"pages": np.ones(len(rows), np.int64), "bytes": columns["text_bytes"].fill_null(0).to_numpy()}
-    if "token_count" in columns:
-        weights["tokens"] = columns["token_count"].fill_null(0).to_numpy()
-    pool = Pool(rows["id"].to_pylist(), columns, weights, experiment.seed)
-    return Crawl(pages, pool, held_out, copies)
-
-
-def _sidecar(table: Path, pages: Sequence[Part], signals: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-    """Columns of a signal table in the order of the pages, after a check that the rows are the same pages."""
-    chunks = [sidecar(table, part, signals, storage.read_table(part.source, ["id"])["id"]) for part in pages]
-    joined = pa.concat_tables(chunks)
-    return {signal: joined[signal] for signal in signals}
-
-
-def _free(crawl: Crawl) -> Pool:
-    """The pool without held-out pages and their copies: thresholds never see those."""
-    free = pa.array(crawl.free)
-    ids = list(itertools.compress(crawl.pool.ids, crawl.free))
-    columns = {name: column.filter(free) for name, column in crawl.pool.columns.items()}
-    return Pool(ids, columns, {name: weight[crawl.free] for name, weight in crawl.pool.weights.items()}, crawl.pool.seed)
-
-
-def choose(levels: Sequence[Level], crawl: Crawl, experiment: Experiment) -> list[Chosen]:
-    """Which pages of the whole table each subset keeps; never a held-out one."""
-    free = _free(crawl)
-    chosen: dict[str, Chosen] = {}
-    for level in levels:
-        resolved = [resolve(rule, free) for rule in parse(level.rules)]
-        if level.control in CONTROLS:
-            kept = kept_by_control(level, free, chosen[str(level.of)].kept[crawl.free], experiment.seed)
-        else:
-            kept = (
-                np.logical_and.reduce([rule.passes(free) for rule in resolved], axis=0)
-                if resolved
-                else np.ones(len(free), bool)
-            )
-        everywhere = np.zeros(len(crawl.pool), bool)
-        everywhere[crawl.free] = kept
-        chosen[level.name] = Chosen(level, everywhere, resolved)
-    return list(chosen.values())
-
-
-def _config(experiment: Experiment, level: Level) -> dict[str, Any]:
-    """What decides a subset: its rules, the pages and the signals it was chosen by, the split, the seed."""
-    tables = signal_tables(experiment.out)
-    used = {tables[signal] for signal in needed([level]) | {"text_bytes"}}
+def _config(level: Level, columns: Columns, identities: Mapping[str, str]) -> dict[str, Any]:
+    """What decides a subset: its rules, the pages, their split and the signals it was chosen by, the seed."""
+    own = needed([level]) | {"text_bytes"}
+    not_used = {table.name for table, signals in columns.tables.items() if not own & set(signals)}
     return {
         "rules": as_tree(level.rules),
         "swept": as_tree(level.levels),
         "control": level.control,
-        "seed": experiment.seed,
-        "held_out": as_tree(experiment.evaluate.held_out),
-        "tables": {table.name: identity_of(table) for table in sorted({Places(experiment.out).pages, *used})},
+        "seed": columns.seed,
+        "tables": {table: identity for table, identity in identities.items() if table not in not_used},
     }
 
 
 def _refuse_other(places: Places, name: str, made_by: str) -> None:
     told = places.subset_facts(name)
-    if not storage.exists(told):
-        return
-    found = storage.read_json(told)["config_hash"]
-    if found != made_by:
+    if storage.exists(told) and (found := storage.read_json(told)["config_hash"]) != made_by:
         raise made_by_another(places.subset(name), found, made_by)
 
 
-def write_verdicts(experiment: Experiment, crawl: Crawl, chosen: Sequence[Chosen], made_by: Mapping[str, Any]) -> None:
-    """The table of what every rule and subset says of every page: verdicts/, a sidecar of pages/."""
-    rules = {resolved.text: resolved for one in chosen for resolved in one.resolved}
-    columns: dict[str, Any] = {"held_out": crawl.held_out, "copy_of_held_out": crawl.copies}
-    columns |= {f"rule {text}": resolved.passes(crawl.pool) for text, resolved in rules.items()}
-    columns |= {f"subset {one.level.name}": one.kept for one in chosen}
-    schema = pa.schema([("id", pa.string()), *((name, pa.bool_()) for name in columns)])
-    config = {"verdicts": list(made_by.values())}
-    table = Table(Places(experiment.out).verdicts, config, schema)
-    everything = pa.table([pa.array(crawl.pool.ids), *map(pa.array, columns.values())], schema=schema)
-    starts = np.concatenate([[0], np.cumsum([pq.read_metadata(part.source).num_rows for part in crawl.parts])])
-    slices = {
-        part.name: everything.slice(int(start), int(stop - start))
-        for part, start, stop in zip(crawl.parts, starts[:-1], starts[1:], strict=True)
-    }
+def _verdicts(places: Places, made_by: Mapping[str, Any], rules: Sequence[str] = ()) -> Table:
+    names = ["held_out", "copy_of_held_out", *(f"rule {rule}" for rule in rules), *(f"subset {name}" for name in made_by)]
+    schema = pa.schema([("id", pa.string()), *((name, pa.bool_()) for name in names)])
+    return Table(places.verdicts, {"verdicts": list(made_by.values())}, schema)
 
-    def work(part: Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return ((table.name, batch) for batch in slices[part.name].combine_chunks().to_batches())
 
+def _is_decided(places: Places, pages: Sequence[Part], made_by: Mapping[str, Any]) -> bool:
+    """Whether every page has its verdicts and every subset its facts."""
+    table = _verdicts(places, made_by)
     make_again(table)
-    written = [loop.write_part(part, [table], work) for part in crawl.parts]
-    publish("choose", table, [outcome.entries[table.name] for outcome in written])
+    told = known(table)
+    same = all(part.name in told and told[part.name]["from"] == part.identity for part in pages)
+    return same and storage.exists(places.sweep) and all(storage.exists(places.subset_facts(name)) for name in made_by)
 
 
-def write_texts(experiment: Experiment, pages: Sequence[Part], chosen: Sequence[Chosen], made_by: Mapping[str, Any]) -> None:
-    """The kept pages of every subset asked for, as `part-<shard>.jsonl.zst` or `.parquet`."""
-    asked = experiment.write.subsets
-    names = [one.level.name for one in chosen]
-    where, places = signal_tables(experiment.out), Places(experiment.out)
-    for signal in experiment.write.signals:
-        if signal not in where:
-            raise ExperimentError(f"write.signals: there is no signal {signal!r}: {nearest(signal, list(where))}")
-    signals = {signal: where[signal] for signal in experiment.write.signals}
-    schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("url", pa.string()),
-            ("text", pa.large_string()),
-            *((name, _type(table, pages[0], name)) for name, table in signals.items()),
-        ]
+def _decide(
+    experiment: Experiment, levels: Sequence[Level], columns: Columns, pages: Sequence[Part], made_by: Mapping[str, Any]
+) -> None:
+    """Resolve the rules, cut the controls, write verdicts/ and the facts of every subset."""
+    spark, places = session.session("choose"), Places(experiment.out)
+
+    def over(function: Callable[[Part], Any], merge: Callable[[Sequence[Any]], Any]) -> Any:
+        return passes.merged(spark, "choose", pages, function, merge)
+
+    decision = resolved(levels, columns, over)
+    counted: Tally = over(lambda part: _tally(part, columns, decision), _sum)
+    if not counted.all_pages[0]:
+        raise ExperimentError(f"{places.pages} has no pages that may be chosen: none was read, or all are held out")
+    decision = with_controls(levels, decision, counted, columns, over)
+    controls = over(lambda part: _control_sizes(part, columns, decision), lambda some: np.sum(some, axis=0))
+    table = _verdicts(places, made_by, [rule.text for rule in decision.rules[: _shown(decision)]])
+
+    def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+        rows = _judged(part, columns, decision, table.schema)
+        report.counts.update({name: pc.sum(rows[name]).as_py() or 0 for name in ("held_out", "copy_of_held_out")})
+        yield from ((table.name, batch) for batch in rows.to_batches())
+
+    report = loop.run(lambda: spark, "choose", pages, [table], work)[table.name]
+    sizes = dict(zip(decision.controls, controls, strict=True))
+    for level in levels:
+        facts = describe(level, decision, counted, sizes.get(level.name), columns.weights, experiment)
+        split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copy_of_held_out"]}
+        facts |= {"held_out": {**as_tree(experiment.evaluate.held_out), **split}}
+        storage.write_json(places.subset_facts(level.name), facts | {"config_hash": config_hash(made_by[level.name])})
+    by_name = zip(counted.names, counted.pages_by_name.tolist(), strict=True)
+    languages = {name: pages for name, pages in by_name if name != "None"}  # null is no language
+    told = {"sweep": experiment.sweep, "subsets": [level.name for level in levels], "languages": languages}
+    storage.write_json(places.sweep, told)
+
+
+def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
+    """The rules of all levels with their thresholds, and the rules that controls choose among."""
+    asked = {level.name: parse(level.rules) for level in levels if level.of is None}
+    others = {level.name: other_rules(level) for level in levels if level.of is not None}
+    everything = [rule for some in (*asked.values(), *others.values()) for rule in some]
+    ranked_by = rankings(everything)
+    signals = {name for ranking in ranked_by for name in (ranking.signal, ranking.within) if name}
+    found = _cuts(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
+    numbers: dict[str, int] = {}
+    rules: list[Resolved] = []
+
+    def number(one: Resolved) -> int:
+        if one.text not in numbers:
+            numbers[one.text] = len(rules)
+            rules.append(one)
+        return numbers[one.text]
+
+    by_level = {name: tuple(number(resolve(rule, found)) for rule in some) for name, some in asked.items()}
+    among = {name: tuple(number(resolve(rule, found)) for rule in some) for name, some in others.items()}
+    controls = {name: Control(rules_of, "", 0) for name, rules_of in among.items()}
+    return Decision(tuple(rules), by_level, controls, {}, {}, {})
+
+
+def _cuts(
+    targets: Mapping[Any, Targets], column: Callable[[Any, Pool], Any], columns: Columns, over: Over
+) -> dict[Any, Found]:
+    """Cuts over all pages that may be chosen."""
+
+    def counted(wanted: Mapping[Any, Any]) -> Any:
+        def of_part(part: Part) -> Any:
+            pool = columns.of(part).chosen_from()
+            return count(wanted, lambda key: column(key, pool))
+
+        return over(of_part, merged)
+
+    return find(targets, counted) if targets else {}
+
+
+def _shown(decision: Decision) -> int:
+    """How many of the rules belong to levels: those that only controls choose among come behind them."""
+    return 1 + max((rule for rules in decision.levels.values() for rule in rules), default=-1)
+
+
+def _tally(part: Part, columns: Columns, decision: Decision) -> Tally:
+    pool = columns.of(part, check=True).chosen_from()
+    weights = np.stack([pool.weights[name] for name in columns.weights], axis=1)
+    return tally(
+        decision.failing(pool), len(decision.rules), list(decision.levels.values()), weights, pool.columns.get("language")
     )
-    tables = [
-        Table(
-            places.subset(name),
-            {"subset": made_by[name], "transforms": experiment.write.transforms, "signals": sorted(signals)},
-            schema,
-            experiment.write.format,
-            "part-",
-            places.subset_books(name),
-        )
-        for name in (names if asked == "all" else asked)
-    ]
-    if tables:
-        work = partial(_texts_of_part, out=experiment.out, transforms=tuple(experiment.write.transforms), signals=signals)
-        loop.run(lambda: session.session("choose"), "choose", pages, tables, work)
 
 
-def _type(table: Path, part: Part, signal: str) -> pa.DataType:
-    return pq.read_schema(table / f"{part.name}.parquet").field(signal).type
+def _sum(some: Sequence[Tally]) -> Tally:
+    total = some[0]
+    for one in some[1:]:
+        total = total + one
+    return total
 
 
-def _texts_of_part(
-    part: Part,
-    missing: Sequence[Table],
-    _: PartReport,
-    out: Path,
-    transforms: Sequence[str],
-    signals: Mapping[str, Path],
-) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """One part's kept pages for every subset: text is read once, a row group at a time."""
-    if transforms:  # a worker process knows none before its module is imported
-        load_groups("filters", "classifiers")
-    verdicts = storage.read_table(Places(out).verdicts / f"{part.name}.parquet")
-    values = {name: sidecar(table, part, [name])[name] for name, table in signals.items()}
-    file = storage.open_parquet(part.source)
-    at = 0
-    for group in range(file.num_row_groups):
-        rows = file.read_row_group(group, columns=["id", "url", "text"])
-        for name, column in values.items():
-            rows = rows.append_column(name, column.slice(at, len(rows)))
-        for table in missing:
-            kept = rows.filter(verdicts[f"subset {table.name}"].slice(at, len(rows))).combine_chunks()
-            if transforms and len(kept):
-                kept = kept.set_column(2, "text", apply_transforms(kept["text"].combine_chunks(), list(transforms)))
-            yield from ((table.name, batch.cast(table.schema)) for batch in kept.to_batches() if len(batch))
-        at += len(rows)
+def with_controls(levels: Sequence[Level], decision: Decision, counted: Tally, columns: Columns, over: Over) -> Decision:
+    """The controls cut to the weight of their levels, in tokens where there are any."""
+    weight = columns.weights[-1]
+    kept = dict(zip(decision.levels, counted.kept[:, -1].tolist(), strict=True))
+    orders = {level.name: order_of(level, weight) for level in levels if level.of is not None}
+    amounts: dict[str, dict[str, int]] = {}
+    keys: dict[str, tuple[Order, tuple[int, ...]]] = {}
+    for level in levels:
+        if level.of is not None:
+            order, among = orders[level.name], decision.controls[level.name].among
+            cut = _cut_name(order.name, among)
+            amounts.setdefault(cut, {})[level.name] = kept[level.of]
+            keys[cut] = order, among
+    quantiles = _wishes([order for order, _ in keys.values() if len(order.swept) > 1], columns, over)
 
+    def column(cut: str, pool: Pool) -> Any:
+        order, among = keys[cut]
+        return order.column(pool, decision.passing(pool, among), quantiles)
 
-def describe(one: Chosen, crawl: Crawl, experiment: Experiment) -> dict[str, Any]:
-    """What `subset.json` says: rules as asked and as resolved, sizes, and what each rule drops."""
-    pool = _free(crawl)
-    kept = one.kept[crawl.free]
-    facts = {
-        "name": one.level.name,
-        "control": one.level.control,
-        "of": one.level.of,
-        "levels": as_tree(one.level.levels),
-        "strength": one.level.strength,
-        "rules": as_tree(one.level.rules),
-        "resolved": {rule.rule.signal: as_tree(rule.facts()) for rule in one.resolved},
-        "in": _sizes(pool, np.ones(len(pool), bool)),
-        "kept": _sizes(pool, kept),
-        "held_out": {
-            "by": experiment.evaluate.held_out.by,
-            "share": experiment.evaluate.held_out.share,
-            "pages": int(crawl.held_out.sum()),
-            "copies_dropped": int(crawl.copies.sum()),
-        },
-        "version": code_version(),
+    targets = {cut: Targets("at most", tuple(sorted(set(some.values())))) for cut, some in amounts.items()}
+    used = [decision.rules[rule].rule for _, among in keys.values() for rule in among]
+    used += [rule for order, _ in keys.values() for rule in order.swept]
+    cuts = _cuts(targets, column, columns.only(signals_of(used)), over)
+    controls = {
+        name: Control(keys[cut][1], keys[cut][0].name, targets[cut].amounts.index(amount))
+        for cut, some in amounts.items()
+        for name, amount in some.items()
     }
-    dropped, by_language = _attribution(one, pool)
-    status, reason = _status(facts["kept"], experiment)
-    return facts | {"dropped": dropped, "dropped_by_language": by_language, "status": status, "reason": reason}
+    in_order = {level.name: controls[level.name] for level in levels if level.of is not None}
+    by_name = {order.name: order for order, _ in keys.values()}
+    return replace(decision, controls=in_order, orders=by_name, quantiles=quantiles, cuts=cuts)
 
 
-def _sizes(pool: Pool, kept: Truth) -> dict[str, int | None]:
-    sizes: dict[str, int | None] = {name: int(weight[kept].sum()) for name, weight in pool.weights.items()}
-    return {"tokens": None} | sizes
+def _wishes(orders: Sequence[Order], columns: Columns, over: Over) -> dict[str, Floats]:
+    """Quantiles of how much each rule wants pages, by its signal: what ranks are read off."""
+    rules = {rule.signal: rule for order in orders for rule in order.swept}
+
+    def column(signal: str, pool: Pool) -> Any:
+        return ranked(preference(rules[signal], pool, invert=True), pool.weight("pages"), lowest=True)
+
+    found = _cuts(dict.fromkeys(rules, RANKS), column, columns.only(rules), over)
+    return {signal: floats(one.places[:, 0], lowest=True) for signal, one in found.items()}
 
 
-def _attribution(one: Chosen, pool: Pool) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
-    """What each rule removes, whatever the order: fails alone, fails only this one, fails this one first."""
-    if one.level.control in CONTROLS or not one.resolved:
-        return [], {}
-    fails = [~rule.passes(pool) for rule in one.resolved]
-    failures = np.sum(fails, axis=0)
-    before = np.zeros(len(pool), bool)
-    dropped = []
-    by_language = {}
-    for rule, failed in zip(one.resolved, fails, strict=True):
-        dropped.append(
-            {
-                "rule": rule.text,
-                "signal": rule.rule.signal,
-                "alone": _sizes(pool, failed),
-                "uniquely": _sizes(pool, failed & (failures == 1)),
-                "in_order": _sizes(pool, failed & ~before),
-            }
-        )
-        before |= failed
-        if "language" in pool.columns:
-            counted = pc.value_counts(pool.columns["language"].filter(pa.array(failed))).to_pylist()
-            most = sorted(counted, key=lambda row: (-row["counts"], str(row["values"])))[:SAMPLE_LANGUAGES]
-            by_language[rule.text] = {str(row["values"]): row["counts"] for row in most}
-    return dropped, by_language
+def _control_sizes(part: Part, columns: Columns, decision: Decision) -> npt.NDArray[np.int64]:
+    """What each control keeps of a part; shape (controls, weights)."""
+    pool = columns.of(part).chosen_from()
+    weights = np.stack([pool.weights[name] for name in columns.weights], axis=1)
+    kept = [weights[mask].sum(axis=0) for _, mask in decision.kept_by_controls(pool)]
+    return np.array(kept, np.int64).reshape(len(kept), weights.shape[1])
+
+
+def _judged(part: Part, columns: Columns, decision: Decision, schema: pa.Schema) -> pa.Table:
+    """A part's rows of verdicts/."""
+    found = columns.of(part)
+    free, bits = found.free, decision.failing(found.pages)
+    ids = storage.read_table(part.source, ["id"])["id"]
+    verdicts = {"id": ids, "held_out": found.held_out, "copy_of_held_out": found.copies}
+    for number, rule in enumerate(decision.rules[: _shown(decision)]):
+        verdicts[f"rule {rule.text}"] = passing(bits, [number])
+    for name, rules in decision.levels.items():
+        verdicts[f"subset {name}"] = free & passing(bits, rules)
+    for name, mask in decision.kept_by_controls(found.chosen_from()):
+        kept = np.zeros(len(free), bool)
+        kept[free] = mask
+        verdicts[f"subset {name}"] = kept
+    return pa.table([verdicts[name] for name in schema.names], schema=schema)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is written of pages beside their id and address: text edited by name, and signals, each with its table."""
+
+    places: Places
+    transforms: tuple[str, ...]
+    signals: Mapping[str, Path]
+
+    def schema(self, part: Part, *more: tuple[str, pa.DataType]) -> pa.Schema:
+        """The columns of the files."""
+        columns = [("id", pa.string()), ("url", pa.string()), ("text", pa.large_string())]
+        types = [
+            (name, pq.read_schema(table / f"{part.name}.parquet").field(name).type) for name, table in self.signals.items()
+        ]
+        return pa.schema([*columns, *types, *more])
+
+    def groups(self, part: Part) -> Iterator[tuple[slice, pa.Table]]:
+        """The pages of a part, a row group at a time, and where they stand in it."""
+        values = {name: sidecar(table, part, [name])[name] for name, table in self.signals.items()}
+        file = storage.open_parquet(part.source)
+        at = 0
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, columns=["id", "url", "text"])
+            for name, column in values.items():
+                rows = rows.append_column(name, column.slice(at, len(rows)))
+            yield slice(at, at + len(rows)), rows
+            at += len(rows)
+
+    def taken(self, rows: pa.Table, wanted: Truth) -> pa.Table:
+        """Some of the rows, their text edited."""
+        taken = rows.filter(pa.array(wanted)).combine_chunks()
+        if not (self.transforms and len(taken)):
+            return taken
+        load_groups("filters", "classifiers")  # a worker process knows no transform before its module is imported
+        return taken.set_column(2, "text", apply_transforms(taken["text"].combine_chunks(), list(self.transforms)))
+
+
+def write_texts(
+    experiment: Experiment, pages: Sequence[Part], levels: Sequence[Level], made_by: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The pages of every subset asked for, and where asked those that its levels remove, in a file for each shard."""
+    asked, places = experiment.write, Places(experiment.out)
+    where = signal_tables(experiment.out)
+    texts = Texts(places, tuple(asked.transforms), {signal: where[signal] for signal in asked.signals})
+    names = written(experiment, levels)
+
+    def table(name: str, folder: Path, books: Path, schema: pa.Schema) -> Table:
+        config = {"subset": made_by[name], "transforms": asked.transforms, "signals": sorted(texts.signals)}
+        return Table(folder, config, schema, asked.format, "part-", books)
+
+    kept = [table(name, places.subset(name), places.subset_books(name), texts.schema(pages[0])) for name in names]
+    if kept:
+        loop.run(lambda: session.session("choose"), "choose", pages, kept, partial(_kept_of_part, texts=texts))
+    schema = texts.schema(pages[0], ("failed", pa.list_(pa.string())))
+    rules = {level.name: _rules_of(places, level) for level in levels if level.name in names and asked.removed}
+    removed = [table(name, places.removed(name), places.removed_books(name), schema) for name, some in rules.items() if some]
+    if removed:
+        work = partial(_removed_of_part, texts=texts, rules=rules)
+        loop.run(lambda: session.session("choose"), "removed", pages, removed, work)
+
+
+def written(experiment: Experiment, levels: Sequence[Level]) -> list[str]:
+    """The subsets whose text is asked for."""
+    asked = experiment.write.subsets
+    if asked == "all":
+        return [level.name for level in levels if level.control != "unfiltered"]
+    return [] if asked == "none" else list(asked)
+
+
+def _rules_of(places: Places, level: Level) -> list[str]:
+    """The rules that decide a level; none of a control, which chance or a size cuts."""
+    return [row["rule"] for row in storage.read_json(places.subset_facts(level.name))["dropped"]]
+
+
+def _kept_of_part(part: Part, missing: Sequence[Table], _: PartReport, texts: Texts) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One part's kept pages for every subset: text is read once."""
+    names = [f"subset {table.name}" for table in missing]
+    verdicts = sidecar(texts.places.verdicts, part, names)
+    kept = {name: verdicts[name].to_numpy() for name in names}
+    for where, rows in texts.groups(part):
+        for table, name in zip(missing, names, strict=True):
+            yield from _batches(table, texts.taken(rows, kept[name][where]))
+
+
+def _removed_of_part(
+    part: Part, missing: Sequence[Table], _: PartReport, texts: Texts, rules: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One part's pages of the pool that levels remove, each with the rules it fails: text is read once."""
+    needed = [f"rule {rule}" for rule in dict.fromkeys(rule for table in missing for rule in rules[table.name])]
+    subsets = [f"subset {table.name}" for table in missing]
+    verdicts = sidecar(texts.places.verdicts, part, ["held_out", "copy_of_held_out", *subsets, *needed])
+    says = {name: verdicts[name].to_numpy() for name in verdicts.column_names}
+    free = ~(says["held_out"] | says["copy_of_held_out"])
+    for where, rows in texts.groups(part):
+        for table, subset in zip(missing, subsets, strict=True):
+            removed = (free & ~says[subset])[where]
+            passes = np.stack([says[f"rule {rule}"][where][removed] for rule in rules[table.name]], axis=1)
+            failed = names_of_failed(rules[table.name], passes)
+            yield from _batches(table, texts.taken(rows, removed).append_column("failed", failed))
+
+
+def names_of_failed(rules: Sequence[str], passes: Truth) -> pa.ListArray:
+    """The names of the rules that each page fails, in order. passes (pages, rules)."""
+    _, which = np.nonzero(~passes)
+    ends = np.concatenate([[0], np.cumsum((~passes).sum(axis=1))])
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(rules, pa.string()).take(pa.array(which)))
+
+
+def _batches(table: Table, rows: pa.Table) -> Iterator[tuple[str, pa.RecordBatch]]:
+    yield from ((table.name, batch.cast(table.schema)) for batch in rows.to_batches() if len(batch))
+
+
+def describe(
+    level: Level,
+    decision: Decision,
+    counted: Tally,
+    control: npt.NDArray[np.int64] | None,
+    weights: Sequence[str],
+    experiment: Experiment,
+) -> dict[str, Any]:
+    """What a subset's facts say: rules as asked and as resolved, sizes, and what each rule drops."""
+
+    def sizes(values: npt.NDArray[np.int64]) -> dict[str, int | None]:
+        return {"tokens": None} | dict(zip(weights, values.tolist(), strict=True))
+
+    own = level.of is None
+    at = list(decision.levels).index(level.name if own else str(level.of))
+    rules = decision.levels[level.name if own else str(level.of)]
+    kept = sizes(counted.kept[at] if own or control is None else control)
+    dropped = [
+        {
+            "rule": decision.rules[rule].text,
+            "signal": decision.rules[rule].rule.signal,
+            "alone": sizes(counted.failed[rule]),
+            "uniquely": sizes(counted.uniquely[at][place]),
+            "in_order": sizes(counted.in_order[at][place]),
+        }
+        for place, rule in enumerate(rules)
+    ]
+    status, reason = _status(kept, experiment)
+    return {
+        "name": level.name,
+        "control": level.control,
+        "of": level.of,
+        "levels": as_tree(level.levels),
+        "strength": level.strength,
+        "rules": as_tree(level.rules),
+        "resolved": {decision.rules[rule].rule.signal: as_tree(decision.rules[rule].facts()) for rule in rules},
+        "in": sizes(counted.all_pages),
+        "kept": kept,
+        "version": code_version(),
+        "dropped": dropped if own else [],
+        "dropped_by_language": _by_name(decision, counted, rules) if own else {},
+        "status": status,
+        "reason": reason,
+    }
+
+
+def _by_name(decision: Decision, counted: Tally, rules: Sequence[int]) -> dict[str, dict[str, int]]:
+    """Pages that each rule drops, of the languages that it drops most of."""
+    told = {}
+    for rule in rules if counted.names else ():
+        by_name = [(name, pages) for name, pages in zip(counted.names, counted.failed_by_name[rule].tolist(), strict=True)]
+        most = sorted((one for one in by_name if one[1]), key=lambda one: (-one[1], one[0]))
+        told[decision.rules[rule].text] = dict(most[:SHOWN_NAMES])
+    return told
 
 
 def _status(kept: Mapping[str, int | None], experiment: Experiment) -> tuple[str, str]:
@@ -346,6 +488,6 @@ def _status(kept: Mapping[str, int | None], experiment: Experiment) -> tuple[str
 
 
 if __name__ == "__main__":
-    # --write asks for the text of every subset, whatever write.subsets says.
+    # --write asks for the text of all subsets, whatever write.subsets says.
     options = [["--set", "write.subsets=all"] if given == "--write" else [given] for given in sys.argv[1:]]
     command.main(main, __doc__, list(itertools.chain(*options)))

@@ -7,7 +7,7 @@ Each run writes what every evaluated page costs it (`evaluation.parquet`); `resu
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import code_version
-from jobs.train import finished, runs
+from jobs.train import finished, runs, unfinished
 
 DOMAIN_SHARE = 0.01
 """A domain with at least this share of the bytes is shown by itself."""
@@ -41,6 +41,7 @@ class Evaluation:
     """What a worker process needs to evaluate one run."""
 
     run: RunConfig
+    size: str
     pages: Path
     made_by: str
     tokens: int
@@ -53,10 +54,13 @@ class Evaluation:
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Evaluate the finished runs that are not evaluated yet, then write results.jsonl from all of them."""
-    evaluations = list(_evaluations(experiment))
+    asked = runs(experiment, dry_run)
+    untrained = unfinished(asked, dry_run) if dry_run else []
+    evaluations = list(_evaluations(experiment, [run for run in asked if run not in untrained]))
     to_do = [one for one in evaluations if not is_made(one.file, one.made_by)]
     if dry_run:
-        print(f"evaluate: {len(evaluations)} runs; {len(evaluations) - len(to_do)} done, {len(to_do)} to evaluate")
+        left = len(to_do) + len(untrained)
+        print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
         return command.OK
     if to_do:
         work = side_by_side.Work("evaluate", _evaluate, "token", lambda one: one.tokens, lambda one: str(one.run.out))
@@ -68,17 +72,18 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
-def _evaluations(experiment: Experiment) -> Iterator[Evaluation]:
+def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> Iterator[Evaluation]:
     pages = Places(experiment.out).evaluated
     if not pages.is_file():
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
     digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
-    for run in runs(experiment):
+    size = Path(experiment.train.model).stem if experiment.train else ""
+    for run in asked:
         summary = finished(run)
         if summary is None:
-            raise ExperimentError(f"the run {run.subset}, seed {run.seed}, is not trained: run jobs.train first")
+            raise ExperimentError(f"the run {run.subset}, replicate {run.replicate}, is not trained: run jobs.train first")
         if summary.model_sha256 is not None:
-            yield Evaluation(run, pages, config_hash({"model": summary.model_sha256, "pages": digest}), tokens)
+            yield Evaluation(run, size, pages, config_hash({"model": summary.model_sha256, "pages": digest}), tokens)
 
 
 def _evaluate(one: Evaluation, tell: Tell) -> None:
@@ -102,6 +107,8 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
     if summary is None:
         raise ExperimentError(f"{one.run.out} is no longer finished: run jobs.train again")
     about = {
+        "size": one.size,
+        "learning_rate": one.run.size.learning_rate,
         "tokens_trained": summary.tokens,
         "parameters": summary.parameters,
         "device": summary.device,
@@ -140,12 +147,12 @@ def _row(
 ) -> dict[str, Any]:
     return {
         "subset": one.run.subset,
-        "seed": one.run.seed,
+        "replicate": one.run.replicate,
         "metric": "bits_per_byte",
         "set": name,
         "domain": group,
         "value": value,
-        "pages": int(mask.sum()),
+        "n": int(mask.sum()),
         "bytes": int(size[mask].sum()),
     }
 

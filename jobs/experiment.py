@@ -2,7 +2,8 @@
 
     python -m jobs.experiment CONF [--set key=value ...] [--dry-run]
 
-What is done already is left alone, so a rerun takes seconds and a killed one goes on where it was.
+What is done already is left alone, so a rerun takes seconds and a killed one goes on where it was. Without `train:` pages
+are filtered and nothing is trained.
 """
 
 from collections.abc import Callable
@@ -10,24 +11,23 @@ from collections.abc import Callable
 import yaml
 
 from filters.files import write_whole
-from jobs import choose, compare, evaluate, pack, read, report, score, train, train_classifier, train_tokenizer
+from jobs import choose, compare, evaluate, pack, read, report, score, split, train, train_classifier, train_tokenizer
 from jobs.parts import command
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 
-VERBS: tuple[Callable[[Experiment, bool], int], ...] = (
+Verb = Callable[[Experiment, bool], int]
+FILTERING: tuple[Verb, ...] = (
     read.main,
+    split.main,
     train_tokenizer.main,
     train_classifier.main,
     score.main,
     choose.main,
-    pack.main,
-    train.main,
-    evaluate.main,
-    compare.main,
-    report.main,
 )
+TRAINING: tuple[Verb, ...] = (pack.main, train.main, evaluate.main)
+TELLING: tuple[Verb, ...] = (compare.main, report.main)
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -36,12 +36,17 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if dry_run:
         return _plan(experiment)
     write_whole(Places(experiment.out).experiment, yaml.safe_dump(as_tree(experiment), sort_keys=False).encode())
-    return max(verb(experiment, False) for verb in VERBS)
+    return max(verb(experiment, False) for verb in _verbs(experiment))
+
+
+def _verbs(experiment: Experiment) -> tuple[Verb, ...]:
+    """What runs, in order: nothing that models need where the file has no `train:`."""
+    return FILTERING + (TRAINING if experiment.train else ()) + TELLING
 
 
 def _plan(experiment: Experiment) -> int:
     """What would run, as far as the tables that are there tell."""
-    for verb in VERBS:
+    for verb in _verbs(experiment):
         try:
             verb(experiment, True)
         except ExperimentError as error:
@@ -52,6 +57,7 @@ def _plan(experiment: Experiment) -> int:
 def check(experiment: Experiment) -> None:
     """Find what is wrong with the files that the experiment names. Raises ExperimentError."""
     read.check(experiment)
+    train_tokenizer.check(experiment)
     train_classifier.check(experiment)
     train.check(experiment)
 

@@ -4,8 +4,8 @@
     python -m jobs.get_lists OUT CATEGORY=FILE ...     # a list of one's own, e.g. data/lists/mine.list adult=adult/domains
 
 The packaged ones are data inside other people's packages: UT1's adult sites and FineWeb's words in PyPI's datatrove, the
-bad words of 28 languages in npm's naughty-words. Neither package is installed. A file of one's own has one domain or URL per
-line (.gz and .xz too), as UT1 publishes them.
+bad words of 28 languages in npm's naughty-words. Neither package is installed. A file of one's own (.gz and .xz too) has
+one domain or URL per line, as UT1 publishes them, or is a hosts file or a filter list of domains: docs/lists.md.
 """
 
 import argparse

@@ -2,207 +2,294 @@
 
     python -m jobs.pack CONF [--set key=value ...] [--dry-run]
 
-Every subset's pages are taken in an order decided by their ids until there are several budgets of tokens: two subsets that
-share pages share them in the same order, and each seed can draw other ones.
+A stream is what one level reads in one replicate (`eval.slices`, `jobs.parts.streams`). Passes over all parts find its cut,
+every part then gives its slices under the cuts, and one task a stream puts them together. Where `write.transforms` edits
+text, models are trained on the edited text too: pages are encoded again from it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from eval.gpt import read_size
-from eval.packed import page_order, write_packed
+from eval.packed import Regime, Stream, header_path, stream_tokens, write_packed
+from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
-from filters.rules import uniforms
-from jobs.parts import command, storage
-from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
+from filters.signals import load_groups
+from filters.transforms import apply_transforms
+from jobs.parts import command, loop, passes, session, storage
+from jobs.parts.evaluated import write_evaluated
+from jobs.parts.experiment_file import Experiment, Train, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
+from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.sample import is_reference
-from jobs.parts.table import identity_of, parts_of
-from jobs.shards.sources import texts_of
+from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
+from jobs.parts.table import Part, PartReport, Table, identity_of, make_again, parts_of, sidecar
+from jobs.score import TOKEN_COUNT, TOKEN_IDS
 
-BUDGETS_PER_SEED = 4
-"""Token budgets packed for every seed. With one for all, every seed would read the same tokens and the chance of which
-tokens were drawn would be no part of the spread (docs/training.md)."""
-EVALUATED = pa.schema(
-    [
-        ("id", pa.string()),
-        ("set", pa.string()),
-        ("domain", pa.string()),
-        ("language", pa.string()),
-        ("bytes", pa.int64()),
-        ("tokens", pa.list_(pa.uint32())),
-    ]
-)
+NOT_CHOSEN = {"status": "ok", "reason": "", "config_hash": ""}
+"""What a dry run takes for the facts of a subset that is not chosen yet."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
-    """Pack what is not packed yet: one file per subset that can be trained on, and the pages every run is evaluated on."""
+    """Pack what is not packed yet: the streams of subsets that can be trained on, and the pages to evaluate on."""
     train = experiment.train
     if train is None:
         raise ExperimentError("the experiment file has no train: section, so there is nothing to pack for")
-    subsets = chosen_subsets(experiment)
-    names = trainable(experiment)
+    subsets = chosen_subsets(experiment, dry_run)
     for name, facts in subsets.items():
-        if name not in names:
+        if facts["status"] != "ok":
             print(f"pack: {name} is {facts['status']}: {facts['reason']}")
+    packing = Packing.of(experiment, train, {name: facts for name, facts in subsets.items() if facts["status"] == "ok"})
     if dry_run:
-        print(f"pack: {len(names)} subsets: {', '.join(names)}")
+        missing = packing.missing()
+        print(
+            f"pack: {len(packing.subsets)} subsets in {len(train.numbers)} replicates; {len(missing)} subsets to pack"
+            + (f": {', '.join(missing)}" if missing else "")
+        )
         return command.OK
-    for name in names:
-        _pack_subset(experiment, train, name)
-    _pack_evaluated(experiment)
+    levels, parts = packing.missing(), parts_of(packing.places.pages)
+    if levels:
+        spark = session.session("pack")
+
+        def over(function: Callable[[Part], Any], merge: Callable[[Sequence[Any]], Any], of: Sequence[Part] = parts) -> Any:
+            return passes.merged(spark, "pack", of, function, merge)
+
+        if packing.edits:
+            work = partial(encode_edited, packing=packing, levels=levels)
+            loop.run(lambda: spark, "pack", parts, edited_tables(packing, levels), work)
+        pack_streams(packing, encoded(packing, levels), parts, over)
+    storage.remove_folder(packing.places.edited)
+    write_evaluated(experiment)
     return command.OK
 
 
-def trainable(experiment: Experiment) -> list[str]:
-    """The subsets that hold enough to train on, in the order of the sweep."""
-    return [name for name, facts in chosen_subsets(experiment).items() if facts["status"] == "ok"]
+def trainable(experiment: Experiment, dry_run: bool = False) -> list[str]:
+    """The subsets that hold enough to train on, in the order of the sweep: of those that are packed, what was found then."""
+    names = [name for name, facts in chosen_subsets(experiment, dry_run).items() if facts["status"] == "ok"]
+    if experiment.train is None:
+        return names
+    context = read_size(experiment.train.model).context
+    facts = {name: Places(experiment.out).packed_facts(name, context) for name in names}
+    return [name for name, told in facts.items() if not storage.exists(told) or storage.read_json(told)["status"] == "ok"]
 
 
-def chosen_subsets(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """What is known of every subset of the sweep, in its order."""
-    places = Places(experiment.out)
-    if not storage.exists(places.sweep):
+def chosen_subsets(experiment: Experiment, dry_run: bool = False) -> dict[str, dict[str, Any]]:
+    """What is known of every subset of the experiment file, in its order.
+
+    A dry run takes those that are not chosen yet for large enough. Raises ExperimentError where another sweep was chosen.
+    """
+    places, names = Places(experiment.out), [level.name for level in levels_of(experiment)]
+    if not dry_run and not storage.exists(places.sweep):
         raise ExperimentError(f"{places.sweep} is missing: run jobs.choose first")
-    return {name: storage.read_json(places.subset_facts(name)) for name in storage.read_json(places.sweep)["subsets"]}
+    if not dry_run and storage.read_json(places.sweep)["subsets"] != names:
+        raise ExperimentError(f"{places.sweep} lists other subsets than the experiment file asks for: run jobs.choose first")
+    facts = {name: places.subset_facts(name) for name in names}
+    return {name: storage.read_json(told) if storage.exists(told) else NOT_CHOSEN for name, told in facts.items()}
 
 
-def _pack_subset(experiment: Experiment, train: Train, name: str) -> None:
-    places = Places(experiment.out)
-    file, subset = places.packed(name), storage.read_json(places.subset_facts(name))
-    encoded = identity_of(places.token_ids)
-    most = BUDGETS_PER_SEED * train.tokens * max(1, len(train.seeds)) + read_size(train.model).context
-    made_by = config_hash({"subset": subset["config_hash"], "most": most, "encoded": encoded})
-    if is_made(file, made_by):
-        return
-    ids, counts = _kept(places, name)
-    order = page_order(ids, experiment.seed)
-    enough = int(np.searchsorted(np.cumsum(counts[order] + 1), most)) + 1  # an end-of-text stands after every page
-    tokenizer = load_tokenizer(places.tokenizer)
-    header = write_packed(
-        _tokens_of(places, name, order[:enough]),
-        file,
-        vocabulary=tokenizer.get_vocab_size(),
-        end_of_text=end_of_text(tokenizer),
-        tokenizer=tokenizer_digest(places.tokenizer),
-    )
-    say_made(file, made_by)
-    print(f"pack: {name:<34} {header.tokens:>12,} tokens of {header.pages:,} pages", flush=True)
+@dataclass(frozen=True)
+class Packing:
+    """What is packed: `subsets` name -> configuration; `tokens`, what tells the tokens read from others; the streams."""
 
+    places: Places
+    subsets: Mapping[str, str]
+    edits: tuple[str, ...]
+    tokens: Any
+    context: int
+    budget: int
+    regime: Regime
+    replicates: tuple[int, ...]
 
-def _kept(places: Places, name: str) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Ids and token counts of a subset's pages, in page order."""
-    ids: list[str] = []
-    counts = []
-    for part in parts_of(places.verdicts):
-        kept = storage.read_table(part.source, ["id", f"subset {name}"])
-        tokens = storage.read_table(places.signals("tokens") / f"{part.name}.parquet", ["token_count"])
-        mask = kept[f"subset {name}"]
-        ids += kept["id"].filter(mask).to_pylist()
-        counts.append(tokens["token_count"].filter(mask).to_numpy())
-    return ids, np.concatenate(counts)
+    @classmethod
+    def of(cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]]) -> "Packing":
+        """As the experiment asks."""
+        places, size, edits = Places(experiment.out), read_size(train.model), tuple(experiment.write.transforms)
+        tokens: Any = identity_of(places.token_ids)
+        if edits:
+            tokenizer = tokenizer_digest(places.tokenizer)
+            tokens = {"pages": identity_of(places.pages), "tokenizer": tokenizer, "transforms": edits}
+        budget = stream_tokens(train.tokens, size.batch, size.context)
+        made_by = {name: str(facts["config_hash"]) for name, facts in subsets.items()}
+        return cls(places, made_by, edits, tokens, size.context, budget, train.regime, tuple(train.numbers))
 
-
-def _tokens_of(places: Places, name: str, order: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.uint32]]:
-    """The tokens of some of a subset's pages, in the order given. Holds them all: four bytes per token of the budget."""
-    wanted = np.sort(order)
-    found: dict[int, npt.NDArray[np.uint32]] = {}
-    at = 0
-    for part in parts_of(places.verdicts):
-        mask = storage.read_table(part.source, [f"subset {name}"])[f"subset {name}"]
-        here = wanted[(wanted >= at) & (wanted < at + pc.sum(mask).as_py())] if len(mask) else wanted[:0]
-        if len(here):
-            rows = np.flatnonzero(mask.to_numpy())[here - at]
-            tokens = storage.read_table(places.token_ids / f"{part.name}.parquet", ["tokens"])["tokens"]
-            taken = tokens.take(pa.array(rows)).combine_chunks()
-            flat, offsets = taken.values.to_numpy(), taken.offsets.to_numpy()
-            found |= {int(page): flat[a:b] for page, a, b in zip(here, offsets, offsets[1:], strict=False)}
-        at += pc.sum(mask).as_py() or 0
-    for page in order:
-        yield found[int(page)]
-
-
-def _pack_evaluated(experiment: Experiment) -> None:
-    """Held-out pages of the crawl, and the positives kept from the classifiers, encoded once for all runs."""
-    places = Places(experiment.out)
-    file = places.evaluated
-    config = {
-        "held_out": as_tree(experiment.evaluate.held_out),
-        "seed": experiment.seed,
-        "reference": {name: as_tree(files) for name, files in _good_texts(experiment).items()},
-        "pages": identity_of(places.pages),
-        "tokenizer": tokenizer_digest(places.tokenizer),
-    }
-    made_by = config_hash(config)
-    if is_made(file, made_by):
-        return
-    held_out = _held_out_pages(experiment)
-    if not held_out:
-        how = experiment.evaluate.held_out
-        raise ExperimentError(
-            f"no page is held out (evaluate.held_out: by {how.by}, share {how.share}): take more, or hold out by page"
+    def made_by(self, subset: str, replicate: int | None = None) -> str:
+        """What names the configuration of a stream, or of what is told of all streams of a subset."""
+        streams = self.replicates if replicate is None else {replicate: self.replicates.index(replicate)}
+        return config_hash(
+            {
+                "subset": self.subsets[subset],
+                "tokens": self.tokens,
+                "budget": self.budget,
+                "context": self.context,
+                "regime": self.regime,
+                "replicates": streams,
+                "folds": len(self.replicates),
+            }
         )
-    pages = held_out + _reference_pages(experiment)
-    tokenizer = load_tokenizer(places.tokenizer)
-    flat, offsets = encode_batch(tokenizer, [page["text"] for page in pages])
-    rows = [
-        {**page, "bytes": len(page["text"].encode()), "tokens": flat[a:b]}
-        for page, a, b in zip(pages, offsets, offsets[1:], strict=False)
-    ]
-    table = pa.table({name: [row[name] for row in rows] for name in EVALUATED.names}, schema=EVALUATED)
-    storage.write_table(file, table)
-    say_made(file, made_by)
-    for name in ("held_out", "reference"):
-        chosen = [row["bytes"] for row in rows if row["set"] == name]
-        print(f"pack: evaluated on {len(chosen):,} pages of {name}, {sum(chosen):,} bytes", flush=True)
+
+    def missing(self) -> list[str]:
+        """The subsets of which not all is packed. Raises ExperimentError where another configuration packed one."""
+        return [name for name in self.subsets if not self._is_whole(name)]
+
+    def _is_whole(self, subset: str) -> bool:
+        if not is_made(self.told(subset), self.made_by(subset)):
+            return False
+        if storage.read_json(self.told(subset))["status"] != "ok":
+            return True
+        return all(self.is_packed(subset, replicate) for replicate in self.replicates)
+
+    def is_packed(self, subset: str, replicate: int) -> bool:
+        """Whether a stream is there and whole. Raises ExperimentError where another configuration packed it."""
+        return is_made(self.file(subset, replicate), self.made_by(subset, replicate))
+
+    def told(self, subset: str) -> Path:
+        """Where a subset's facts lie; written when all its streams are whole."""
+        return self.places.packed_facts(subset, self.context)
+
+    def file(self, subset: str, replicate: int) -> Path:
+        """Where a stream lies."""
+        return self.places.packed(subset, self.context, replicate)
 
 
-def _held_out_pages(experiment: Experiment) -> list[dict[str, Any]]:
-    """Held-out pages up to `most_bytes`, in an order decided by their ids."""
-    places = Places(experiment.out)
-    pages: list[dict[str, Any]] = []
-    for part in parts_of(places.verdicts):
-        mask = storage.read_table(part.source, ["held_out"])["held_out"]
-        rows = storage.read_table(places.pages / f"{part.name}.parquet", ["id", "domain", "text"]).filter(mask)
-        language = places.signals("language") / f"{part.name}.parquet"
-        if storage.exists(language):
-            rows = rows.append_column("language", storage.read_table(language, ["language"])["language"].filter(mask))
-        pages += rows.to_pylist()
-    return _taken(pages, "held_out", experiment)
+def pack_streams(packing: Packing, encoded: Encoded, parts: Sequence[Part], over: Callable[..., Any]) -> None:
+    """Write the streams of levels that are not there, then what is told of each level's."""
+    by_fold = over(lambda part: encoded.pages(part).by_fold(), lambda some: np.sum(some, axis=0))
+    plan = planned(encoded.levels, packing.replicates, by_fold, least_pool(packing.regime, packing.budget, packing.context))
+    streams = {stream: pool for stream, pool in plan.pools.items() if not packing.is_packed(stream.level, stream.replicate)}
+    if streams:
+        found = cuts(list(streams), packing.budget, encoded, over)
+        storage.remove_folder(packing.places.slices)
+        over(partial(_write_slices, encoded=encoded, cuts=found), sum)
+        numbered = [Part(str(number), "", "") for number in range(len(streams))]
+        write = partial(_write_stream, packing=packing, streams=streams, parts=[part.name for part in parts])
+        over(write, sum, numbered)
+    shared = _shared(packing, [level for level in encoded.levels if level not in plan.small], over)
+    for level in encoded.levels:
+        own = {stream: pool for stream, pool in plan.pools.items() if stream.level == level}
+        _tell(packing, level, own, plan.small.get(level, ""), shared.get(level))
+    storage.remove_folder(packing.places.slices)
 
 
-def _good_texts(experiment: Experiment) -> dict[str, list[Any]]:
-    """The files of good text that each classifier is trained on."""
-    kinds = {name: one.options for name, one in experiment.classifiers.items()}
-    return {name: kind.texts()[key] for name, kind in kinds.items() if (key := kind.good_key())}
+def _shared(packing: Packing, levels: Sequence[str], over: Callable[..., Any]) -> dict[str, dict[str, float]]:
+    """How far the replicates of each level read the same."""
+
+    def of_level(level: Part) -> dict[str, dict[str, float]]:
+        return {level.name: overlap([packing.file(level.name, replicate) for replicate in packing.replicates])}
+
+    def together(some: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {level: share for one in some for level, share in one.items()}
+
+    shared: dict[str, dict[str, float]] = (
+        over(of_level, together, [Part(level, "", "") for level in levels]) if levels else {}
+    )
+    return shared
 
 
-def _reference_pages(experiment: Experiment) -> list[dict[str, Any]]:
-    """The good texts that no classifier was trained on."""
-    good = [page for name, files in _good_texts(experiment).items() for page in texts_of(files, f"classifiers.{name}")]
-    pages = [{"id": page, "text": text} for page, text in dict(good).items() if is_reference(page, experiment.seed)]
-    return _taken(pages, "reference", experiment)
+def _write_slices(part: Part, encoded: Encoded, cuts: Mapping[LevelStream, int]) -> int:
+    file = encoded.places.slices / f"{part.name}.arrow"
+    return storage.write_batches(file, SLICES, encoded.given(part, cuts))
 
 
-def _taken(pages: Sequence[dict[str, Any]], name: str, experiment: Experiment) -> list[dict[str, Any]]:
-    """The beginnings of the first pages by their draws that stay within `most_bytes`, as rows of the set."""
-    draws = uniforms([page["id"] for page in pages], experiment.seed, f"evaluated {name}")
-    taken: list[dict[str, Any]] = []
-    size = 0
-    for at in np.argsort(draws, kind="stable"):
-        text = pages[at]["text"][: experiment.evaluate.held_out.page_characters]
-        size += len(text.encode())
-        if taken and size > experiment.evaluate.held_out.most_bytes:
-            break
-        taken.append({"domain": None, "language": None, **pages[at], "text": text, "set": name})
-    return taken
+def _write_stream(number: Part, packing: Packing, streams: Mapping[LevelStream, int], parts: Sequence[str]) -> int:
+    """One stream from what every part gave: each part's batches come stream by stream, over and over."""
+    at = int(number.name)
+    stream, pool = list(streams.items())[at]
+    file, tokenizer = packing.file(stream.level, stream.replicate), load_tokenizer(packing.places.tokenizer)
+    given = (storage.read_batches(packing.places.slices / f"{part}.arrow", slice(at, None, len(streams))) for part in parts)
+    asked = Stream(packing.context, stream.replicate, packing.regime, packing.budget, pool)
+    try:
+        header = write_packed(
+            given,
+            file,
+            asked,
+            vocabulary=tokenizer.get_vocab_size(),
+            end_of_text=end_of_text(tokenizer),
+            tokenizer=tokenizer_digest(packing.places.tokenizer),
+        )
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
+    say_made(file, packing.made_by(stream.level, stream.replicate))
+    return header.slices
+
+
+def _tell(
+    packing: Packing, level: str, pools: Mapping[LevelStream, int], too_small: str, shared: Mapping[str, float] | None
+) -> None:
+    """Write which pages each replicate draws from and how far they read the same, and print it."""
+    replicates = {}
+    for stream, pool in pools.items():
+        header = storage.read_json(header_path(packing.file(stream.level, stream.replicate)))
+        sizes = {name: header[name] for name in ("tokens", "slices", "pages")}
+        replicates[stream.replicate] = {"fold": "whole pool" if stream.fold is None else "own", "pool": pool, **sizes}
+    facts = {
+        "status": "too small" if too_small else "ok",
+        "reason": too_small,
+        "budget": packing.budget,
+        "context": packing.context,
+        "regime": packing.regime,
+        "replicates": replicates,
+        "shared": shared,
+    }
+    storage.write_json(packing.told(level), facts)
+    say_made(packing.told(level), packing.made_by(level))
+    if shared is None:
+        print(f"pack: {level} is too small: {too_small}", flush=True)
+        return
+    whole = sum(one["fold"] == "whole pool" for one in replicates.values())
+    said = f"; {whole} of {len(replicates)} replicates draw from the whole pool" if whole else ""
+    pages = sum(one["pages"] for one in replicates.values())
+    print(f"pack: {level:<34} {len(replicates)} replicates of {packing.budget:,} tokens, {pages:,} pages{said}", flush=True)
+
+
+def encoded(packing: Packing, levels: Sequence[str]) -> Encoded:
+    """Where the tokens lie that models are to read."""
+    places = packing.places
+    counts, tokens = places.signals("tokens"), places.token_ids
+    if packing.edits:
+        counts, tokens = (table.path for table in edited_tables(packing, levels))
+    return Encoded(places, counts, tokens, tuple(levels), len(packing.replicates), packing.context)
+
+
+def edited_tables(packing: Packing, levels: Sequence[str]) -> list[Table]:
+    """The tables of tokens of edited text, there only while streams are packed; removes what another packing left."""
+    config = {"levels": {level: packing.subsets[level] for level in levels}, "tokens": packing.tokens}
+    folder = packing.places.edited
+    tables = [Table(folder / "tokens", config, TOKEN_COUNT), Table(folder / "token_ids", config, TOKEN_IDS)]
+    for table in tables:
+        make_again(table)
+    return tables
+
+
+def encode_edited(
+    part: Part, _: Sequence[Table], report: PartReport, packing: Packing, levels: Sequence[str]
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Tokens of the edited text of the pages that any level keeps, as rows of `tokens` and `token_ids`; others have none."""
+    load_groups("filters", "classifiers")  # a worker process knows no transform before its module is imported
+    places = packing.places
+    verdicts = sidecar(places.verdicts, part, [f"subset {level}" for level in levels])
+    kept = np.logical_or.reduce([column.to_numpy() for column in verdicts.columns])
+    tokenizer, file = load_tokenizer(places.tokenizer), storage.open_parquet(part.source)
+    at = 0
+    for group in range(file.num_row_groups):
+        rows = file.read_row_group(group, columns=["id", "text"]).combine_chunks()
+        here = kept[at : at + len(rows)]
+        text = apply_transforms(rows["text"].filter(pa.array(here)).combine_chunks(), list(packing.edits)).to_pylist()
+        flat, ends = encode_batch(tokenizer, text)
+        counts = np.zeros(len(rows), np.int64)
+        counts[here] = np.diff(ends)
+        report.counts.update({"edited": len(text)})
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+        ids = rows["id"].combine_chunks()
+        yield "tokens", pa.record_batch([ids, pa.array(counts)], TOKEN_COUNT)
+        yield "token_ids", pa.record_batch([ids, pa.ListArray.from_arrays(offsets, pa.array(flat, pa.uint32()))], TOKEN_IDS)
+        at += len(rows)
 
 
 if __name__ == "__main__":

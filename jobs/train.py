@@ -1,11 +1,12 @@
-"""train: packed tokens in, one small GPT per subset and seed out.
+"""train: packed tokens in, one small GPT per subset and replicate out.
 
     python -m jobs.train CONF [--set key=value ...] [--dry-run]
 
-Every run has the same architecture, tokens, schedule and seeds; only the subset differs. A finished run is left alone, a
-killed one goes on from its last checkpoint.
+Every run has the same architecture, tokens and schedule; the runs of a replicate differ by their subset alone. A finished
+run is left alone, a killed one goes on from its last checkpoint.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,10 +14,11 @@ import torch
 
 from eval import side_by_side
 from eval.gpt import ModelSize, read_size
+from eval.packed import header_path
 from eval.side_by_side import Tell
 from eval.training import RunConfig, RunSummary, finished_run, train_run
 from jobs.pack import trainable
-from jobs.parts import command
+from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -24,8 +26,8 @@ from jobs.parts.refusals import ExperimentError
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Train what is not trained yet; a run that diverged is told and kept out of the results."""
-    configs = runs(experiment)
-    to_do = [config for config in configs if finished(config) is None]
+    configs = runs(experiment, dry_run)
+    to_do = unfinished(configs, dry_run)
     if dry_run:
         print(f"train: {len(configs)} runs; {len(configs) - len(to_do)} done, {len(to_do)} to run")
         return command.OK
@@ -61,8 +63,11 @@ def _size(train: Train) -> ModelSize:
     return size
 
 
-def runs(experiment: Experiment) -> list[RunConfig]:
-    """Every run of the experiment. Raises ExperimentError for an unknown model size, device or a missing section."""
+def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
+    """Every run of the experiment; in a dry run also of subsets that are not chosen yet.
+
+    Raises ExperimentError for an unknown model size, device or a missing section.
+    """
     train = experiment.train
     if train is None:
         raise ExperimentError("the experiment file has no train: section")
@@ -70,17 +75,16 @@ def runs(experiment: Experiment) -> list[RunConfig]:
     return [
         RunConfig(
             subset=subset,
-            packed=places.packed(subset),
+            packed=places.packed(subset, size.context, replicate),
             tokenizer=places.tokenizer,
             size=size,
             tokens=train.tokens,
-            regime=train.regime,
-            seed=seed,
-            out=places.run(subset, trained(train), seed),
+            replicate=replicate,
+            out=places.run(subset, trained(train), replicate),
             device=device(train),
         )
-        for subset in trainable(experiment)
-        for seed in train.seeds
+        for subset in trainable(experiment, dry_run)
+        for replicate in train.numbers
     ]
 
 
@@ -97,6 +101,11 @@ def finished(run: RunConfig) -> RunSummary | None:
         raise ExperimentError(str(error)) from error
 
 
+def unfinished(asked: Sequence[RunConfig], dry_run: bool = False) -> list[RunConfig]:
+    """The runs that are not done; in a dry run those whose tokens are not packed yet are among them."""
+    return [run for run in asked if (dry_run and not storage.exists(header_path(run.packed))) or finished(run) is None]
+
+
 def device(train: Train) -> str:
     """The device as torch names it."""
     if train.device == "cuda" and not torch.cuda.is_available():
@@ -105,7 +114,7 @@ def device(train: Train) -> str:
 
 
 def _label(config: RunConfig) -> str:
-    return f"{config.subset}, seed {config.seed}"
+    return f"{config.subset}, replicate {config.replicate}"
 
 
 def _train(config: RunConfig, tell: Tell) -> dict[str, object]:

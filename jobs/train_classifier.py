@@ -11,7 +11,7 @@ from typing import Any
 
 from classifiers.kinds import Pages, Scorer, TrainingError
 from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, as_tree, config_hash
+from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -51,12 +51,12 @@ def _to_train(experiment: Experiment) -> dict[str, Scorer]:
 
 
 def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
-    files = [file for named in kind.texts().values() for file in named]
+    files, places = [file for named in kind.texts().values() for file in named], Places(experiment.out)
     return {
         "identity": kind.identity(),
         "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")],
-        "pages": identity_of(Places(experiment.out).pages) if kind.pool_key() else None,
-        "held_out": as_tree(experiment.evaluate.held_out),
+        "pages": [identity_of(table) for table in (places.pages, places.split)] if kind.pool_key() else None,
+        "seed": experiment.seed,
     }
 
 
@@ -81,7 +81,9 @@ def fit_here(experiment: Experiment, name: str, folder: Path) -> str:
     kind = experiment.classifiers[name].options
     texts: dict[str, Pages] = {key: _pages(experiment, name, key) for key in kind.texts()}
     pool = kind.pool_key()
-    return kind.train(texts | ({pool: sampled_pages(experiment, 1 << 62, pool)} if pool else {}), folder)
+    if pool:
+        texts[pool] = sampled_pages(experiment, pool, kind.pool_pages(), "pages")
+    return kind.train(texts, folder)
 
 
 FITS: Mapping[str, Callable[[Experiment, str, Path], str]] = {}

@@ -7,7 +7,7 @@ The sample is drawn from all pages by their ids, held-out pages apart, whatever 
 
 from typing import Any
 
-from eval.tokenizer import copy_tokenizer, tokenizer_digest, train_tokenizer
+from eval.tokenizer import FILES, copy_tokenizer, load_tokenizer, tokenizer_digest, train_tokenizer
 from jobs.parts import command
 from jobs.parts.experiment_file import Experiment, Tokenizer, config_hash
 from jobs.parts.made_by import is_made, say_made
@@ -29,6 +29,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     if asked.path:
         print(f"train_tokenizer: {asked.path} is used as it is")
+        check(experiment)
         if not dry_run:
             copy_tokenizer(asked.path, folder)
             say_made(folder, made_by)
@@ -41,7 +42,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if dry_run:
         return command.OK
     try:
-        sample = sampled_pages(experiment, asked.sample_bytes, "tokenizer")
+        sample = sampled_pages(experiment, "tokenizer", asked.sample_bytes, "bytes")
         train_tokenizer((text for _, text in sample), asked.vocabulary, folder)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
@@ -49,11 +50,26 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
+def check(experiment: Experiment) -> None:
+    """Find what is wrong with a tokenizer that is used as it is. Raises ExperimentError."""
+    folder = experiment.tokenizer.path if experiment.tokenizer else None
+    if folder is None:
+        return
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ExperimentError(f"tokenizer.path: there is no {missing[0]} in {folder}: name a folder of a whole tokenizer")
+    try:
+        load_tokenizer(folder)
+    except ValueError as error:
+        raise ExperimentError(f"tokenizer.path: {error}") from error
+
+
 def _config(experiment: Experiment, asked: Tokenizer) -> dict[str, Any]:
     if asked.path:
         return {"tokenizer": tokenizer_digest(asked.path)}
-    pages = identity_of(Places(experiment.out).pages)
-    return {"tokenizer": asked, "pages": pages, "held_out": experiment.evaluate.held_out, "seed": experiment.seed}
+    places = Places(experiment.out)
+    tables = {"pages": identity_of(places.pages), "split": identity_of(places.split)}
+    return {"tokenizer": asked, **tables, "seed": experiment.seed}
 
 
 if __name__ == "__main__":

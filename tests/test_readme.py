@@ -12,8 +12,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text()
 
 
-def block(language):
-    return re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)[1]
+def block(language, section=""):
+    """The first block of a language under a heading."""
+    return re.search(rf"```{language}\n(.*?)```", README.partition(section)[2] if section else README, re.DOTALL)[1]
 
 
 def test_a_new_signal_takes_five_lines_and_no_edit_elsewhere(tmp_path):
@@ -32,7 +33,7 @@ def test_a_new_signal_takes_five_lines_and_no_edit_elsewhere(tmp_path):
 
 
 def test_the_experiment_shown_is_the_demonstration():
-    shown = yaml.safe_load(block("yaml"))
+    shown = yaml.safe_load(block("yaml", "## One idea"))
     file = yaml.safe_load((REPOSITORY / "conf" / "demo.yaml").read_text())
     shown["train"]["regime"] = file["train"]["regime"]
     assert shown == {key: file[key] for key in shown}

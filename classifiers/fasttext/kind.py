@@ -117,6 +117,10 @@ class Options(kinds.Scorer):
         """Negatives are pages of the pool unless they are files."""
         return "negatives" if self.trained and self.negatives == "pages" else None
 
+    def pool_pages(self) -> int:
+        """As many as the recipe draws of a class, and some more for pages without words."""
+        return int(1.1 * read_preset(self.preset).most_per_class)
+
     def identity(self) -> Any:
         """Recipe and seed; of a model from elsewhere its content and what is made of it."""
         if self.model is None:

@@ -103,7 +103,7 @@ def _point(x: float, interval: Interval) -> Point:
 
 
 def domains(story: Story) -> dict[str, Any]:
-    """Small panels, one a domain group: difference to the base, mean and range over seeds, on common axes."""
+    """Small panels, one a domain group: difference to the base, mean and range over replicates, on common axes."""
     panels = [panel for name in _domain_names(story.facts) if (panel := _domain_panel(story, name)).lines]
     ends = [
         end
@@ -135,7 +135,7 @@ def _domain_names(facts: Facts) -> list[str]:
 
 
 def _domain_panel(story: Story, domain: str) -> Panel:
-    """Levels and random subsets on one domain group: means over seeds of the difference to the base, and their range."""
+    """Levels and random subsets on one domain group: differences to the base, mean and range over replicates."""
     values = _domain_values(story.facts, domain)
     base = values.get(story.base or "", {})
     lines = []
@@ -143,7 +143,7 @@ def _domain_panel(story: Story, domain: str) -> Panel:
         points = []
         for subset in story.facts.subsets:
             own = values.get(subset.name, {})
-            gaps = [own[seed] - base[seed] for seed in sorted(own) if seed in base]
+            gaps = [own[replicate] - base[replicate] for replicate in sorted(own) if replicate in base]
             if subset.control == control and subset.strength is not None and gaps:
                 ends = (min(gaps), max(gaps)) if len(gaps) > 1 else (None, None)
                 points.append(Point(float(subset.strength), float(np.mean(gaps)), *ends))
@@ -154,13 +154,13 @@ def _domain_panel(story: Story, domain: str) -> Panel:
 
 
 def _domain_values(facts: Facts, domain: str) -> dict[str, dict[int, float]]:
-    """Bits per byte on one domain group by subset and seed; what is no number is left out."""
+    """Bits per byte on one domain group by subset and replicate; what is no number is left out."""
     values: dict[str, dict[int, float]] = {}
     for row in facts.results:
         number = row.get("value")
         wanted = row.get("set") == "held_out" and row.get("domain") == domain
         if wanted and isinstance(number, int | float) and np.isfinite(number):
-            values.setdefault(str(row.get("subset")), {})[int(row.get("seed") or 0)] = float(number)
+            values.setdefault(str(row.get("subset")), {})[int(row.get("replicate") or 0)] = float(number)
     return values
 
 
@@ -221,7 +221,9 @@ def _gap_sentence(story: Story) -> str:
     says = (
         "The two part: the reference set improves while held-out pages get worse."
         if other.high < 0 < one.low
-        else ("Both get worse." if one.low > 0 and other.low > 0 else "No parting of the two is established at this size.")
+        else (
+            "Both get worse." if one.low > 0 and other.low > 0 else "Whether the two part ways cannot be told at this size."
+        )
     )
     return (
         f"From {held_out.best} to {hardest}, held-out pages change by {signed(one)} bits per byte and the reference set by "

@@ -38,7 +38,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Subset:
-    """One level of the sweep or one control, from its `subset.json`."""
+    """One level of the sweep or one control, from its facts in `subsets/`."""
 
     name: str
     control: str | None
@@ -68,7 +68,7 @@ class Run:
     """One model: what its `summary.json` says; `status` is `not trained` where there is none."""
 
     subset: str
-    seed: int
+    replicate: int
     status: str
     folder: Path = Path()
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -83,15 +83,30 @@ class Run:
 class Scores:
     """Every run's loss on every page of one evaluation set.
 
-    nll: nats per page, float64 [subsets, seeds, pages], NaN where there is no run; bytes: int64 [pages]; cluster: int64
+    nll: nats per page, float64 [subsets, replicates, pages], NaN where there is no run; bytes: int64 [pages]; cluster: int64
     [pages], pages that were held out together share a number.
     """
 
     subsets: tuple[str, ...]
-    seeds: tuple[int, ...]
+    replicates: tuple[int, ...]
     nll: Floats
     bytes: Integers
     cluster: Integers
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a subset's replicates read: how many of them read a fold of their own, the others draw from all of its pages.
+
+    Of the tokens that all replicates read, `shared_tokens` is the share that another one reads too, `shared_pages` the share
+    from pages of which another one reads.
+    """
+
+    subset: str
+    replicates: int
+    own: int
+    shared_tokens: float
+    shared_pages: float
 
 
 @dataclass(frozen=True)
@@ -129,12 +144,15 @@ class Facts:
     held_out: Scores | None = None
     reference: Scores | None = None
     results: tuple[Mapping[str, Any], ...] = ()
+    packed: tuple[Packed, ...] = ()
     samples: tuple[Sample, ...] = ()
     tables: tuple[Table, ...] = ()
     languages: Mapping[str, int] = field(default_factory=dict)
     compared: Compared | None = None
     experiment: str = ""
     missing: tuple[str, ...] = ()
+    trains: bool = True
+    """Whether models are trained at all, or pages only filtered."""
 
     @property
     def levels(self) -> tuple[Subset, ...]:

@@ -43,19 +43,20 @@ def figure_svg(facts: Facts) -> str:
     """The main figure alone: bits per byte against filter strength and against the share kept."""
     story = tell(facts)
     panels = main_panels(story)
-    title = f"Held-out bits per byte as {facts.swept} filters harder" if panels else "Nothing has been measured yet"
+    unmeasured = "Nothing has been measured yet" if facts.trains else "No model is trained: pages are only filtered"
+    title = f"Held-out bits per byte as {facts.swept} filters harder" if panels else unmeasured
     return figures.panels_svg(panels, title, f"{_scale(facts)} {_intervals(story)}".strip())
 
 
 def terminal_table(facts: Facts) -> str:
-    """Level, pages kept, bytes kept, bits per byte with interval: fixed width, one line per subset."""
-    head = ("level", "pages kept", "bytes kept", "bits per byte (95 % interval)")
+    """Level, pages kept, bytes kept, bits per byte with interval, or the share kept: fixed width, one line per subset."""
+    head = ("level", "pages kept", "bytes kept", "bits per byte (95 % interval)" if facts.trains else "share kept")
     rows = [
         (
             row["name"],
             row["pages"],
             row["bytes"],
-            f"{row['value']} {row['interval']}".strip() + (" *" if row["best"] else ""),
+            f"{row['value']} {row['interval']}".strip() + (" *" if row["best"] else "") if facts.trains else row["share"],
         )
         for row in _level_rows(tell(facts))
     ]
@@ -69,7 +70,8 @@ def terminal_table(facts: Facts) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     left = len(facts.subsets) - len(rows)
-    notes = ["* best level"] if any(row[3].endswith("*") for row in rows) else ["no level has been measured yet"]
+    notes = ["* best level"] if any(row[3].endswith("*") for row in rows) else []
+    notes += [] if notes or not facts.trains else ["no level has been measured yet"]
     notes += [f"{left:,} further subsets are not shown"] if left else []
     return "\n".join(line.rstrip() for line in [*lines, *notes])
 
@@ -93,16 +95,18 @@ def page(story: Story) -> dict[str, Any]:
     facts = story.facts
     panels = main_panels(story)
     levels = _level_rows(story)
-    claim, grounds = _verdict(story)
+    claim, grounds = _verdict(story) if facts.trains else _kept(facts)
     return {
         "name": plain(facts.name, NAME_SHOWN),
+        "trains": facts.trains,
         "swept": plain(facts.swept, NAME_SHOWN),
         "claim": claim,
         "grounds": grounds,
         "tests": _tests(story.verdict),
-        "scale": _scale(facts),
+        "scale": _scale(facts) if facts.trains else "",
         "tiny": _tiny(facts.runs),
         "intervals": _intervals(story),
+        "replicates": _replicates(facts),
         "missing": _sentences(facts.missing),
         "panels": [Markup(figures.panel_svg(panel)) for panel in panels],
         "levels": levels,
@@ -114,7 +118,7 @@ def page(story: Story) -> dict[str, Any]:
         "samples": _samples(facts),
         "reading": _reading(facts.tables),
         "damaged": [_damage(row) for table in facts.tables for row in table.damaged][:MOST_SENTENCES],
-        "runs": _run_rows(facts.runs),
+        "runs": _run_rows(facts.runs) if facts.trains else [],
         "versions": sorted({f"{name} {version}" for table in facts.tables for name, version in table.versions.items()}),
         "hashes": _hashes(facts.tables),
         "commits": sorted({str(row.get("commit")) for row in facts.results if row.get("commit")}),
@@ -134,8 +138,29 @@ def _verdict(story: Story) -> tuple[str, str]:
         claim, _, grounds = re.sub(r"(?<= )-(?=\d)", "−", story.verdict.text).partition(": ")
         return plain(claim, 200), plain(grounds[:1].upper() + grounds[1:], 900)
     if story.held_out and story.held_out.levels:
-        return "No verdict", f"{plain(story.held_out.levels[0], NAME_SHOWN)} is the only level measured with every seed."
-    return "No verdict", "No level has been measured on held-out pages with every seed."
+        return (
+            "No verdict",
+            f"{plain(story.held_out.levels[0], NAME_SHOWN)} is the only level measured with every replicate.",
+        )
+    return "No verdict", "No level has been measured on held-out pages with every replicate."
+
+
+def _kept(facts: Facts) -> tuple[str, str]:
+    """What is left where pages are only filtered, and which rule of the level that keeps least removes most."""
+    if not facts.levels:
+        return "Nothing has been chosen yet", "There are no subsets."
+    least, most = (pick(facts.levels, key=lambda level: level.kept.pages) for pick in (min, max))
+    pool = f"of {least.pool.pages:,} {plural(least.pool.pages, 'page')}"
+    kept = "" if least.kept.pages == most.kept.pages else f"{most.kept.pages:,} to "
+    claim = f"{kept}{least.kept.pages:,} {pool} {'is' if least.kept.pages == 1 and not kept else 'are'} kept"
+    sizes = f"{plain(least.name, NAME_SHOWN)} keeps {byte_size(least.kept.bytes)} of {byte_size(least.pool.bytes)}."
+    drop = max(least.drops, key=lambda one: one.alone.pages, default=None)
+    if drop is None or not drop.alone.pages:
+        return claim, sizes
+    return claim, (
+        f"{sizes} Most pages fail {plain(drop.rule, NAME_SHOWN)}: {drop.alone.pages:,}, of which {drop.uniquely.pages:,} "
+        "fail no other rule."
+    )
 
 
 def _tests(verdict: Verdict | None) -> list[str]:
@@ -163,11 +188,11 @@ def _scale(facts: Facts) -> str:
     tokens = from_to(sorted({int(run["tokens"]) for run in runs if run.get("tokens")}), short_count)
     if not runs:
         return "No model has been trained."
-    seeds = len({run.seed for run in facts.runs if run.finished})
+    replicates = len({run.replicate for run in facts.runs if run.finished})
     pages = len(facts.held_out.bytes) if facts.held_out else 0
     return (
         f"{len(runs):,} {plural(len(runs), 'run')} of {parameters or 'unknown'} parameters "
-        f"on {tokens or 'unknown'} tokens each, {seeds} {plural(seeds, 'seed')}, "
+        f"on {tokens or 'unknown'} tokens each, {replicates} {plural(replicates, 'replicate')}, "
         + (f"measured on {pages:,} held-out {plural(pages, 'page')}." if pages else "not measured yet.")
     )
 
@@ -180,15 +205,35 @@ def _tiny(runs: Sequence[Run]) -> bool:
 
 
 def _intervals(story: Story) -> str:
-    """What the bars of the main figure show, which depends on the seeds and on how pages were held out."""
+    """What the bars of the main figure show, which depends on the replicates and on how pages were held out."""
     facts = story.facts
     if not facts.held_out or story.base is None:
         return ""
     by = next((str(subset.held_out["by"]) for subset in facts.subsets if subset.held_out.get("by")), "page")
-    several = len(facts.held_out.seeds) > 1
-    one = "" if several else " One seed was trained, so they leave out how much another seed would differ."
-    over = f"{'seeds and ' if several else ''}held-out {plural(2, by)}"
+    several = len(facts.held_out.replicates) > 1
+    one = "" if several else " One replicate was trained, so they leave out how much another replicate would differ."
+    over = f"{'replicates and ' if several else ''}held-out {plural(2, by)}"
     return f"Bars: 95 % intervals of the difference to {plain(story.base, NAME_SHOWN)}, paired over {over}.{one}"
+
+
+def _replicates(facts: Facts) -> str:
+    """What a replicate is, and how far those of a subset read the same pages."""
+    if not facts.packed:
+        return ""
+    what = (
+        "A replicate is one draw of first weights, one fold of the pool's sites and one order of reading, and all subsets "
+        "share it."
+    )
+    short = [one for one in facts.packed if one.own < one.replicates]
+    if not short:
+        return f"{what} No two replicates of a subset read the same page."
+    most = max(short, key=lambda one: (one.shared_pages, one.shared_tokens))
+    return (
+        f"{what} {len(short):,} of {len(facts.packed):,} subsets hold too little for folds of their own, so that replicates "
+        f"draw from all of their pages: of what the replicates of {plain(most.subset, NAME_SHOWN)} read, the most alike, "
+        f"{percent(most.shared_tokens)} of the tokens are read in another replicate too, and {percent(most.shared_pages)} "
+        "are on pages of which another reads."
+    )
 
 
 def _level_rows(story: Story) -> list[dict[str, Any]]:
@@ -207,8 +252,8 @@ def _level_row(subset: Subset, story: Story) -> dict[str, Any]:
     standing = story.held_out.by_name.get(subset.name) if story.held_out else None
     failed = sorted({run.status for run in story.facts.runs if run.subset == subset.name and not run.finished})
     note = subset.status if subset.status != "ok" else ", ".join(failed)
-    if standing and standing.seeds < standing.asked:
-        note = f"{standing.seeds} of {standing.asked} seeds; {note}".rstrip("; ")
+    if standing and standing.replicates < standing.asked:
+        note = f"{standing.replicates} of {standing.asked} replicates; {note}".rstrip("; ")
     return {
         "name": plain(subset.name, NAME_SHOWN),
         "control": subset.control or "",

@@ -1,7 +1,7 @@
 """Where each subset stands: bits per byte with an interval, and paired with the best level so that shared luck cancels.
 
-Only subsets that have a run for every seed are compared; one that lost a run keeps its value, with its own interval, and is
-compared with nothing.
+Only subsets that have a run for every replicate are compared; one that lost a run keeps its value, with its own interval,
+and is compared with nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,20 +21,20 @@ class Standing:
     """One subset on one evaluation set.
 
     `difference` is to the best level, `best_share` the share of resamples in which this level is the best; both None where
-    they do not apply. `seeds` of `asked` runs were measured.
+    they do not apply. `replicates` of `asked` runs were measured.
     """
 
     subset: str
     level: Interval
     difference: Interval | None
     best_share: float | None
-    seeds: int
+    replicates: int
     asked: int
 
 
 @dataclass(frozen=True)
 class Standings:
-    """All subsets of one evaluation set, in the order of the sweep; `comparison`: those that have a run for every seed."""
+    """All subsets of one evaluation set, in the order of the sweep; `comparison`: those with a run for every replicate."""
 
     rows: tuple[Standing, ...]
     levels: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ def standings(scores: Scores, subsets: Sequence[Subset]) -> Standings:
     """Rows in the order of `subsets`, for those with at least one run."""
     has_run: Truth = ~np.asarray(np.isnan(scores.nll).all(axis=2))
     complete: Truth = np.asarray(has_run.all(axis=1))
-    comparison = _compare(scores, complete, np.ones(len(scores.seeds), bool)) if complete.any() else None
+    comparison = _compare(scores, complete, np.ones(len(scores.replicates), bool)) if complete.any() else None
     compared = comparison.subsets if comparison else ()
     levels = tuple(subset.name for subset in subsets if subset.control is None and subset.name in compared)
     best = best_level(comparison, levels)
@@ -75,8 +75,8 @@ def standings(scores: Scores, subsets: Sequence[Subset]) -> Standings:
     rows = []
     for at, name in enumerate(scores.subsets):
         own = comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at])
-        seeds, asked = int(has_run[at].sum()), len(scores.seeds)
-        rows.append(Standing(name, own.interval(name), over_best.get(name), shares.get(name), seeds, asked))
+        replicates, asked = int(has_run[at].sum()), len(scores.replicates)
+        rows.append(Standing(name, own.interval(name), over_best.get(name), shares.get(name), replicates, asked))
     return Standings(tuple(rows), levels, comparison, {row.subset: row for row in rows})
 
 
@@ -87,9 +87,9 @@ def best_level(comparison: Comparison | None, levels: Sequence[str]) -> str | No
     return min(levels, key=lambda name: float(comparison.values[comparison.subsets.index(name)]))
 
 
-def _compare(scores: Scores, subsets: Truth, seeds: Truth) -> Comparison:
+def _compare(scores: Scores, subsets: Truth, replicates: Truth) -> Comparison:
     names = [name for name, taken in zip(scores.subsets, subsets, strict=True) if taken]
-    return hierarchical_bootstrap(scores.nll[subsets][:, seeds], scores.bytes, scores.cluster, names)
+    return hierarchical_bootstrap(scores.nll[subsets][:, replicates], scores.bytes, scores.cluster, names)
 
 
 def _over_best(comparison: Comparison, levels: Sequence[str], best: str) -> dict[str, Interval]:

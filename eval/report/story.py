@@ -22,7 +22,7 @@ class Story:
 
     @property
     def sure(self) -> bool:
-        """Whether there are seeds and clusters enough for an interval that excludes 0 to mean something."""
+        """Whether there are replicates and clusters enough for an interval that excludes 0 to mean something."""
         return bool(self.held_out and self.held_out.comparison and self.held_out.comparison.unknown is None)
 
     @property

@@ -3,6 +3,9 @@
 C4 cuts lines out of pages and then judges what is left. Here the cutting is the transform `c4_lines`; these signals say what
 it would remove and what would be left, so that a page can be chosen without its text being touched. Lines are separated by
 newlines, blank ones do not count, white space around a line is no part of it. Phrases match in any case of ASCII letters.
+
+C4 is English, and its line must end in . ? ! or a closing double quote. Here a line of any script may end in that script's
+own marks: Hindi, Arabic or Chinese is not taken for a page of cut lines. Thai and Lao have no such marks: null.
 """
 
 from typing import NamedTuple
@@ -11,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.heuristics.gopher import ellipsis_lines
+from filters.heuristics.gopher import ELLIPSIS, ellipsis_lines
+from filters.heuristics.scripts import by_marks
 from filters.kernels.text import (
     Bytes,
     Codes,
@@ -27,7 +31,7 @@ from filters.kernels.text import (
     skip_spaces,
     strip,
 )
-from filters.kernels.unicode_tables import CLASSES, MARKS, SPACE
+from filters.kernels.unicode_tables import CLASSES, LAST_QUOTE, MARKS, SPACE, TERMINAL
 from filters.pages import PageBatch
 from filters.signals import Count, Flag, Float, signal
 from filters.transforms import text_array, transform
@@ -41,25 +45,29 @@ PHRASES = Phrases.of(
     "lorem ipsum", "{", "javascript", "[",
     "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies",
 )  # fmt: skip
-TERMINAL_MARKS = np.array([ord(mark) for mark in '.?!"”'], np.int32)
 CITATIONS = np.frombuffer(b"edit]citation needed]", np.uint8).copy()
 EDIT = 5  # where the second of them begins
 
 
 @signal(group="c4")
 def terminal_line_fraction(pages: PageBatch) -> Float:
-    """Share of lines that end in . ? ! or a closing double quote; C4 keeps no other line (Raffel et al. 2020, 2.2).
+    """Share of lines that end in a mark that ends sentences or in a closing double quote; C4 keeps no other line.
 
-    A line that ends in an ellipsis ("...") is cut short and does not count, as in the authors' code.
+    C4's marks are . ? ! (Raffel et al. 2020, 2.2), here those of every script count (Unicode's Sentence_Terminal), and with
+    " and ” the quotes 」 and 』. A line that ends in an ellipsis ("..." or "…") is cut short and does not count, as in the
+    authors' code. Null for Thai and Lao, which end sentences without a mark.
     """
-    terminal = np.isin(pages.lines.tails, TERMINAL_MARKS) & ~pages.once(ellipsis_lines)
-    return pages.lines.sum(terminal) / pages.lines.count
+    terminal = (MARKS[pages.lines.tails] & (TERMINAL | LAST_QUOTE) != 0) & ~pages.once(ellipsis_lines)
+    return by_marks(pages, pages.lines.sum(terminal) / pages.lines.count)
 
 
 @signal(group="c4")
 def sentence_count(pages: PageBatch) -> Count:
-    """Sentences on the page as it is. C4 counts those that its line rules leave: see c4_sentence_count."""
-    return pages.sentences.count
+    """Sentences on the page as it is. C4 counts those that its line rules leave: see c4_sentence_count.
+
+    A sentence ends with its line or behind a mark of any script that ends sentences. Null for Thai and Lao, which have none.
+    """
+    return by_marks(pages, pages.sentences.count)
 
 
 @signal(group="c4")
@@ -125,8 +133,8 @@ def found(pages: PageBatch, bits: int) -> Flag:
 def c4_lines(pages: PageBatch) -> pa.Array:
     """Each page without the lines that C4 removes and without citation marks (Raffel et al. 2020, 2.2).
 
-    Citation marks are [1], [], [edit] and [citation needed], in any case. What is left of a line must end in . ? ! or a
-    closing double quote but not in "...", have at least 5 words and none of more than 1,000 characters, and not mention
+    Citation marks are [1], [], [edit] and [citation needed], in any case. What is left of a line must end as
+    `terminal_line_fraction` says, have at least 5 words and none of more than 1,000 characters, and not mention
     JavaScript or a policy. White space around lines goes; the lines are joined by newlines.
     """
     lines = pages.lines
@@ -187,14 +195,14 @@ def without_citations(data: Bytes, start: int, end: int, out: Bytes, at: int, ci
 
 
 @kernel
-def ends_sentence(data: Bytes, start: int, end: int) -> bool:
-    """Whether the line ends in one of . ? ! " ” but not in an ellipsis."""
+def ends_sentence(data: Bytes, start: int, end: int, marks: Bytes) -> bool:
+    """Whether the line ends in a mark that ends sentences or in a closing double quote but not in an ellipsis."""
     if end == start:
         return False
     last = decode_last(data, start, end)[0]
     if last == 0x2E:
         return not (end - start >= 3 and data[end - 2] == 0x2E and data[end - 3] == 0x2E)
-    return last == 0x3F or last == 0x21 or last == 0x22 or last == 0x201D
+    return last != ELLIPSIS and marks[last] & (TERMINAL | LAST_QUOTE) != 0
 
 
 @kernel
@@ -236,6 +244,15 @@ def count_sentences(data: Bytes, start: int, end: int, classes: Bytes, marks: By
 
 
 @kernel
+def longest(starts: Offsets, ends: Offsets) -> int:
+    """The number of bytes in the longest line."""
+    most = 0
+    for line in range(len(starts)):
+        most = max(most, ends[line] - starts[line])
+    return most
+
+
+@kernel
 def judge_lines(
     data: Bytes,
     starts: Offsets,
@@ -255,21 +272,12 @@ def judge_lines(
         if marked[line]:
             start, end = strip(scratch, 0, without_citations(data, start, end, scratch, 0, citations), classes)
             source = scratch
-        if not (ends_sentence(source, start, end) and has_words(source, start, end, classes)):
+        if not (ends_sentence(source, start, end, marks) and has_words(source, start, end, classes)):
             left[:, line] = 0
         elif marked[line]:
             left[0, line] = count_characters(source, start, end)
             left[1, line] = count_words(source, start, end, classes)
             left[2, line] = count_sentences(source, start, end, classes, marks)
-
-
-@kernel
-def longest(starts: Offsets, ends: Offsets) -> int:
-    """The number of bytes in the longest line."""
-    most = 0
-    for line in range(len(starts)):
-        most = max(most, ends[line] - starts[line])
-    return most
 
 
 @kernel

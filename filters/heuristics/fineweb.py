@@ -6,6 +6,7 @@ Lines are separated by newlines, blank ones do not count, white space around a l
 import numpy as np
 import numpy.typing as npt
 
+from filters.heuristics.scripts import by_marks
 from filters.kernels.text import Bytes, Codes, Offsets, decode_last, kernel
 from filters.kernels.unicode_tables import CLOSING, MARKS, TERMINAL
 from filters.pages import PageBatch
@@ -19,14 +20,18 @@ def line_punctuation_ratio(pages: PageBatch) -> Float:
     """Share of lines that end with a mark that ends sentences, of any script. FineWeb keeps 0.12 or more (3.6).
 
     Closing quotes and brackets after the mark are passed over. An ellipsis counts, a comma, colon or semicolon does not.
+    Null for Thai and Lao, which end sentences without a mark.
     """
-    return pages.lines.sum(pages.once(punctuated)) / pages.lines.count
+    return by_marks(pages, pages.lines.sum(pages.once(punctuated)) / pages.lines.count)
 
 
 @signal(group="fineweb")
 def short_line_ratio(pages: PageBatch) -> Float:
-    """Share of lines of up to 30 characters. FineWeb keeps up to 0.67 (3.6)."""
-    return pages.lines.sum(pages.lines.lengths <= SHORT) / pages.lines.count
+    """Share of lines of up to 30 characters. FineWeb keeps up to 0.67 (3.6).
+
+    Null for scripts without spaces between words: 30 characters of Chinese or Japanese are a sentence.
+    """
+    return pages.by_words(pages.lines.sum(pages.lines.lengths <= SHORT) / pages.lines.count)
 
 
 @signal(group="fineweb")

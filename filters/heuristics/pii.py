@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from filters.kernels.text import Bytes, Offsets, kernel
+from filters.kernels.text import Bytes, Offsets, kernel, next_byte
 from filters.pages import PageBatch
 from filters.signals import Count, signal
 from filters.transforms import transform
@@ -24,6 +24,7 @@ DIGIT, LETTER, LOCAL, DOMAIN, SEPARATOR, HEX = 1, 2, 4, 8, 16, 32
 
 LONGEST_IPV6 = 39
 FEWEST_DIGITS, MOST_DIGITS = 8, 15  # of a number with its country code; the most by ITU-T E.164
+NATIONAL_DIGITS = 10  # of a number with its trunk prefix 0, the most common length in Europe and Australia
 
 
 def _ascii() -> npt.NDArray[np.uint8]:
@@ -130,23 +131,6 @@ def find_ipv4(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
 
 
 @kernel
-def find_ipv6(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
-    """End of the global unicast IPv6 address (2000::/3) that begins at `at`; `at` where there is none."""
-    if is_word(data, at - 1, start, end, ascii_) or (at > start and (data[at - 1] == 46 or data[at - 1] == 58)):
-        return at
-    if at + 5 >= end or data[at + 4] != 58 or (data[at] != 50 and data[at] != 51):
-        return at
-    here = at
-    while here < end and (data[here] == 58 or ascii_[data[here]] & HEX):
-        here += 1
-    if is_word(data, here, start, end, ascii_) or here - at > LONGEST_IPV6 + 1:
-        return at
-    if data[here - 1] == 58 and data[here - 2] != 58:  # a colon of the sentence
-        here -= 1
-    return here if is_ipv6(data[at:here], ascii_) else at
-
-
-@kernel
 def is_ipv6(written: Bytes, ascii_: Bytes) -> bool:
     """Whether hexadecimal digits and colons make an IPv6 address outside the block for documentation (RFC 3849)."""
     groups, digits, value, gaps, first = 0, 0, 0, 0, 0
@@ -170,6 +154,23 @@ def is_ipv6(written: Bytes, ascii_: Bytes) -> bool:
 
 
 @kernel
+def find_ipv6(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
+    """End of the global unicast IPv6 address (2000::/3) that begins at `at`; `at` where there is none."""
+    if is_word(data, at - 1, start, end, ascii_) or (at > start and (data[at - 1] == 46 or data[at - 1] == 58)):
+        return at
+    if at + 5 >= end or next_byte(data, at, at + 5, 58) != at + 4 or (data[at] != 50 and data[at] != 51):
+        return at  # the first group has four digits: 212:: is outside 2000::/3
+    here = at
+    while here < end and (data[here] == 58 or ascii_[data[here]] & HEX):
+        here += 1
+    if is_word(data, here, start, end, ascii_) or here - at > LONGEST_IPV6 + 1:
+        return at
+    if data[here - 1] == 58 and data[here - 2] != 58:  # a colon of the sentence
+        here -= 1
+    return here if is_ipv6(data[at:here], ascii_) else at
+
+
+@kernel
 def find_digits(data: Bytes, at: int, end: int, wanted: int, ascii_: Bytes) -> int:
     """End of exactly `wanted` digits from `at` on, -1 where there are fewer; more are the caller's business."""
     if at < 0 or at + wanted > end:
@@ -181,38 +182,23 @@ def find_digits(data: Bytes, at: int, end: int, wanted: int, ascii_: Bytes) -> i
 
 
 @kernel
-def find_american(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
-    """End of a North American number from `at` on, `at` where there is none.
-
-    `(212) 555-1234`, `212-555-1234`, `212 555.1234`, with or without `1` before; area and exchange begin with 2 to 9.
-    """
-    if is_word(data, at - 1, start, end, ascii_) or (at > start and data[at - 1] == 43):
-        return at
-    if at > start + 1 and (data[at - 1] == 45 or data[at - 1] == 46) and ascii_[data[at - 2]] & DIGIT:
-        return at
+def find_area(data: Bytes, at: int, end: int, ascii_: Bytes) -> tuple[int, int]:
+    """Where area code (three digits from 200 on) and exchange of a North American number at `at` begin; -1 if none does."""
     here = at
     if data[here] == 49 and here + 1 < end and (data[here + 1] == 45 or data[here + 1] == 46 or data[here + 1] == 32):
         here += 2
     bracket = here < end and data[here] == 40
-    here += bracket
-    area = here
-    here = find_digits(data, here, end, 3, ascii_)
+    area = here + int(bracket)
+    here = find_digits(data, area, end, 3, ascii_)
     if here < 0 or here >= end or data[area] < 50:
-        return at
+        return -1, -1
     if bracket:
         if data[here] != 41:
-            return at
+            return -1, -1
         here += 1
     if here < end and (data[here] == 32 or data[here] == 45 or data[here] == 46):
-        here += 1
-    elif not bracket:
-        return at
-    exchange = here
-    here = find_digits(data, here, end, 3, ascii_)
-    if here < 0 or here >= end or data[exchange] < 50 or (data[here] != 45 and data[here] != 46):
-        return at
-    here = find_digits(data, here + 1, end, 4, ascii_)
-    return at if here < 0 or goes_on(data, here, start, end, ascii_) else here
+        return area, here + 1
+    return (area, here) if bracket else (-1, -1)
 
 
 @kernel
@@ -221,6 +207,95 @@ def goes_on(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> bool:
     if is_word(data, at, start, end, ascii_) or (at < end and data[at] == 64):
         return True
     return at + 1 < end and (data[at] == 45 or data[at] == 46) and ascii_[data[at + 1]] & DIGIT != 0
+
+
+@kernel
+def in_a_row(data: Bytes, at: int, last: int, start: int, end: int, ascii_: Bytes) -> bool:
+    """Whether one blank or mark stands between `data[at:last]` and another digit: part of a row, a time, an amount."""
+    before = at > start + 1 and ascii_[data[at - 2]] & DIGIT != 0 and (data[at - 1] == 32 or 44 <= data[at - 1] <= 47)
+    behind = last + 1 < end and ascii_[data[last + 1]] & DIGIT != 0
+    return before or (behind and (data[last] == 32 or 44 <= data[last] <= 47 or data[last] == 58))
+
+
+@kernel
+def find_american(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
+    """End of a North American number from `at` on, `at` where there is none.
+
+    `(212) 555-1234`, `212-555-1234`, `212 555 1234`, `(212) 5551234`, with or without `1` before; area and exchange begin
+    with 2 to 9. Without a mark before its last four digits a number is none in a row of numbers, nor with one of 200 to 700
+    for an area, which are amounts.
+    """
+    if is_word(data, at - 1, start, end, ascii_) or (at > start and data[at - 1] == 43):
+        return at
+    if at > start + 1 and (data[at - 1] == 45 or data[at - 1] == 46) and ascii_[data[at - 2]] & DIGIT:
+        return at
+    area, exchange = find_area(data, at, end, ascii_)
+    here = find_digits(data, exchange, end, 3, ascii_)
+    if here < 0 or here >= end or data[exchange] < 50:
+        return at
+    marked, blank = data[here] == 45 or data[here] == 46, data[here] == 32
+    if not (marked or blank or data[area + 3] == 41):
+        return at
+    here = find_digits(data, here + int(marked or blank), end, 4, ascii_)
+    if here < 0 or goes_on(data, here, start, end, ascii_):
+        return at
+    amount = data[area] < 56 and data[area + 1] == 48 and data[area + 2] == 48
+    return at if not marked and (amount or in_a_row(data, at, here, start, end, ascii_)) else here
+
+
+@kernel
+def read_groups(data: Bytes, at: int, end: int, ascii_: Bytes, sizes: Offsets) -> tuple[int, int]:
+    """How many groups of digits, one blank between, begin at `at`, and where the last ends; as many as fit in `sizes`."""
+    groups, last = 0, at
+    while groups < len(sizes):
+        here = at
+        while here < end and here - at <= NATIONAL_DIGITS and ascii_[data[here]] & DIGIT:
+            here += 1
+        if here == at:
+            break
+        sizes[groups] = here - at
+        groups, last = groups + 1, here
+        if here >= end or data[here] != 32:
+            break
+        at = here + 1
+    return groups, last
+
+
+@kernel
+def counts_up(data: Bytes, at: int, last: int) -> bool:
+    """Whether pairs of digits with one blank between count up by one: page numbers, a row of a calendar."""
+    rising = True
+    for k in range(at + 3, last, 3):
+        rising = rising and 10 * (int(data[k]) - int(data[k - 3])) + int(data[k + 1]) - int(data[k - 2]) == 1
+    return rising
+
+
+@kernel
+def find_national(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> int:
+    """End of a ten-digit number with its trunk prefix 0 from `at` on, `at` where there is none.
+
+    `02 28 16 48 71`, `0800 555 111`, `(0341) 696290`: groups of two or more digits, one blank between, the first perhaps in
+    brackets. A first group of two that is not in brackets begins five pairs (else it may begin a date).
+    """
+    bracket = data[at] == 40
+    zero = at + int(bracket)
+    if is_word(data, at - 1, start, end, ascii_) or (at > start and data[at - 1] == 43):
+        return at
+    if zero + 1 >= end or data[zero] != 48 or data[zero + 1] < 49 or data[zero + 1] > 57:
+        return at
+    sizes = np.zeros(NATIONAL_DIGITS // 2, np.int64)
+    groups, here = read_groups(data, zero, end, ascii_, sizes)
+    if bracket:
+        if groups > 1 or here >= end or data[here] != 41:
+            return at
+        here += 1 + int(here + 1 < end and data[here + 1] == 32)
+        more, here = read_groups(data, here, end, ascii_, sizes[1:])
+        groups += more
+    if groups < 2 or sizes.sum() != NATIONAL_DIGITS or sizes[:groups].min() < 2:
+        return at
+    if not bracket and (counts_up(data, at, here) if groups == len(sizes) else sizes[0] == 2):
+        return at
+    return at if goes_on(data, here, start, end, ascii_) or in_a_row(data, at, here, start, end, ascii_) else here
 
 
 @kernel
@@ -254,14 +329,16 @@ def find_number(data: Bytes, at: int, start: int, end: int, ascii_: Bytes) -> tu
     if byte == 43:
         return find_international(data, at, start, end, ascii_), PHONE
     if byte == 40:
-        return find_american(data, at, start, end, ascii_), PHONE
+        last = find_american(data, at, start, end, ascii_)
+        return last if last > at else find_national(data, at, start, end, ascii_), PHONE
     last = find_ipv4(data, at, start, end, ascii_)
     if last > at:
         return last, IP_ADDRESS
     last = find_ipv6(data, at, start, end, ascii_)
     if last > at:
         return last, IP_ADDRESS
-    return find_american(data, at, start, end, ascii_), PHONE
+    last = find_american(data, at, start, end, ascii_)
+    return last if last > at else find_national(data, at, start, end, ascii_), PHONE
 
 
 @kernel
@@ -312,9 +389,9 @@ def ip_address_count(pages: PageBatch) -> Count:
 
 @signal(group="pii")
 def phone_count(pages: PageBatch) -> Count:
-    """Telephone numbers: `+` and 8 to 15 digits, or a North American number with its usual marks.
+    """Telephone numbers: `+` and 8 to 15 digits, a North American number, or ten digits from 0 on in groups.
 
-    National numbers of other countries are not told from other numbers and are not counted.
+    National numbers of other countries and lengths are not told from other numbers and are not counted.
     """
     return pages.once(find_pii).count(PHONE)
 

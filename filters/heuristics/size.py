@@ -1,6 +1,7 @@
 """How large a page is, and a fingerprint of its text: what every choice needs, whatever the rules."""
 
 import numpy as np
+import pyarrow.compute as pc
 import xxhash
 
 from filters.pages import PageBatch
@@ -11,6 +12,13 @@ from filters.signals import Count, signal
 def text_bytes(pages: PageBatch) -> Count:
     """UTF-8 bytes of the text."""
     return np.diff(pages.offsets)
+
+
+@signal(group="size")
+def text_characters(pages: PageBatch) -> Count:
+    """Code points of the text."""
+    characters: Count = pc.utf8_length(pages.text)
+    return characters
 
 
 @signal(group="size")

@@ -1,8 +1,9 @@
 """What a page's address tells: is it on a list of blocked sites, and which words does it hold.
 
 An entry blocks all that lies beneath it: `site.example` every host in that domain, `site.example/a` every page below that
-path, on the host itself and on its `www.`. datatrove (0.10.1) looks up the registrable domain, the whole host and the whole
-URL only, and compares words without folding their case; here neither a deeper host, a query nor a capital hides a page.
+path, on the host itself and on every host in its domain. So do the filters that UT1 makes its lists for (squidGuard for
+domains, DansGuardian and e2guardian for paths too). datatrove (0.10.1) looks up the registrable domain, the whole host and
+the whole URL only, and compares words without folding their case; here no deeper host, query or capital hides a page.
 """
 
 import numpy as np
@@ -10,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters.heuristics.bad_words import load_words
-from filters.kernels.lists import FNV_BASIS, Places, after_scheme, extend, find, finish, open_list
-from filters.kernels.text import Bytes, Hashes, Offsets, kernel
+from filters.kernels.lists import FNV_BASIS, LONGEST_ENTRY, Places, after_scheme, extend, find, finish, open_list
+from filters.kernels.text import Bytes, Hashes, Offsets, kernel, next_byte
 from filters.pages import PageBatch
-from filters.signals import Count, Text, signal
+from filters.signals import Count, Flag, Text, signal
 
 LONGEST_HOST = 253  # octets of a domain name (RFC 1035, 2.3.4): bounds the work on what only looks like one
-SLASH, QUESTION, HASH, AT, COLON, DOT, BRACKET = (ord(mark) for mark in "/?#@:.[")
+SLASH, QUESTION, HASH, AT, COLON, DOT, BRACKET, AND, EQUALS = (ord(mark) for mark in "/?#@:.[&=")
 
 
 @kernel
@@ -41,11 +42,16 @@ def find_host(data: Bytes, at: int, end: int) -> tuple[int, int, int]:
 
 
 @kernel
+def parent(data: Bytes, dot: int, end: int) -> int:
+    """Where the domain above a host begins whose first dot stands at `dot`; `end` for an IP address, which has none."""
+    return end if dot == end or 48 <= data[end - 1] <= 57 else dot + 1
+
+
+@kernel
 def find_domain(
     data: Bytes, start: int, end: int, hashes: Hashes, categories: Bytes, first: Places, shift: np.uint64
 ) -> int:
-    """Category of the host or of the first domain above it that is listed, -1 if none is; a bare top-level name is none."""
-    numeric = end > start and 48 <= data[end - 1] <= 57  # an IP address has no domains above it
+    """Category of the host or of the first domain above it that is listed, the top level too (UT1 lists xxx); else -1."""
     while start < end:
         state = FNV_BASIS
         dot = end
@@ -53,15 +59,17 @@ def find_domain(
             if data[k] == DOT and dot == end:
                 dot = k
             state = extend(state, data[k])
-        if dot == end:
-            break
         found = find(finish(state), hashes, categories, first, shift)
         if found >= 0:
             return found
-        if numeric:
-            break
-        start = dot + 1
+        start = parent(data, dot, end)
     return -1
+
+
+@kernel
+def ends_part(byte: int) -> bool:
+    """Whether a listed path may end before this byte of an address."""
+    return byte in (SLASH, QUESTION, AND, EQUALS, HASH)
 
 
 @kernel
@@ -76,13 +84,12 @@ def find_path(
     first: Places,
     shift: np.uint64,
 ) -> int:
-    """Category of the shortest listed beginning of host and path, cut at `/`, `?` or the end; -1 if none is listed."""
+    """Category of the shortest listed beginning of host and path, cut at / ? & = or the end; -1 if none is listed."""
     state = FNV_BASIS
     for k in range(start, last):
         state = extend(state, data[k])
-    for k in range(path, end + 1):
-        ends_here = k == end or data[k] == SLASH or data[k] == QUESTION or data[k] == HASH
-        if ends_here and k > path:
+    for k in range(path, min(end, path + LONGEST_ENTRY) + 1):
+        if k > path and (k == end or ends_part(data[k])):
             found = find(finish(state), hashes, categories, first, shift)
             if found >= 0:
                 return found
@@ -104,24 +111,27 @@ def find_urls(
         if last == start or last - start > LONGEST_HOST:
             continue
         category = find_domain(data, start, last, hashes, categories, first, shift)
-        if category < 0:
+        host = start
+        while category < 0 and start < last and path < end:
+            dot = next_byte(data, start, last, DOT)
+            if dot == last and start > host:  # a top level has no pages
+                break
             category = find_path(data, start, last, path, end, hashes, categories, first, shift)
-        if category < 0 and last - start > 4 and data[start + 3] == DOT and is_www(data, start):
-            category = find_path(data, start + 4, last, path, end, hashes, categories, first, shift)
+            start = parent(data, dot, last)
         found[page] = category
     return found
-
-
-@kernel
-def is_www(data: Bytes, at: int) -> bool:
-    """Whether the three bytes at `at` are `www` in either case."""
-    return bool((data[at] | 32) == 119 and (data[at + 1] | 32) == 119 and (data[at + 2] | 32) == 119)
 
 
 def _urls(pages: PageBatch) -> PageBatch:
     if pages.url is None:
         return PageBatch(pa.nulls(len(pages), pa.large_string()))
     return PageBatch(pages.url)
+
+
+@signal(group="url")
+def has_url(pages: PageBatch) -> Flag:
+    """Whether the page has an address at all: where it has none, a null `url_blocked` does not say that it is on no list."""
+    return pages.once(_urls).valid
 
 
 @signal(group="url")

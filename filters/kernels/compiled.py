@@ -2,24 +2,25 @@
 
 Numba's own cache looks at the file of a function alone and would go on using what was compiled against an older version of
 a function from another file. Here the key is the function's code, that of every kernel it calls, and every constant it
-reads. The compiled code lies in `$NUMBA_CACHE_DIR` if that is set, else in the user's cache folder, else (a worker without a
-home) in a private folder among the temporary files. Numba loads these files with pickle, so nobody else may write there.
+reads, wherever in their modules these stand. The compiled code lies in `$NUMBA_CACHE_DIR` if that is set, else in the user's
+cache folder, else (a worker without a home) in a private folder among the temporary files. Numba loads these files with
+pickle, so nobody else may write there.
 """
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numba
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import config, types
-from numba.core.caching import UserWideCacheLocator
+from numba.core import types
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, UserWideCacheLocator
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 
@@ -48,25 +49,47 @@ def cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="goodhart-"))
 
 
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """A function's code and that of the functions defined in it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
+
+
 def _read_by(code: CodeType, names: dict[str, Any]) -> list[tuple[str, Any]]:
     read = [(name, names[name]) for name in code.co_names if name in names]
     modules = [value for _, value in read if isinstance(value, ModuleType) and value.__name__.startswith("filters")]
     return read + [(name, vars(module)[name]) for module in modules for name in code.co_names if name in vars(module)]
 
 
+def _called(value: Any) -> FunctionType | None:
+    """The Python function behind a kernel or an intrinsic."""
+    found: FunctionType | None = getattr(value, "py_func" if isinstance(value, Dispatcher) else "_defn", None)
+    return found
+
+
 def digest(function: FunctionType) -> str:
     """SHA-256 of a function's code, of the kernels it calls and of the constants it reads; 64 hexadecimal digits.
 
-    The module's name is part of it: compiled code imports its module when it is loaded, and fails after a move.
+    The module's name is part of it: compiled code imports its module when it is loaded, and fails after a move. What the
+    module does not define yet is left out, so this is worked out when a kernel is first called, not when it is defined.
     """
-    code = function.__code__
-    constants = [constant.co_code.hex() if isinstance(constant, CodeType) else repr(constant) for constant in code.co_consts]
-    parts = [str(function.__module__), code.co_code.hex(), *constants, repr(code.co_names), repr(code.co_varnames)]
-    for name, value in _read_by(code, function.__globals__):
-        if isinstance(value, Dispatcher):
-            parts.append(digest(value.py_func))
-        elif isinstance(value, bool | int | float | str | bytes | tuple | np.generic):
-            parts.append(f"{name}={value!r}")
+    parts: list[str] = []
+    reached = [function]  # grows while it is gone through: kernels may call themselves and each other
+    for one in reached:
+        for code in _codes(one.__code__):
+            constants = [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
+            parts += [str(one.__module__), code.co_code.hex(), *constants, repr(code.co_names), repr(code.co_varnames)]
+            for name, value in _read_by(code, one.__globals__):
+                called = _called(value)
+                if called is not None:
+                    parts.append(f"{name}={called.__module__}.{called.__qualname__}")
+                    reached += [called] if called not in reached else []
+                elif isinstance(value, np.ndarray):
+                    parts.append(f"{name}={value.dtype}{value.shape}{value.tobytes().hex()}")
+                elif isinstance(value, bool | int | float | str | bytes | tuple | np.generic | np.dtype):
+                    parts.append(f"{name}={value!r}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -74,6 +97,7 @@ class KernelLocator(UserWideCacheLocator):  # type: ignore[misc]
     """Tells Numba where a kernel's compiled code is kept and which version of the code it belongs to."""
 
     def __init__(self, function: FunctionType, file: str) -> None:
+        self._py_file = file  # named when Numba warns that a kernel cannot be kept
         self._digest = digest(function)
         self._cache_path = str(cache_folder())
 
@@ -91,15 +115,34 @@ class KernelLocator(UserWideCacheLocator):  # type: ignore[misc]
         return cls(function, file)
 
 
+class _Kept(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes: ClassVar = [KernelLocator]
+
+
+class _KernelCache(FunctionCache):  # type: ignore[misc]
+    _impl_class = _Kept
+
+
+class _OpenedLate:
+    """A kernel's cache, opened when Numba first asks it: only then are all names of the kernel's module known."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    @cached_property
+    def _opened(self) -> _KernelCache:
+        return _KernelCache(self._function)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+
 def kernel(function: Kernel) -> Kernel:
     """Compile a function of arrays and scalars: without the GIL, and kept on disk for the next process."""
-    before = config.CACHE_LOCATOR_CLASSES
-    config.CACHE_LOCATOR_CLASSES = f"{KernelLocator.__module__}.{KernelLocator.__qualname__}"
-    try:
-        compiled: Kernel = numba.njit(cache=True, nogil=True)(function)
-    finally:
-        config.CACHE_LOCATOR_CLASSES = before
-    return compiled
+    compiled = numba.njit(nogil=True)(function)
+    compiled._cache = _OpenedLate(function)
+    kept: Kernel = compiled
+    return kept
 
 
 def inlined(function: Kernel) -> Kernel:

@@ -4,6 +4,9 @@ What is kept of a string is 64 bits of hash, sorted, and a directory of where ea
 lookup is one step into the directory and a few neighbours in the list. A string that is not in the set is taken for one
 that is with probability entries / 2^64: 2.5e-13 for 4.6 million, once in four hundred billion pages at ten lookups a page.
 Sorted, the file depends on the set alone and not on the order it was given in. Case of ASCII letters is folded.
+
+Lists of sites are published in several formats. Each line is read by what it looks like, and a line that looks like none of
+them stops the build: taken for an entry it would block nothing, and nobody would know.
 """
 
 import functools
@@ -18,12 +21,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filters.kernels.text import Bytes, Hashes, kernel
+from filters.kernels.text import Bytes, Hashes, kernel, next_byte, same_phrase
 
 MAGIC = b"goodhart list 1\n"
 ALIGNED = 64
 MOST_CATEGORIES = 255
 PER_BUCKET = 4  # entries, on average: they share one or two cache lines
+LONGEST_ENTRY = 2048  # bytes; UT1's longest has 146. No more than that of a path is looked up: a bound on the work
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+ADBLOCK = np.frombuffer(b"[adblock", np.uint8)  # begins the first line of a filter list
+EXPECTED = (
+    "expected a site or an address (bad.example, site.example/path), a line of a hosts file (0.0.0.0 bad.example),"
+    " ||bad.example^ without options, *.bad.example or .bad.example; lines that begin with # or ! are comments"
+)
 
 FNV_BASIS = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
@@ -100,36 +110,6 @@ def find_all(wanted: Hashes, hashes: Hashes, categories: Bytes, first: Places, s
 
 
 @kernel
-def hash_lines(data: Bytes) -> Hashes:
-    """Hashes of the entries in a file of one entry per line; blank lines and lines that begin with # are none.
-
-    White space around an entry, `http://` or `https://` before it and one slash behind it do not belong to it.
-    """
-    hashes = np.empty(len(data) // 2 + 1, np.uint64)
-    found, at = 0, 0
-    while at < len(data):
-        end = at
-        while end < len(data) and data[end] != 10:
-            end += 1
-        start, stop = at, end
-        while start < stop and data[start] <= 32:
-            start += 1
-        while start < stop and data[stop - 1] <= 32:
-            stop -= 1
-        start = after_scheme(data, start, stop)
-        if start < stop and data[stop - 1] == 47:
-            stop -= 1
-        if start < stop and data[start] != 35:
-            state = FNV_BASIS
-            for k in range(start, stop):
-                state = extend(state, data[k])
-            hashes[found] = finish(state)
-            found += 1
-        at = end + 1
-    return hashes[:found]
-
-
-@kernel
 def after_scheme(data: Bytes, start: int, end: int) -> int:
     """Where a URL goes on after `scheme://` or `//`; `start` where there is neither."""
     at = start
@@ -144,10 +124,173 @@ def after_scheme(data: Bytes, start: int, end: int) -> int:
     return start
 
 
-def build(path: Path, sources: Mapping[str, Sequence[Path]]) -> int:
-    """Write a list file from files of one entry per line (.gz and .xz too) by category; the number of different entries.
+@kernel
+def word_end(data: Bytes, start: int, end: int) -> int:
+    """End of the run of anything but ASCII white space that begins at `start`."""
+    while start < end and data[start] > 32:
+        start += 1
+    return start
 
-    An entry of several categories belongs to the first of them. Raises ListFileError for a file that is missing or empty.
+
+@kernel
+def written(data: Bytes, start: int, end: int, adblock: Bytes) -> tuple[int, int]:
+    """What a line says, without white space at its ends and without a comment; equal begin and end if it says nothing."""
+    while start < end and data[start] <= 32:
+        start += 1
+    if start < end and (data[start] == 35 or data[start] == 33 or same_phrase(data, start, start, end, adblock)):
+        return start, start
+    for k in range(start + 1, end):
+        if data[k] == 35 and data[k - 1] <= 32:
+            end = k
+            break
+    while start < end and data[end - 1] <= 32:
+        end -= 1
+    return start, end
+
+
+@kernel
+def is_address(data: Bytes, start: int, end: int) -> bool:
+    """Whether this is an IP address as hosts files write it: four numbers, or colons, perhaps with a zone (fe80::1%lo0)."""
+    dots, colons, letters = 0, 0, 0
+    for k in range(start, end):
+        byte = lower(data[k])
+        if byte == 37 and colons > 1:
+            break
+        if byte == 46:
+            dots += 1
+        elif byte == 58:
+            colons += 1
+        elif 97 <= byte <= 102:
+            letters += 1
+        elif not 48 <= byte <= 57:
+            return False
+    return colons > 1 or (dots == 3 and letters + colons == 0)
+
+
+@kernel
+def host_end(data: Bytes, start: int, end: int) -> int:
+    """End of the host that begins at `start`: labels of letters, digits, - and _ between dots, or [IPv6]; else `start`."""
+    if start < end and data[start] == 91:
+        last = next_byte(data, start, end, 93)
+        return last + 1 if last < end and is_address(data, start + 1, last) else start
+    label, at = 0, start
+    while at < end:
+        byte = lower(data[at])
+        if byte == 46 and label > 0:
+            label = 0
+        elif 97 <= byte <= 122 or 48 <= byte <= 57 or byte == 45 or byte == 95 or byte >= 128:
+            label += 1
+        else:
+            break
+        at += 1
+    return at if at == end or data[at] != 46 else start
+
+
+@kernel
+def path_begin(data: Bytes, at: int, end: int) -> int:
+    """Where the path begins behind a host that ends at `at`, with or without a port; -1 where something else follows."""
+    if at < end and data[at] == 58:
+        at += 1
+        while at < end and 48 <= data[at] <= 57:
+            at += 1
+    if at == end or data[at] == 47 or data[at] == 63:
+        return at
+    return -1
+
+
+@kernel
+def is_path(data: Bytes, start: int, end: int) -> bool:
+    """Whether a path is one that a page can have: no wildcard or other sign of a filter rule, no fragment."""
+    for k in range(start, end):
+        if data[k] <= 32 or data[k] == 35 or data[k] == 42 or data[k] == 94 or data[k] == 124:
+            return False
+    return True
+
+
+@kernel
+def is_network(data: Bytes, start: int, last: int, path: int, end: int) -> bool:
+    """Whether an entry is a block of addresses, such as 192.0.2.0/24, and no page on a host."""
+    if not 2 <= end - path <= 3 or not is_address(data, start, last):
+        return False
+    return bool(48 <= data[path + 1] <= 57 and 48 <= data[end - 1] <= 57)
+
+
+@kernel
+def hash_entry(data: Bytes, start: int, end: int) -> tuple[bool, np.uint64]:
+    """Whether this is a host with or without a path, and the hash by which it is found: as `find_urls` reads an address.
+
+    Scheme, port, a dot behind the host and a slash behind the path do not belong to it.
+    """
+    start = after_scheme(data, start, end)
+    last = host_end(data, start, end)
+    path = path_begin(data, last, end)
+    if last == start or path < 0 or end - start > LONGEST_ENTRY or not is_path(data, path, end):
+        return False, FNV_BASIS
+    if is_network(data, start, last, path, end):
+        return False, FNV_BASIS
+    state = FNV_BASIS
+    for k in range(start, last - int(data[last - 1] == 46)):
+        state = extend(state, data[k])
+    for k in range(path, end - int(path < end and data[end - 1] == 47)):
+        state = extend(state, data[k])
+    return True, finish(state)
+
+
+@kernel
+def read_names(data: Bytes, start: int, end: int, hashes: Hashes, found: int) -> int:
+    """Add the names of a line of a hosts file; the new number of entries, -1 if one is no name.
+
+    Names without a dot (localhost) and addresses (0.0.0.0) are the machine's own and no entries.
+    """
+    while start < end:
+        last = word_end(data, start, end)
+        if last > start and next_byte(data, start, last, 46) < last and not is_address(data, start, last):
+            good, hashes[found] = hash_entry(data, start, last)
+            if not good or next_byte(data, start, last, 47) < last:
+                return -1
+            found += 1
+        start = last + 1
+    return found
+
+
+@kernel
+def read_line(data: Bytes, start: int, end: int, adblock: Bytes, hashes: Hashes, found: int) -> int:
+    """Add the entries of one line; the new number of entries, -1 if the line is in no format that is known."""
+    start, end = written(data, start, end, adblock)
+    if start == end:
+        return found
+    last = word_end(data, start, end)
+    if last < end:
+        return read_names(data, last, end, hashes, found) if is_address(data, start, last) else -1
+    if end - start > 3 and data[start] == 124 and data[start + 1] == 124 and data[end - 1] == 94:
+        start, end = start + 2, end - 1
+    elif end - start > 2 and data[start] == 42 and data[start + 1] == 46:
+        start += 2
+    elif data[start] == 46:
+        start += 1
+    good, hashes[found] = hash_entry(data, start, end)
+    return found + 1 if good else -1
+
+
+@kernel
+def hash_lines(data: Bytes, adblock: Bytes) -> tuple[Hashes, int]:
+    """Hashes of the entries in a file, and where the first line begins that is in no known format; -1 if all are."""
+    hashes = np.empty(len(data) // 2 + 1, np.uint64)
+    found, at = 0, 0
+    while at < len(data):
+        end = next_byte(data, at, len(data), 10)
+        found = read_line(data, at, end, adblock, hashes, found)
+        if found < 0:
+            return hashes[:0], at
+        at = end + 1
+    return hashes[:found], -1
+
+
+def build(path: Path, sources: Mapping[str, Sequence[Path]]) -> int:
+    """Write a list file from the lines of files (.gz and .xz too) by category; the number of different entries.
+
+    An entry of several categories belongs to the first of them. Raises ListFileError for a file that is missing or empty,
+    and for a line that is no entry.
     """
     names = tuple(sources)
     if not 0 < len(names) <= MOST_CATEGORIES:
@@ -167,13 +310,23 @@ def build(path: Path, sources: Mapping[str, Sequence[Path]]) -> int:
 def _entries(file: Path) -> Hashes:
     try:
         with OPENERS.get(file.suffix, Path.open)(file, "rb") as opened:
-            data = np.frombuffer(opened.read(), np.uint8)
+            content = opened.read().removeprefix(BYTE_ORDER_MARK)
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise ListFileError(f"list source {file} cannot be read: {error}") from None
-    hashes: Hashes = hash_lines(data)
+    hashes, refused = entries(content)
+    if refused >= 0:
+        line = content[refused:].partition(b"\n")[0].strip().decode(errors="replace")
+        number = content.count(b"\n", 0, refused) + 1
+        raise ListFileError(f"list source {file}, line {number}: {line[:80]!r} is no entry: {EXPECTED}")
     if len(hashes) == 0:
-        raise ListFileError(f"list source {file} has no entries: expected one per line")
+        raise ListFileError(f"list source {file} has no entries: {EXPECTED}")
     return hashes
+
+
+def entries(content: bytes) -> tuple[Hashes, int]:
+    """Hashes of the entries in the lines of a list, and where the first line begins that is none; -1 if there is none."""
+    hashes, refused = hash_lines(np.frombuffer(content, np.uint8), ADBLOCK)
+    return hashes, int(refused)
 
 
 def _aligned(size: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.kernels.compiled import inlined, kernel, load8, ones, trailing_zeros
-from filters.kernels.unicode_tables import CLOSING, DIGIT, LETTER, NUMERIC, SPACE, SPACELESS, TERMINAL, UPPER
+from filters.kernels.unicode_tables import ANYWHERE, CLOSING, DIGIT, LETTER, NUMERIC, SPACE, SPACELESS, TERMINAL, UPPER
 
 __all__ = ["Bytes", "Codes", "Hashes", "Offsets", "decode", "find_lines", "find_words", "hash_bytes", "kernel"]
 
@@ -458,6 +458,42 @@ def grown(values: Offsets) -> Offsets:
     return more
 
 
+@inlined
+def ascii_stops(block: np.uint64) -> np.uint64:
+    """The top bit of each of eight bytes that is a full stop, question mark or exclamation mark."""
+    return equal(block, 0x2E) | equal(block, 0x3F) | equal(block, 0x21)
+
+
+@kernel
+def sentence_end(data: Bytes, at: int, end: int, classes: Bytes, marks: Bytes) -> int:
+    """Behind the end marks, and the closing quotes and brackets after them, that white space or the end of the line follows.
+
+    The marks that have no other use, those of most scripts, need no white space after them (Unicode's annex 29, rule SB11).
+    """
+    while at < end:
+        block = load(data, at, end)
+        size = trailing_zeros(ascii_stops(block) | block & HIGH) >> 3
+        at += size
+        if size == 8 or at >= end:
+            continue
+        if data[at] < 0x80 and at + 1 < end and data[at + 1] == 0x20:
+            return at + 1
+        code, size = decode(data, at, end)
+        at += size
+        if not marks[code] & TERMINAL:
+            continue
+        anywhere = marks[code] & ANYWHERE != 0
+        while at < end:
+            code, size = decode(data, at, end)
+            if not marks[code] & (TERMINAL | CLOSING):
+                break
+            anywhere = anywhere or marks[code] & ANYWHERE != 0
+            at += size
+        if at == end or anywhere or classes[code] & SPACE:
+            return at
+    return end
+
+
 @kernel
 def find_sentences(
     data: Bytes, starts: Offsets, ends: Offsets, first_line: Offsets, classes: Bytes, marks: Bytes
@@ -481,42 +517,6 @@ def find_sentences(
                 at = skip_spaces(data, at, end, classes)
         first[page + 1] = found
     return found_starts[:found], found_ends[:found], first
-
-
-@inlined
-def ascii_stops(block: np.uint64) -> np.uint64:
-    """The top bit of each of eight bytes that is a full stop, question mark or exclamation mark."""
-    return equal(block, 0x2E) | equal(block, 0x3F) | equal(block, 0x21)
-
-
-@kernel
-def sentence_end(data: Bytes, at: int, end: int, classes: Bytes, marks: Bytes) -> int:
-    """Behind the end marks, and the closing quotes and brackets after them, that white space or the end of the line follows.
-
-    The marks of East Asian scripts (U+3000 and above) need no white space after them.
-    """
-    while at < end:
-        block = load(data, at, end)
-        size = trailing_zeros(ascii_stops(block) | block & HIGH) >> 3
-        at += size
-        if size == 8 or at >= end:
-            continue
-        if data[at] < 0x80 and at + 1 < end and data[at + 1] == 0x20:
-            return at + 1
-        code, size = decode(data, at, end)
-        at += size
-        if not marks[code] & TERMINAL:
-            continue
-        wide = code >= 0x3000
-        while at < end:
-            code, size = decode(data, at, end)
-            if not marks[code] & (TERMINAL | CLOSING):
-                break
-            wide = wide or (code >= 0x3000 and marks[code] & TERMINAL != 0)
-            at += size
-        if at == end or wide or classes[code] & SPACE:
-            return at
-    return end
 
 
 @kernel

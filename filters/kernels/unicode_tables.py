@@ -2,7 +2,8 @@
 
 The tables are made from the interpreter's own `unicodedata` when the module is imported (some 60 ms), so that they agree
 with `str.isspace`, `str.isalpha`, `str.splitlines` and `str.lower` of the Python that runs them. `UNICODE_VERSION` says
-which Unicode that is; it is stored with every table of signals.
+which Unicode that is; it is stored with every table of signals. Which marks end sentences `unicodedata` does not know: that
+is the property Sentence_Terminal as the package `regex` has it.
 """
 
 import sys
@@ -10,6 +11,7 @@ import unicodedata
 
 import numpy as np
 import numpy.typing as npt
+import regex
 
 UNICODE_VERSION = unicodedata.unidata_version
 
@@ -30,12 +32,13 @@ SPACELESS_SCRIPTS = (
 TERMINAL = 1  # ends a sentence in some script: full stops, question and exclamation marks, dandas
 CLOSING = 2  # may stand between the end of a sentence and the end of its line: quotes and closing brackets
 BULLET = 4  # stands for nothing but the start of an item of a list
+ANYWHERE = 8  # ends a sentence whatever follows: it has no other use, as a full stop has in a number
+LAST_QUOTE = 16  # a double quote that closes speech and with it a line, straight, curly or East Asian
 
-TERMINAL_NAMES = (
-    "FULL STOP", "QUESTION MARK", "EXCLAMATION MARK", "INTERROBANG", "HORIZONTAL ELLIPSIS",
-    "DANDA", "MARK SHAD", "MARK NYIS SHAD", "MYANMAR SIGN SECTION", "MYANMAR SIGN LITTLE SECTION",
-)  # fmt: skip
-NOT_TERMINAL = ("INVERTED", "MEDIEVAL", "REVERSED")
+# Ends of sentences that Unicode's property leaves out: the ellipsis, the question mark of Greek, the shads of Tibetan and
+# Marchen, the kunddaliya of Sinhala, and a full stop of Coptic.
+ALSO_TERMINAL = "…\u037e།༎\U00011c71෴⳾"
+LAST_QUOTES = '"”＂」』'
 BULLETS = "•‣◦⁃∙●○■□▪▫◆◇▶▷►▸◀◄➢➤✓✔❖·"
 
 
@@ -48,13 +51,14 @@ def _classes(character: str, category: str) -> int:
 
 
 def _marks(character: str, category: str) -> int:
-    flags = BULLET * (character in BULLETS)
-    if category in ("Pe", "Pf", "Pi") or character in "\"'":
-        flags |= CLOSING
-    if category == "Po":
-        name = unicodedata.name(character)
-        flags |= TERMINAL * (name.endswith(TERMINAL_NAMES) and not name.startswith(NOT_TERMINAL))
-    return flags
+    flags = BULLET * (character in BULLETS) | LAST_QUOTE * (character in LAST_QUOTES)
+    return flags | CLOSING * (category in ("Pe", "Pf", "Pi") or character in "\"'")
+
+
+def _terminal(code: int) -> int:
+    """Marks of ASCII and of the blocks of general punctuation stand in numbers, addresses and code too, Greek's in lists."""
+    shared = code < 0x80 or code == 0x37E or 0x2000 <= code < 0x2C00 or 0x2E00 <= code < 0x3000
+    return TERMINAL if shared else TERMINAL | ANYWHERE
 
 
 def _tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -67,9 +71,12 @@ def _tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
             classes[code] = _classes(character, category)
             if category[0] in "PS":
                 marks[code] = _marks(character, category)
+    every = "".join(map(chr, range(0x20000)))  # the property has no marks beyond
+    for mark in regex.findall(r"\p{Sentence_Terminal}", every) + list(ALSO_TERMINAL):
+        marks[ord(mark)] |= _terminal(ord(mark))
     classes.flags.writeable = marks.flags.writeable = False
     return classes, marks
 
 
 CLASSES, MARKS = _tables()
-"""One byte of SPACE to SPACELESS, and one of TERMINAL to BULLET, for every code point; shape (0x110000,) each."""
+"""One byte of SPACE to SPACELESS, and one of TERMINAL to LAST_QUOTE, for every code point; shape (0x110000,) each."""

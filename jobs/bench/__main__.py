@@ -2,11 +2,13 @@
 
     python -m jobs.bench [NAME ...]
 
-Names are `read`, `score`, `fasttext`, `train`, `dolma`, and `datatrove`, which takes half an hour and runs only when it is
-named. The shards are those of ../shared/data/crawl where that folder is, else the sample's (`make demo` assembles it).
-Peers get virtual environments of their own in .venv-peers/. Each row is printed and appended to out/bench.jsonl.
+Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `dolma`, and
+`datatrove`, which takes half an hour and runs only when it is named. The shards are those of ../shared/data/crawl where
+that folder is, else the sample's (`make demo` assembles it). Peers get virtual environments of their own in .venv-peers/.
+Each row is printed and appended to out/bench.jsonl.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,45 +17,59 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.bench import datatrove as bench_datatrove
-from jobs.bench import dolma as bench_dolma
-from jobs.bench import fasttext_calls as bench_fasttext
-from jobs.bench import heuristics as bench_score
-from jobs.bench import read as bench_read
-from jobs.bench import score_job as bench_job
-from jobs.bench import train as bench_train
-from jobs.parts.refusals import ExperimentError
+from filters.signals import nearest
+from jobs.bench import choose_levels, datatrove, dolma, fasttext_calls, heuristics, pipeline, read, score_job, train
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 
+Rows = list[dict[str, Any]]
+
+BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
+    "read": lambda shards: read.bench(shards[:2]),
+    "heuristics": lambda _: heuristics.rows(),
+    "score_job": lambda shards: score_job.rows(shards[:2]),
+    "fasttext_calls": lambda shards: fasttext_calls.bench(texts(shards[:1])),
+    "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
+    "pipeline": lambda shards: pipeline.rows(shards[:2]),
+    "train": lambda _: train.rows(),
+    "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
+    "datatrove": lambda _: datatrove.rows(),
+}
+"""Every benchmark, called as its module is."""
 SLOWEST = "datatrove"
 ROWS = HOME / "out" / "bench.jsonl"
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks that are named, or all but the slowest."""
-    known = benches(shards())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    names = parser.parse_args(arguments).names
     for name in names:
-        if name not in known:
-            print(f"goodhart: unknown benchmark {name!r}; known: {', '.join(known)}", file=sys.stderr)
-            return 2
+        if name not in BENCHES:
+            return _refuse(f"unknown benchmark {name!r}: {nearest(name, list(BENCHES))}")
+    found = shards()
+    if not found:
+        return _refuse("there are no shards to measure on: run `make demo` once, which assembles the sample crawl")
     ROWS.parent.mkdir(parents=True, exist_ok=True)
     with ROWS.open("a") as file:
-        for name in names or [name for name in known if name != SLOWEST]:
+        for name in names or [name for name in BENCHES if name != SLOWEST]:
             print(f"bench: {name} ...", file=sys.stderr, flush=True)
-            for row in known[name]():
+            for row in BENCHES[name](found):
                 print(line(row), flush=True)
                 file.write(json.dumps(row) + "\n")
     return 0
 
 
+def _refuse(sentence: str) -> int:
+    print(f"goodhart: {sentence}", file=sys.stderr)
+    return 2
+
+
 def shards() -> list[Path]:
-    """WARC shards to measure on."""
-    for folder in (HOME.parent / "shared" / "data" / "crawl", HOME / "data" / "sample"):
-        found = sorted(folder.glob("*.warc.gz"))
-        if found:
-            return found
-    raise ExperimentError("there are no shards to measure on: run `make demo` once, which assembles the sample crawl")
+    """WARC shards to measure on; none where neither folder has any."""
+    folders = (HOME.parent / "shared" / "data" / "crawl", HOME / "data" / "sample")
+    return next((found for folder in folders if (found := sorted(folder.glob("*.warc.gz")))), [])
 
 
 def texts(of: list[Path]) -> pa.Array:
@@ -66,18 +82,6 @@ def _pages(of: list[Path]) -> Iterator[Page]:
         yield from (row for row in read_shard(str(shard), ReadOptions(), ShardReport()) if isinstance(row, Page))
 
 
-def benches(of: list[Path]) -> Mapping[str, Callable[[], list[dict[str, Any]]]]:
-    """Every benchmark by name; none is run before it is called."""
-    return {
-        "read": lambda: bench_read.bench(of[:2]),
-        "score": lambda: [*bench_job.rows(of[:2]), *bench_score.rows()],
-        "fasttext": lambda: bench_fasttext.bench(texts(of[:1])),
-        "train": bench_train.rows,
-        "dolma": lambda: bench_dolma.rows(texts(of[:1]), bench_dolma.peer(HOME / ".venv-peers" / "dolma")),
-        "datatrove": bench_datatrove.rows,
-    }
-
-
 def line(row: Mapping[str, Any]) -> str:
     """A row as a person reads it."""
     what = f"{row['bench']} {row.get('what', '')}".strip()
@@ -87,4 +91,4 @@ def line(row: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters.pages import PageBatch
-from filters.rules import Pool, parse, resolve
+from filters.rules import Pool, parse, resolve_in
 from filters.signals import configure, load_groups
 from jobs.bench.heuristics import pages, peer
 from jobs.parts.session import HOME
@@ -155,7 +155,7 @@ def kept(group: str, options: dict[str, Any], texts: list[str]) -> npt.NDArray[n
     )
     pool = Pool(ids, dict(zip(measured.schema.names, measured.columns, strict=True)), {"pages": np.ones(len(ids), np.int64)})
     rules = read_yaml((HOME / "conf" / "rules" / f"{group}.yaml").read_text())["rules"]
-    passed = [resolve(rule, pool).passes(pool) for rule in parse(rules)]
+    passed = [rule.passes(pool) for rule in resolve_in(pool, parse(rules))]
     return np.asarray(np.logical_and.reduce(passed), bool)
 
 

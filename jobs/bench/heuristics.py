@@ -29,7 +29,7 @@ from filters.signals import GROUPS, Group
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 
-OURS = [module.__name__.removeprefix("filters.") for module in (gopher, repetition, c4, fineweb)]
+OURS = [module.__name__.rpartition(".")[2] for module in (gopher, repetition, c4, fineweb)]
 SAMPLE = 1_500_000  # bytes of text that both sides measure: datatrove needs a quarter of a minute for them
 BATCH = 8_000_000  # bytes of text in a batch of the score job
 PEER_GOAL, RATE_GOAL, COLD_GOAL, WARM_GOAL = 300, 40, 30, 3
@@ -70,7 +70,7 @@ import time
 begin = time.process_time()
 import pyarrow as pa
 from filters.pages import PageBatch
-from jobs.bench_score import groups
+from jobs.bench.heuristics import groups
 for group in groups():
     group.measure(pa.array(["0"]), PageBatch(pa.array(["One page. With two sentences."])))
 print(time.process_time() - begin)

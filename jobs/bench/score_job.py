@@ -69,8 +69,10 @@ def _page_part(folder: Path, shard: Path) -> Part:
     table = Table(folder / "pages", {"made": "to measure"}, PAGES)
     table.path.mkdir(exist_ok=True)
 
+    size = configure("size", {}, load_groups("filters"))
+
     def work(part: Part, _: Any, report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return (row for row in read_part(part, ReadOptions(), report) if row[0] == "pages")
+        return (row for row in read_part(part, ReadOptions(), report, size) if row[0] == "pages")
 
     part = Part(shard.name, str(shard), "")
     failure = loop.write_part(part, [table], work).failure

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 import transformers
 
 from eval.gpt import build_model, read_size
-from eval.packed import write_packed
+from eval.packed import Stream, write_packed
+from eval.slices import EVERY, slices_under
 from eval.tokenizer import tokenizer_digest, train_tokenizer
 from eval.training import RunConfig, train_run
 
@@ -54,11 +56,14 @@ def _rate(work: Callable[[], None]) -> float:
 def _run_config(folder: Path, tokens: "np.ndarray[tuple[int], np.dtype[np.uint16]]") -> RunConfig:
     train_tokenizer(["a few words"], 257, folder / "tokenizer")
     digest = tokenizer_digest(folder / "tokenizer")
-    write_packed([tokens], folder / "all.bin", vocabulary=VOCABULARY, end_of_text=0, tokenizer=digest)
     size = read_size(SIZE)
-    return RunConfig(
-        "all", folder / "all.bin", folder / "tokenizer", size, STEPS * size.batch_tokens, "fresh", 0, folder / "runs"
+    page = pa.table(
+        {"id": ["all"], "id_hash": pa.array([0], pa.uint64()), "tokens": pa.array([tokens], pa.list_(pa.uint32()))}
     )
+    slices = slices_under(page, EVERY, size.context, replicate=0)
+    stream = Stream(size.context, 0, "fresh", STEPS * size.batch_tokens + 1, pool=len(tokens) + len(slices))
+    write_packed([slices], folder / "all.bin", stream, vocabulary=VOCABULARY, end_of_text=0, tokenizer=digest)
+    return RunConfig("all", folder / "all.bin", folder / "tokenizer", size, STEPS * size.batch_tokens, 0, folder / "runs")
 
 
 def _ours(config: RunConfig) -> None:

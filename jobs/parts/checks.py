@@ -21,11 +21,9 @@ from jobs.parts.experiment_file import Experiment
 from jobs.parts.presets import compared_sets, levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import HOME
-from jobs.shards.reader import JSONL_NAMES, PARQUET_NAMES, WARC_NAMES
+from jobs.shards.sources import check_patterns
 
 Types = dict[str, pa.DataType]
-KINDS_OF_FILE = WARC_NAMES + PARQUET_NAMES + JSONL_NAMES
-COMPRESSED = (".gz", ".zst")
 PAGE_COLUMNS = ("id", "url", "domain", "crawled_at", "text", "html_bytes", "shard", "shard_offset")
 TAKEN = (*PAGE_COLUMNS, "tokenizer", "tokens", "token_count")
 """Names of our own columns, tables and models."""
@@ -58,24 +56,11 @@ def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) 
 
 
 def _check_files(experiment: Experiment) -> None:
-    """Names that end in what no reader knows."""
-    named = {"pages.from": experiment.pages.from_}
+    """Lists of files that cannot be meant, as far as their words tell."""
+    check_patterns(experiment.pages.from_, "pages.from")
     for name, classifier in experiment.classifiers.items():
-        named |= {f"classifiers.{name}.{classifier.kind}.{key}": files for key, files in classifier.options.texts().items()}
-    for key, files in named.items():
-        for pattern in files:
-            if isinstance(pattern, str):
-                _check_kind(key, pattern)
-
-
-def _check_kind(key: str, pattern: str) -> None:
-    """Refuse an ending of letters that is no kind of file; a name without one is read to see what it is."""
-    name = pattern.rstrip("/").rpartition("/")[2].lower()
-    for ending in COMPRESSED:
-        name = name.removesuffix(ending)
-    if re.search(r"\.[a-z]\w*\Z", name) and not name.endswith(KINDS_OF_FILE):
-        known = f"{', '.join(KINDS_OF_FILE)}, with {' or '.join(COMPRESSED)}"
-        raise ExperimentError(f"{key}: {pattern!r} is of no known kind of file; names end in {known}")
+        for key, files in classifier.options.texts().items():
+            check_patterns(files, f"classifiers.{name}.{classifier.kind}.{key}")
 
 
 def _check_names(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) -> None:
@@ -152,7 +137,7 @@ def _check_write(experiment: Experiment, levels: Sequence[Level], types: Types) 
     """What is written is there: subsets, transforms, signals."""
     asked = experiment.write
     known = {
-        "subset": ([] if asked.subsets == "all" else asked.subsets, [level.name for level in levels]),
+        "subset": ([] if asked.subsets in ("all", "none") else asked.subsets, [level.name for level in levels]),
         "transform": (asked.transforms, list(TRANSFORMS)),
         "signal": (asked.signals, list(types)),
     }

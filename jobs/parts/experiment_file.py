@@ -23,6 +23,7 @@ from pydantic import (
     Tag,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -72,8 +73,8 @@ class Pages(Options):
     from_: Annotated[
         Several[Source], Field(alias="from", min_length=1, examples=["[crawl/*.warc.gz, s3://bucket/*.parquet]"])
     ]
-    """Shards: paths, globs, s3:// or https:// addresses of WARC, WET, parquet or jsonl files (.gz, .zst); for columns of
-    other names `{parquet: PATTERN, text: COLUMN, id: COLUMN, url: COLUMN}` (or `jsonl:`)."""
+    """Shards: paths, globs, s3://, https:// or hf:// addresses of WARC, WET, parquet, jsonl or txt files (.gz, .zst, .bz2,
+    .xz); mappings for columns of other names and for lists of paths, below."""
     extract: Literal["resiliparse", "trafilatura", "justext"] = "resiliparse"
     """What takes the main text out of HTML."""
     limits: Limits = Field(default=Limits(), examples=["{bytes: 5_000_000, seconds: 10}"])
@@ -130,7 +131,7 @@ class Tokenizer(Options):
 
 
 class Train(Options):
-    """The runs, one for each subset and seed."""
+    """The runs, one for each subset and replicate."""
 
     model: str = "0.2m"
     """A size: conf/models/<model>.yaml, or the path of such a file."""
@@ -138,10 +139,27 @@ class Train(Options):
     """Tokens every run is trained on."""
     regime: Literal["fresh", "fixed_pool"] = "fresh"
     """`fresh`: as many different tokens for every subset; `fixed_pool`: as many steps, repeated where a subset is small."""
-    seeds: EachOnce[Seed] = Field(default=[0, 1], min_length=1)
-    """One run of each subset for each seed; a seed fixes the first weights and the order of pages."""
+    replicates: Annotated[
+        Annotated[Count, Tag("how many")] | Annotated[EachOnce[Seed], Field(min_length=1), Tag("which")],
+        Discriminator(lambda given: "which" if isinstance(given, list) else "how many"),
+    ] = 2
+    """Runs of each subset, each with first weights, a fold of the pages and draws of its own: how many, or their numbers."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` is cuda where there is one."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The replicates by number."""
+        return list(range(self.replicates)) if isinstance(self.replicates, int) else self.replicates
+
+
+class Controls(Options):
+    """As many tokens as a level keeps (bytes, where there is no tokenizer), of the pages that its other rules keep."""
+
+    random: Literal["all", "hardest"] | None = Field(default=None, examples=["all"])
+    """By chance: at `all` levels or at the `hardest`."""
+    inverted: Literal["all", "hardest"] | None = Field(default=None, examples=["hardest"])
+    """The worst pages first: at `all` levels or at the `hardest`."""
 
 
 class HeldOut(Options):
@@ -163,19 +181,22 @@ class Evaluate(Options):
     """What the models are measured on."""
 
     held_out: HeldOut = Field(default=HeldOut(), examples=["{by: page, share: 0.2}"])
+    """Pages that no classifier, tokenizer or model is trained on; without `train:` none, unless this key is there."""
 
 
-AllOrNames = Annotated[
-    Annotated[Literal["all"], Tag("all")] | Annotated[EachOnce[str], Tag("names")],
-    Discriminator(lambda given: "all" if given == "all" else "names"),
+WhichSubsets = Annotated[
+    Annotated[Literal["all", "none"], Tag("word")] | Annotated[EachOnce[str], Tag("names")],
+    Discriminator(lambda given: "word" if given in ("all", "none") else "names"),
 ]
 
 
 class Write(Options):
     """The text of subsets."""
 
-    subsets: AllOrNames = "all"
-    """`all`, or the names of the subsets whose pages are written."""
+    subsets: WhichSubsets = "all"
+    """The subsets whose pages are written: names, `none`, or `all`, which leaves out `unfiltered`, a copy of the pages."""
+    removed: bool = False
+    """Whether the pages that a written level removes are written too, to `removed/`, with every rule they failed."""
     format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
     """Of the files."""
     transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])
@@ -201,18 +222,17 @@ class Experiment(Options):
     signals: Named[Named[Any]] = Field(default={}, examples=["{language: {}, gopher: {}, quality: {}}"])
     """Groups to measure, each with its options."""
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
-    """Rule files whose rules come before `rules:`: names in conf/rules/ or paths."""
+    """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
     rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
-    """Conditions by signal; they replace a preset's rule on the same signal."""
+    """Conditions by signal; they hold together with those of presets, or with `replace: true` among them in their place."""
     sweep: Named[Several[Any]] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
     """Keys of `rules` with the values to try, mildest first; `none` takes the condition away."""
-    controls: EachOnce[Literal["random", "inverted"]] = Field(default=[], examples=["[random, inverted]"])
-    """For every level as many bytes by chance (`random`), or the worst pages first (`inverted`)."""
+    controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
     tokenizer: Tokenizer | None = Field(default=None, examples=["{vocabulary: 8192}"])
-    train: Train | None = Field(default=None, examples=["{model: 1m, tokens: 3_000_000, seeds: [0, 1, 2]}"])
-    evaluate: Evaluate = Field(default=Evaluate(), examples=["{held_out: {by: page}}"])
+    train: Train | None = Field(default=None, examples=["{model: 1m, tokens: 3_000_000, replicates: 3}"])
+    evaluate: Evaluate = Field(default=Evaluate(), validate_default=True, examples=["{held_out: {by: page}}"])
     write: Write = Field(default=Write(), examples=["{subsets: [quality-pareto-3], format: parquet}"])
     seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
@@ -226,6 +246,13 @@ class Experiment(Options):
                     f"the name {name!r} must be a letter and then letters, digits or _, at most 100 in all: "
                     "it names a column and files"
                 )
+        return given
+
+    @field_validator("evaluate")
+    @classmethod
+    def _held_out_for_runs(cls, given: Evaluate, info: ValidationInfo) -> Evaluate:
+        if info.data.get("train") is None and "held_out" not in given.model_fields_set:
+            return Evaluate(held_out=HeldOut(share=0))
         return given
 
     @field_validator("compare")

@@ -28,7 +28,7 @@ This page is what `python -m jobs.parts.file_reference` prints.
 """
 COLUMNS = """\
 A mapping stands in place of a pattern where columns have other names, as in `{parquet: data/*.parquet, text: content}`;
-exactly one of `parquet`, `jsonl` and `warc` is named.
+exactly one of `parquet`, `jsonl`, `warc`, `txt` and `paths` is named.
 """
 
 

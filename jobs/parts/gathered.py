@@ -21,6 +21,7 @@ from eval.report.facts import (
     Drop,
     Facts,
     Integers,
+    Packed,
     Run,
     Sample,
     Scores,
@@ -38,11 +39,15 @@ from jobs.parts.table import MANIFEST
 MOST_SAMPLE_ROWS = 50_000  # ids looked at for samples; more would not make three pages more typical
 SAMPLES = 3  # kept and dropped pages shown for each level
 MOST_SAMPLED_LEVELS = 12
+MOST_NAMED = 4  # subsets or runs listed in a sentence
 SAMPLE_CHARACTERS = 2_000  # read per page; the report shows fewer
 
 
-def collect(out: Path, trained: str) -> Facts:
-    """Everything there is under an experiment's folder; `trained` names the runs' size, tokens and learning rate.
+def collect(out: Path, trained: str | None, context: int) -> Facts:
+    """Everything there is under an experiment's folder.
+
+    `trained` names the runs' size, tokens and learning rate, or is None where nothing is trained; `context` is that of their
+    models.
 
     Raises ValueError where there is no such folder.
     """
@@ -53,7 +58,12 @@ def collect(out: Path, trained: str) -> Facts:
         )
     missing: list[str] = []
     subsets = _subsets(places, missing)
-    runs = _runs(places, trained, subsets, missing)
+    missing.extend(
+        f"{subset.name} is {subset.status}{f': {subset.reason}' if subset.reason else ''}"
+        for subset in subsets
+        if subset.status != "ok"
+    )
+    runs = () if trained is None else _runs(places, trained, subsets, missing)
     _say_together(
         [run for run in runs if run.finished and not storage.exists(run.folder / "evaluation.parquet")],
         "not evaluated",
@@ -65,13 +75,15 @@ def collect(out: Path, trained: str) -> Facts:
         runs=runs,
         held_out=_scores("held_out", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
-        results=tuple(_json_lines(places.results, missing)),
+        results=() if trained is None else tuple(_json_lines(places.results, missing)),
+        packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
         tables=tuple(_tables(places, missing)),
-        languages=_languages(places),
+        languages=_languages(places, missing),
         compared=read_compared(places.compared, missing),
         experiment=_experiment(places, missing),
         missing=tuple(dict.fromkeys(missing)),
+        trains=trained is not None,
     )
 
 
@@ -117,6 +129,11 @@ def _subsets(places: Places, missing: list[str]) -> tuple[Subset, ...]:
     if not found:
         missing.append("there are no subsets: jobs.choose has not run")
     missing.extend(f"the subset {name} is in the sweep but has not been written" for name in asked if name not in found)
+    others = sorted({told.stem for told in places.sweep.parent.glob("*.json")} - {*asked, places.sweep.stem})
+    if others:
+        named = ", ".join(others[:MOST_NAMED]) + (" and others" if len(others) > MOST_NAMED else "")
+        are = "subset of another sweep in subsets/ is" if len(others) == 1 else "subsets of other sweeps in subsets/ are"
+        missing.append(f"{len(others):,} {are} left aside: {named}")
     return tuple(found.values())
 
 
@@ -149,23 +166,24 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
 
 
 def _runs(places: Places, trained: str, subsets: Sequence[Subset], missing: list[str]) -> tuple[Run, ...]:
-    """One run for each subset that can be trained on and each seed found anywhere."""
+    """One run for each subset that can be trained on and each replicate found anywhere."""
     folders = [places.run(subset.name, trained, 0).parent for subset in subsets]
-    seeds = sorted({int(run.name) for folder in folders for run in storage.folders(folder) if run.name.isdecimal()})
-    if not seeds:
+    replicates = sorted({int(run.name) for folder in folders for run in storage.folders(folder) if run.name.isdecimal()})
+    if not replicates:
         missing.append("there are no runs: no model has been trained")
     runs = []
     for subset in subsets:
         if subset.status != "ok":
-            missing.append(f"{subset.name} is {subset.status}{f': {subset.reason}' if subset.reason else ''}")
             continue
-        for seed in seeds:
-            folder = places.run(subset.name, trained, seed)
+        for replicate in replicates:
+            folder = places.run(subset.name, trained, replicate)
             summary = _json(folder / "summary.json", missing)
-            run = Run(subset.name, seed, str(summary.get("status", NOT_TRAINED)), folder, summary)
+            run = Run(subset.name, replicate, str(summary.get("status", NOT_TRAINED)), folder, summary)
             if not run.finished and run.status != NOT_TRAINED:
                 reason = summary.get("reason")
-                missing.append(f"the run {subset.name}, seed {seed}, is {run.status}{f': {reason}' if reason else ''}")
+                missing.append(
+                    f"the run {subset.name}, replicate {replicate}, is {run.status}{f': {reason}' if reason else ''}"
+                )
             runs.append(run)
     _say_together([run for run in runs if run.status == NOT_TRAINED], NOT_TRAINED, missing)
     return tuple(runs)
@@ -174,7 +192,9 @@ def _runs(places: Places, trained: str, subsets: Sequence[Subset], missing: list
 def _say_together(runs: Sequence[Run], what: str, missing: list[str]) -> None:
     """One sentence for all runs that lack the same."""
     if runs:
-        named = ", ".join(f"{run.subset} (seed {run.seed})" for run in runs[:4]) + (" and others" if len(runs) > 4 else "")
+        named = ", ".join(f"{run.subset} (replicate {run.replicate})" for run in runs[:MOST_NAMED]) + (
+            " and others" if len(runs) > MOST_NAMED else ""
+        )
         missing.append(f"{len(runs):,} {'run is' if len(runs) == 1 else 'runs are'} {what}: {named}")
 
 
@@ -188,19 +208,21 @@ def _scores(name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: 
             continue
         first = table if first is None else first
         if not table["id"].equals(first["id"]):
-            missing.append(f"the run {run.subset}, seed {run.seed}, was evaluated on other pages and was left out")
+            missing.append(f"the run {run.subset}, replicate {run.replicate}, was evaluated on other pages and was left out")
         else:
-            tables[run.subset, run.seed] = table
+            tables[run.subset, run.replicate] = table
     if first is None or not first.num_rows:
         return None
     measured = {subset for subset, _ in tables}
     names = {subset.name: at for at, subset in enumerate(one for one in subsets if one.name in measured)}
-    seeds = {seed: at for at, seed in enumerate(sorted({seed for _, seed in tables}))}
-    nll = np.full((len(names), len(seeds), first.num_rows), np.nan)
-    for (subset_name, seed), table in tables.items():
-        nll[names[subset_name], seeds[seed]] = table["nll"].to_numpy()
+    replicates = {replicate: at for at, replicate in enumerate(sorted({replicate for _, replicate in tables}))}
+    nll = np.full((len(names), len(replicates), first.num_rows), np.nan)
+    for (subset_name, replicate), table in tables.items():
+        nll[names[subset_name], replicates[replicate]] = table["nll"].to_numpy()
     by_domain = any(subset.held_out.get("by") == "domain" for subset in subsets)
-    return Scores(tuple(names), tuple(seeds), nll, first["bytes"].to_numpy().astype(np.int64), _clusters(first, by_domain))
+    return Scores(
+        tuple(names), tuple(replicates), nll, first["bytes"].to_numpy().astype(np.int64), _clusters(first, by_domain)
+    )
 
 
 def _evaluation(name: str, run: Run, missing: list[str]) -> pa.Table | None:
@@ -208,24 +230,34 @@ def _evaluation(name: str, run: Run, missing: list[str]) -> pa.Table | None:
     if not run.finished or not storage.exists(path):
         return None
     try:
-        table = storage.read_table(path, ["id", "set", "domain", "bytes", "nll"])
+        table = storage.read_table(path, ["id", "set", "site", "bytes", "nll"])
     except (pa.ArrowException, OSError) as error:
-        missing.append(f"the evaluation of {run.subset}, seed {run.seed}, cannot be read: {error}")
+        missing.append(f"the evaluation of {run.subset}, replicate {run.replicate}, cannot be read: {error}")
         return None
     table = table.filter(pc.and_(pc.equal(table["set"], name), pc.greater(table["bytes"], 0)))
     if not np.isfinite(table["nll"].to_numpy()).all():
-        missing.append(f"the evaluation of {run.subset}, seed {run.seed}, has values that are not numbers and was left out")
+        missing.append(
+            f"the evaluation of {run.subset}, replicate {run.replicate}, has values that are not numbers and was left out"
+        )
         return None
     return table
 
 
 def _clusters(table: pa.Table, by_domain: bool) -> Integers:
-    """Pages of one domain together where whole domains were held out; otherwise each page by itself."""
+    """Pages of one site together where whole domains were held out; otherwise each page by itself."""
     pages = np.arange(table.num_rows, dtype=np.int64)
     if not by_domain:
         return pages
-    codes = pc.dictionary_encode(table["domain"].combine_chunks()).indices.to_numpy(zero_copy_only=False).astype(np.float64)
+    codes = pc.dictionary_encode(table["site"].combine_chunks()).indices.to_numpy(zero_copy_only=False).astype(np.float64)
     return np.where(np.isnan(codes), pages + len(pages), np.nan_to_num(codes)).astype(np.int64)
+
+
+def _packed(places: Places, context: int, subsets: Sequence[Subset], missing: list[str]) -> Iterable[Packed]:
+    for subset in subsets:
+        facts = _json(places.packed_facts(subset.name, context), missing)
+        if (shared := facts.get("shared")) and (replicates := facts.get("replicates")):
+            own = sum(one.get("fold") == "own" for one in replicates.values())
+            yield Packed(subset.name, len(replicates), own, float(shared["tokens"]), float(shared["pages"]))
 
 
 def _tables(places: Places, missing: list[str]) -> Iterable[Table]:
@@ -236,6 +268,10 @@ def _tables(places: Places, missing: list[str]) -> Iterable[Table]:
                 missing.append(f"the table {name}/ has no manifest: it was not finished")
             continue
         facts = _json(folder / MANIFEST, missing)
+        missing.extend(
+            f"the table {name}/ lacks the part {part}, which failed: {why}"
+            for part, why in (facts.get("failed") or {}).items()
+        )
         yield Table(
             name=name,
             rows=int(facts.get("rows") or 0),
@@ -269,20 +305,10 @@ def _masked(line: str) -> str:
     return SECRET_VALUE.sub("(masked)", line)
 
 
-def _languages(places: Places) -> dict[str, int]:
-    """Pages of the pool by language; empty where no language was measured."""
-    counts: dict[str, int] = {}
-    for path in sorted(places.verdicts.glob("*.parquet")):
-        signal = places.signals("language") / path.name
-        if not signal.is_file() or "language" not in pq.read_schema(signal).names:
-            continue
-        verdicts = storage.read_table(path, ["held_out", "copy_of_held_out"])
-        language = storage.read_table(signal, ["language"])["language"]
-        in_pool = pc.invert(pc.or_(verdicts["held_out"], verdicts["copy_of_held_out"]))
-        for row in pc.value_counts(language.filter(in_pool)).to_pylist():
-            if row["values"] is not None:
-                counts[row["values"]] = counts.get(row["values"], 0) + row["counts"]
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+def _languages(places: Places, missing: list[str]) -> dict[str, int]:
+    """Pages of the pool by language, most first; empty where no language was measured."""
+    counts = _json(places.sweep, missing).get("languages") or {}
+    return {str(name): int(pages) for name, pages in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
 
 
 def _samples(places: Places, subsets: Sequence[Subset], missing: list[str]) -> Iterable[Sample]:

@@ -11,9 +11,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from py4j.protocol import Py4JJavaError
@@ -23,11 +24,15 @@ from tqdm import tqdm
 from jobs.parts import storage
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.session import stand_in
-from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, refuse_other, state, writer
+from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, state, writer
 
 LOST = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times, most recent failure: (?:Lost task [^)]*\) \([^)]*\): )?(.*)")
 """What Spark says when it gives up on a task: which one, after how many attempts, and why."""
 
+LEFT_OUT: ContextVar[list[str] | None] = ContextVar("LEFT_OUT", default=None)
+"""What is said at the end of parts that failed; None where a failed part stops the job (without `--skip-failed`)."""
+
+Value = TypeVar("Value")
 Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.RecordBatch]]]
 """(part, tables still to write, report) -> (table name, rows) in order."""
 
@@ -51,10 +56,12 @@ def to_do(parts: Sequence[Part], tables: Sequence[Table]) -> list[Part]:
 
     Raises ExperimentError where a table was made by another configuration.
     """
-    for table in tables:
-        refuse_other(table)
-    lines = [known(table) for table in tables]
-    return [part for part in parts if not all(_same(line.get(part.name), part) for line in lines)]
+    return _missing(parts, {table.name: known(table) for table in tables})
+
+
+def _missing(parts: Sequence[Part], lines: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Part]:
+    """The parts that some table's manifest lines do not have."""
+    return [part for part in parts if not all(_same(some.get(part.name), part) for some in lines.values())]
 
 
 def _same(line: Mapping[str, Any] | None, part: Part) -> bool:
@@ -76,12 +83,13 @@ def run(
 ) -> dict[str, StageReport]:
     """Run `work` on every part that is not done, then write the manifests. Starts Spark only when there is work.
 
-    Raises PartsFailed, after all other parts are done, naming each part and its reason.
+    Raises PartsFailed, after all other parts are done, naming each part and its reason. With `--skip-failed` the tables are
+    published without those parts; the next run tries them again.
     """
     if not parts:
         raise ExperimentError(f"{stage}: there are no parts to work on")
-    missing = to_do(parts, tables)
     lines = {table.name: known(table) for table in tables}
+    missing = _missing(parts, lines)
     if missing:
         for table in tables:
             storage.remove(table.manifest)
@@ -94,7 +102,23 @@ def run(
         for outcome in outcomes:
             for name, line in outcome.entries.items():
                 lines[name][outcome.part] = dict(line)
-    return {table.name: publish(stage, table, [lines[table.name][part.name] for part in parts]) for table in tables}
+    else:
+        outcomes = []
+    failed = {outcome.part: outcome.failure for outcome in outcomes if outcome.failure}
+    _tell_failed(stage, failed, len(parts))
+    whole = [part.name for part in parts if part.name not in failed]
+    return {table.name: publish(stage, table, [lines[table.name][name] for name in whole], failed) for table in tables}
+
+
+def _tell_failed(stage: str, failed: Mapping[str, str], parts: int) -> None:
+    """Raise PartsFailed, naming each, or where parts may be left out keep their names for the end."""
+    if not failed:
+        return
+    listed = "".join(f"\n  {name}: {failure}" for name, failure in sorted(failed.items()))
+    left_out = LEFT_OUT.get()
+    if left_out is None or len(failed) == parts:
+        raise PartsFailed(f"{stage}: {len(failed)} of {parts} parts failed, the others are done:{listed}")
+    left_out.append(f"{stage}: {len(failed)} of {parts} parts are left out:{listed}")
 
 
 def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Sequence[Table], work: Work) -> list[Outcome]:
@@ -110,24 +134,9 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
         done.add(1)
         return outcome
 
-    outcomes: list[Outcome] = []
-    errors: list[BaseException] = []
-
-    def collect() -> None:
-        try:
-            outcomes.extend(_outcomes(spark, missing, tables, task))
-        except Exception as error:  # whatever stops Spark itself is raised again in the caller's thread
-            errors.append(error)
-
-    runner = threading.Thread(target=collect, daemon=True)
-    runner.start()
-    _watch(runner, stage, len(missing), lambda: (done.value, rows.value))
-    if errors:
-        raise errors[0]
-    failed = sorted((outcome.part, outcome.failure) for outcome in outcomes if outcome.failure)
-    if failed:
-        listed = "".join(f"\n  {name}: {failure}" for name, failure in failed)
-        raise PartsFailed(f"{stage}: {len(failed)} of {len(missing)} parts failed, the others are done:{listed}")
+    outcomes = watch(
+        stage, len(missing), lambda: list(_outcomes(spark, missing, tables, task)), lambda: (done.value, rows.value)
+    )
     return outcomes
 
 
@@ -148,21 +157,33 @@ def _outcomes(
             left = to_do(left, tables)
 
 
-def _watch(runner: threading.Thread, stage: str, parts: int, progress: Callable[[], tuple[int, int]]) -> None:
-    """Draw parts, pages, pages per second and time left until the runner ends."""
+def watch(stage: str, parts: int, job: Callable[[], Value], progress: Callable[[], tuple[int, int | None]]) -> Value:
+    """The job's value; while it runs, parts done, pages, pages per second and time left are drawn."""
+    values: list[Value] = []
+    errors: list[BaseException] = []
+
+    def run_job() -> None:
+        try:
+            values.append(job())
+        except Exception as error:  # whatever stops Spark itself is raised again in the caller's thread
+            errors.append(error)
+
+    runner = threading.Thread(target=run_job, daemon=True)
+    runner.start()
     begun = time.monotonic()
     # A terminal is redrawn all the time, a log gets a line now and then.
     every = 0.2 if sys.stderr.isatty() else 10.0
     with tqdm(total=parts, desc=stage, unit="part", file=sys.stderr, mininterval=every, dynamic_ncols=True) as bar:
-        while True:
+        while runner.is_alive():
             runner.join(timeout=every)
             finished_parts, pages = progress()
-            bar.set_postfix_str(
-                f"{pages:,} pages, {pages / max(time.monotonic() - begun, 1e-9):,.0f} pages/s", refresh=False
-            )
+            if pages is not None:
+                per_second = pages / max(time.monotonic() - begun, 1e-9)
+                bar.set_postfix_str(f"{pages:,} pages, {per_second:,.0f} pages/s", refresh=False)
             bar.update(finished_parts - bar.n)
-            if not runner.is_alive():
-                return
+    if errors:
+        raise errors[0]
+    return values[0]
 
 
 def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:

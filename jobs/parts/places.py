@@ -16,6 +16,11 @@ class Places:
         return self.out / "pages"
 
     @property
+    def split(self) -> Path:
+        """Table: what is decided of each page before anything is trained."""
+        return self.out / "split"
+
+    @property
     def rejected(self) -> Path:
         """Table: records that are no page, with their reason."""
         return self.out / "rejected"
@@ -57,6 +62,19 @@ class Places:
         return self.out / "subsets" / f"{name}.json"
 
     @property
+    def all_removed(self) -> Path:
+        """The folder of what levels remove."""
+        return self.out / "removed"
+
+    def removed(self, name: str) -> Path:
+        """The pages that a level removes: data alone, as for subsets."""
+        return self.all_removed / name
+
+    def removed_books(self, name: str) -> Path:
+        """The manifest of the pages that a level removes."""
+        return self.all_removed / "_books" / name
+
+    @property
     def models(self) -> Path:
         """The tokenizer and the learned signals."""
         return self.out / "models"
@@ -70,9 +88,23 @@ class Places:
         """The tokenizer that every subset shares."""
         return self.models / "tokenizer"
 
-    def packed(self, subset: str) -> Path:
-        """The tokens of a subset."""
-        return self.out / "packed" / f"{subset}.bin"
+    def packed(self, subset: str, context: int, replicate: int) -> Path:
+        """The tokens of a subset that a replicate reads, for models of one context."""
+        return self.out / "packed" / subset / f"{context}-{replicate}.bin"
+
+    def packed_facts(self, subset: str, context: int) -> Path:
+        """Which pages the replicates of a subset draw from, and how far they read the same."""
+        return self.out / "packed" / subset / f"{context}.json"
+
+    @property
+    def slices(self) -> Path:
+        """While packing: what each part gives to the streams."""
+        return self.out / "packed" / ".slices"
+
+    @property
+    def edited(self) -> Path:
+        """While packing: the folder of the tables `tokens` and `token_ids` of edited text."""
+        return self.out / "packed" / ".edited"
 
     @property
     def evaluated(self) -> Path:

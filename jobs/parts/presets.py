@@ -1,9 +1,11 @@
-"""The rules of an experiment: those of its presets, its own in their place, and the levels that come of them."""
+"""The rules of an experiment: those of its presets and its own together, and the levels that come of them."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filters.levels import Level, plan
+from filters.rules import together
 from filters.signals import nearest
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.refusals import ExperimentError
@@ -24,23 +26,44 @@ def preset_rules(preset: str) -> dict[str, Any]:
 
 
 def rules_of(experiment: Experiment) -> dict[str, Any]:
-    """The rules of the presets, with those of `rules:` in place of a preset's rule on the same signal."""
-    rules: dict[str, Any] = {}
-    for preset in experiment.presets:
-        rules |= preset_rules(preset)
-    return rules | dict(experiment.rules)
+    """The rules of the presets and of `rules:` together; one that says `replace: true` stands in place of the presets'.
+
+    Raises ExperimentError or RuleError.
+    """
+    own = {signal: _without_replace(conditions) for signal, conditions in experiment.rules.items()}
+    replaced = {signal for signal, conditions in experiment.rules.items() if _replaces(signal, conditions)}
+    presets = {
+        source: {signal: conditions for signal, conditions in rules.items() if signal not in replaced}
+        for source, rules in _sources(experiment.presets).items()
+    }
+    return together({**presets, "rules:": own})
+
+
+def _replaces(signal: str, conditions: Any) -> bool:
+    """Whether a rule stands in place of those that presets have on its signal."""
+    replace = conditions.get("replace", False) if isinstance(conditions, Mapping) else False
+    if not isinstance(replace, bool):
+        raise ExperimentError(f"rules.{signal}.replace must be true or false, got {replace!r}")
+    return replace
+
+
+def _without_replace(conditions: Any) -> Any:
+    if not isinstance(conditions, Mapping):
+        return conditions
+    return {name: value for name, value in conditions.items() if name != "replace"}
+
+
+def _sources(presets: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The rules of presets, by what a sentence calls them."""
+    return {f"preset {preset}": preset_rules(preset) for preset in presets}
 
 
 def levels_of(experiment: Experiment) -> list[Level]:
     """Every subset of the experiment, mildest level first, then the controls. Raises ExperimentError or RuleError."""
-    return plan(rules_of(experiment), experiment.sweep, experiment.controls)
+    controls = {control: at for control, at in experiment.controls if at}
+    return plan(rules_of(experiment), experiment.sweep, controls)
 
 
 def compared_sets(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """The rules of every set under `compare:`. Raises ExperimentError for an unknown preset."""
-    sets: dict[str, dict[str, Any]] = {}
-    for name, presets in experiment.compare.items():
-        sets[name] = {}
-        for preset in presets:
-            sets[name] |= preset_rules(preset)
-    return sets
+    """The rules of every set under `compare:`. Raises ExperimentError or RuleError."""
+    return {name: together(_sources(presets)) for name, presets in experiment.compare.items()}

@@ -1,56 +1,71 @@
-"""The pages that models are trained on: a sample of the pool decided by page ids, held-out pages apart."""
+"""The pages that models are trained on: a sample of the pool that hashes of ids decide, so that each part decides alone."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from filters.draws import draw
+from filters.quantiles import Column, Targets, count, find, merged, ranked
 from filters.rules import uniforms
-from filters.split import held_out
-from jobs.parts import storage
+from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
-from jobs.parts.refusals import ExperimentError
-from jobs.parts.table import parts_of
+from jobs.parts.session import stand_in
+from jobs.parts.table import Part, parts_of, sidecar
 
 REFERENCE_SHARE = 0.1
 """Positives kept from training for evaluation. An assumption: enough to measure, little enough not to be missed."""
 
 
-def is_held_out(experiment: Experiment, ids: pa.ChunkedArray, domains: pa.ChunkedArray) -> np.ndarray:
-    """True for the pages that no model may see; shape (pages,)."""
-    how = experiment.evaluate.held_out
-    try:
-        return held_out(ids.to_pylist(), domains.to_pylist(), how.by, how.share, experiment.seed)
-    except ValueError as error:
-        raise ExperimentError(str(error)) from error
+def sampled_pages(
+    experiment: Experiment, purpose: str, most: int, weight: Literal["pages", "bytes"]
+) -> Iterator[tuple[str, str]]:
+    """(id, text) of the pages of the pool with the lowest draws, as many as weigh `most`, in page order.
+
+    The driver holds the sample of one part at a time.
+    """
+    places, seed = Places(experiment.out), experiment.seed
+    parts, spark, here = parts_of(places.pages), session.session("sample"), Path.cwd()
+
+    def counted(wanted: Mapping[str, Any]) -> Any:
+        return passes.merged(
+            spark, purpose, parts, lambda part: count(wanted, lambda _: _drawn(part, places, seed, purpose, weight)), merged
+        )
+
+    found = find({purpose: Targets("at most", (most,))}, counted)[purpose]
+
+    def task(part: Part) -> list[tuple[str, str]]:
+        stand_in(here)
+        kept = found.keeps(_drawn(part, places, seed, purpose, weight), 0)
+        return list(_texts(part, kept)) if kept.any() else []
+
+    sample = spark.sparkContext.parallelize(parts, len(parts)).map(task)
+    # The cut is made here and now: who trains may take the pages in a thread of its own, which knows no session.
+    return itertools.chain.from_iterable(sample.toLocalIterator(prefetchPartitions=True))
 
 
-def sampled_pages(experiment: Experiment, most_bytes: int, purpose: str) -> Iterator[tuple[str, str]]:
-    """(id, text) of pages not held out: a sample decided by their ids, about `most_bytes` of text, in page order."""
-    sources = [part.source for part in parts_of(Places(experiment.out).pages)]
-    every = pa.concat_tables([storage.read_table(source, ["id", "domain"]) for source in sources])
-    draws = uniforms(every["id"].to_pylist(), experiment.seed, purpose)
-    draws[is_held_out(experiment, every["id"], every["domain"])] = 2.0
-    share = _share_for(sources, most_bytes)
-    at = 0
-    for source in sources:
-        for batch in storage.open_parquet(source).iter_batches(1024, columns=["id", "text"]):
-            taken = np.flatnonzero(draws[at : at + len(batch)] < share)
-            at += len(batch)
-            rows = batch.take(pa.array(taken))
-            yield from zip(rows["id"].to_pylist(), rows["text"].to_pylist(), strict=True)
+def _drawn(part: Part, places: Places, seed: int, purpose: str, weight: str) -> Column:
+    """The pool's pages of a part in the order of their draws."""
+    split = sidecar(places.split, part, ["id_hash", "held_out", "copy_of_held_out"])
+    pool = ~(split["held_out"].to_numpy() | split["copy_of_held_out"].to_numpy())
+    weights = np.ones(len(pool), np.int64)
+    if weight == "bytes":
+        weights = sidecar(places.signals("size"), part, ["text_bytes"])["text_bytes"].to_numpy()
+    return ranked(draw(split["id_hash"].to_numpy(), seed, purpose), weights, lowest=True, among=pool)
 
 
-def _share_for(sources: list[str], most_bytes: int) -> float:
-    """The share of pages that holds about so much text, by the sizes in the files' footers."""
-    total = 0
-    for source in sources:
-        metadata = pq.read_metadata(source)
-        text = metadata.schema.to_arrow_schema().names.index("text")
-        total += sum(metadata.row_group(k).column(text).total_uncompressed_size for k in range(metadata.num_row_groups))
-    return min(1.0, most_bytes / max(total, 1))
+def _texts(part: Part, kept: np.ndarray) -> Iterator[tuple[str, str]]:
+    """(id, text) of some rows of a part, a row group at a time."""
+    file, at = storage.open_parquet(part.source), 0
+    for group in range(file.num_row_groups):
+        rows = file.read_row_group(group, columns=["id", "text"])
+        taken = rows.filter(pa.array(kept[at : at + len(rows)]))
+        at += len(rows)
+        yield from zip(taken["id"].to_pylist(), taken["text"].to_pylist(), strict=True)
 
 
 def is_reference(page_id: str, seed: int) -> bool:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from filters.files import sync_file, write_whole
 from jobs.parts.refusals import ExperimentError
 
+LAYOUT, LAYOUT_FILE = 2, ".layout.json"
+"""Changes whenever a table moves or its rows mean something else."""
 ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:/", re.I)
 
 
@@ -78,6 +80,25 @@ def write_table(file: Path, table: pa.Table) -> None:
     """Write a small table as Parquet, whole or not at all."""
     with written(file) as sink:
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+
+
+def write_batches(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write record batches as an Arrow file, whole or not at all, so that each can be read by its number; how many rows."""
+    rows = 0
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with written(file) as sink, pa.ipc.new_file(sink, schema, options=options) as opened:
+        for batch in batches:
+            opened.write_batch(batch)
+            rows += len(batch)
+    return rows
+
+
+def read_batches(file: Path, which: slice) -> pa.Table:
+    """Some of an Arrow file's record batches, without reading the others."""
+    with pa.OSFile(str(file)) as source:
+        opened = pa.ipc.open_file(source)
+        batches = [opened.get_batch(number) for number in range(opened.num_record_batches)[which]]
+        return pa.Table.from_batches(batches, opened.schema)
 
 
 class Hashed(io.RawIOBase):
@@ -145,11 +166,23 @@ def remove_left_overs(folder: Path) -> None:
         left_over.unlink(missing_ok=True)
 
 
+def _check_layout(out: Path) -> None:
+    """Raise ExperimentError where a version made the folder whose tables lay elsewhere or held something else."""
+    found = read_json(out / LAYOUT_FILE) if exists(out / LAYOUT_FILE) else 1 if (out / "pages").is_dir() else LAYOUT
+    if found != LAYOUT:
+        raise ExperimentError(
+            f"{out} was made by a version whose folders lay otherwise (layout {found}, this one makes {LAYOUT}): "
+            "set another out:, or remove it to make all of it again"
+        )
+
+
 @contextmanager
 def held(out: Path) -> Iterator[None]:
     """Hold the output folder: a second job on the same folder is refused, a killed one leaves nothing behind."""
     check_folder(out)
+    _check_layout(out)
     out.mkdir(parents=True, exist_ok=True)
+    write_json(out / LAYOUT_FILE, LAYOUT)
     with (out / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

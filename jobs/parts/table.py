@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, cast
@@ -39,6 +40,8 @@ class Part:
     name: str
     source: str
     identity: str
+    origin: str = ""
+    """What identifies that which the content was made from: a sidecar written in the same task says that of itself."""
 
 
 @dataclass(frozen=True)
@@ -119,21 +122,28 @@ def footer(file: Path) -> dict[str, Any] | None:
 
 def finished(table: Path) -> dict[str, Any]:
     """The manifest of a finished table. Raises ExperimentError where the table is missing or unfinished."""
-    if not storage.exists(table / MANIFEST):
-        raise ExperimentError(f"{table} is missing or unfinished (no {MANIFEST}): run the job that makes it first")
+    _refuse_unfinished(table)
     loaded: dict[str, Any] = storage.read_json(table / MANIFEST)
     return loaded
 
 
+def _refuse_unfinished(table: Path) -> None:
+    if not storage.exists(table / MANIFEST):
+        raise ExperimentError(f"{table} is missing or unfinished (no {MANIFEST}): run the job that makes it first")
+
+
 def identity_of(table: Path) -> str:
     """What tells a finished table from another one of that name: its manifest's SHA-256. Raises ExperimentError."""
-    finished(table)
+    _refuse_unfinished(table)
     return sha256_of(table / MANIFEST)
 
 
 def parts_of(table: Path) -> list[Part]:
     """The parts of a finished table, as input of the next job."""
-    return [Part(part["name"], str(table / f"{part['name']}.parquet"), part["sha256"]) for part in finished(table)["parts"]]
+    return [
+        Part(line["name"], str(table / f"{line['name']}.parquet"), line["sha256"], line["from"])
+        for line in finished(table)["parts"]
+    ]
 
 
 def signal_tables(out: Path) -> dict[str, Path]:
@@ -141,8 +151,8 @@ def signal_tables(out: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for table in storage.folders(out / "signals"):
         if storage.exists(table / MANIFEST):
-            first = parts_of(table)[0]
-            found |= {name: table for name in pq.read_schema(first.source).names if name != "id"}
+            first = finished(table)["parts"][0]["name"]
+            found |= {name: table for name in pq.read_schema(table / f"{first}.parquet").names if name != "id"}
     return found
 
 
@@ -154,7 +164,7 @@ def sidecar(table: Path, part: Part, columns: Sequence[str], ids: pa.ChunkedArra
     """
     file = table / f"{part.name}.parquet"
     told = footer(file)
-    if told is None or told["from"] != part.identity:
+    if told is None or told["from"] not in (part.identity, part.origin):
         made_from = "nothing whole" if told is None else told["from"]
         raise ExperimentError(
             f"{file} was made from {made_from}, but {part.source} is {part.identity}: "
@@ -284,6 +294,7 @@ def known(table: Table) -> dict[str, dict[str, Any]]:
     Raises ExperimentError where another configuration made the table.
     """
     if not storage.exists(table.manifest):
+        refuse_other(table)
         return {}
     told = storage.read_json(table.manifest)
     if told["config_hash"] != table.hash:
@@ -320,8 +331,13 @@ def refuse_other(table: Table) -> None:
         raise made_by_another(table.path, str(found), table.hash)
 
 
-def publish(stage: str, table: Table, entries: Sequence[Mapping[str, Any]]) -> StageReport:
-    """Write the manifest from the lines about all parts, unless the one there says the same."""
+def publish(
+    stage: str, table: Table, entries: Sequence[Mapping[str, Any]], failed: Mapping[str, str] | None = None
+) -> StageReport:
+    """Write the manifest from the lines about all parts, unless the one there says the same.
+
+    `failed` names parts that the table is published without, and why.
+    """
     lines = sorted(entries, key=lambda line: line["name"])
     counts = Counter[str]()
     for line in lines:
@@ -336,12 +352,13 @@ def publish(stage: str, table: Table, entries: Sequence[Mapping[str, Any]]) -> S
         "rows": sum(line["rows"] for line in lines),
         "counts": dict(sorted(counts.items())),
         "damaged": damaged,
-    }
+    } | ({"failed": dict(sorted(failed.items()))} if failed else {})
     if not storage.exists(table.manifest) or storage.read_json(table.manifest) != told:
         write_whole(table.manifest, (json.dumps(told, indent=1, sort_keys=True) + "\n").encode())
     return StageReport(told["rows"], told["counts"], damaged)
 
 
+@cache
 def code_version() -> str:
     """This project's version, with the commit where the code is a checkout."""
     said = subprocess.run(

@@ -1,9 +1,9 @@
 """One page's bytes to text, in a helper process that may hang, bloat or crash without taking its shard along.
 
 The hard idea: 80 KB of nested tags hold an HTML parser for ten seconds, inside C code that no Python signal or thread
-interrupts. So the kernel is the judge: the helper (`jobs.extract_page`) has a timer of processor time for each page, and
-the kernel ends it when that runs out. Processor time, not the clock, decides, so the verdict on a page does not depend
-on how busy the machine is. A page that ends the helper by other means is tried once more in a fresh one, so the verdict
+interrupts. So the kernel is the judge: the helper (`extract_page`) has a timer of processor time for each page, and the
+kernel ends it when that runs out. Processor time, not the clock, decides, so the verdict on a page does not depend on
+how busy the machine is. A page that ends the helper by other means is tried once more in a fresh one, so the verdict
 does not depend on the pages before it either.
 """
 
@@ -52,13 +52,17 @@ class ReadLimits:
 
 
 class Extraction(NamedTuple):
-    """What became of one body: its text, or a reason (see `jobs.reading.REASONS`) and a detail."""
+    """What became of one body: its text, or a reason (see `jobs.shards.reasons.REASONS`) and a detail.
+
+    `full` tells that the text is all that the page shows, because there was next to no main content.
+    """
 
     text: str
     reason: str | None
     detail: str
     nul_removed: bool
     replaced: int
+    full: bool = False
 
 
 class ExtractorError(RuntimeError):
@@ -75,6 +79,7 @@ class Extractor:
         self._limits = limits
         self._clock_seconds = LEAST_CLOCK_SECONDS + 10 * limits.seconds
         self._unanswered: deque[tuple[bytes, bytes]] = deque()  # head and body of the requests
+        self._bytes_waiting = 0  # in those bodies
         self._replies: deque[Extraction] = deque()
         self._outgoing: deque[memoryview] = deque()
         self._incoming = bytearray()
@@ -92,14 +97,14 @@ class Extractor:
     @property
     def full(self) -> bool:
         """Whether enough pages are under way to keep the helper busy."""
-        waiting = self._unanswered
-        return len(waiting) >= MOST_PAGES_WAITING or sum(len(body) for _, body in waiting) >= MOST_BYTES_WAITING
+        return len(self._unanswered) >= MOST_PAGES_WAITING or self._bytes_waiting >= MOST_BYTES_WAITING
 
     def submit(self, body: bytes, charset: str | None, html: bool) -> None:
         """Send one body on its way."""
         name = (charset or "").encode("ascii", "ignore")[:40]
         head = REQUEST.pack(len(body), html, len(name)) + name
         self._unanswered.append((head, body))
+        self._bytes_waiting += len(body)
         self._outgoing += (memoryview(head), memoryview(body))
         self._exchange(0)
 
@@ -161,15 +166,15 @@ class Extractor:
 
     def _parse(self) -> None:
         while len(self._incoming) >= REPLY.size:
-            verdict, nul_removed, replaced, size = REPLY.unpack_from(self._incoming)
+            verdict, full, nul_removed, replaced, size = REPLY.unpack_from(self._incoming)
             if len(self._incoming) < REPLY.size + size:
                 return
             text = bytes(self._incoming[REPLY.size : REPLY.size + size]).decode()
             del self._incoming[: REPLY.size + size]
-            self._unanswered.popleft()
+            self._forget_request()
             self._answered += 1
             if VERDICTS[verdict] == "text":
-                self._replies.append(Extraction(text, None, "", bool(nul_removed), replaced))
+                self._replies.append(Extraction(text, None, "", bool(nul_removed), replaced, bool(full)))
             else:
                 self._replies.append(Extraction("", VERDICTS[verdict], text, False, 0))
 
@@ -210,8 +215,11 @@ class Extractor:
         fresh = self._answered == 0
         self._stop()
         if self._unanswered and (fresh or reason == "extract_timeout"):
-            self._unanswered.popleft()
+            self._forget_request()
             self._replies.append(Extraction("", reason, detail, False, 0))
+
+    def _forget_request(self) -> None:
+        self._bytes_waiting -= len(self._unanswered.popleft()[1])
 
     def _cause(self, code: int) -> tuple[str, str]:
         assert self._errors

@@ -1,8 +1,9 @@
 """The body of a stored HTTP response, freed of chunking and compression.
 
 The hard idea: headers lie. Crawlers store bodies that they have already unpacked under headers that say otherwise, and
-the other way round, so a coding that does not fit is dropped with a flag, and one that fits is undone piece by piece
-under a ceiling, because a megabyte can unpack to a gigabyte.
+the other way round. The evidence is in the bytes: a coding without its magic number was undone already, whatever the
+header says, and is dropped with a flag. One that fits is undone piece by piece under a ceiling, because a megabyte can
+unpack to a gigabyte.
 """
 
 from __future__ import annotations
@@ -18,10 +19,17 @@ import zstandard
 from jobs.shards.members import ZSTD_FEED
 
 HEADER_END = re.compile(rb"\r?\n\r?\n")
-STATUS_LINE = re.compile(rb"HTTP/[0-9](?:\.[0-9])? +([0-9]{3})")
+STATUS_LINE = re.compile(rb"HTTP/[0-9](?:\.[0-9])? +([0-9]{3})", re.IGNORECASE)
+FOLD = re.compile(rb"\r?\n[ \t]+")  # a header that goes on in the next line
 CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]{0,1000})?\r?\n")
 PIECE = 1 << 16
-MOST_CODINGS = 3  # "gzip, br" is seen, longer chains only in attacks
+MOST_CODINGS = 4  # "gzip, br" and "gzip, chunked" are seen, longer chains only in attacks
+MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UNPACKED_SAMPLE = 1445  # as much as browsers look at (the MIME Sniffing Standard, 5.2)
+# What that standard calls binary, without those that ISO-2022 encodings switch by.
+CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\f\r\x0e\x0f\x1b")
+MOST_CONTROLS = 0.02
 
 
 class Http(NamedTuple):
@@ -52,8 +60,8 @@ def parse_http(block: bytes) -> Http | None:
     end = HEADER_END.search(block)
     head, body = (block[: end.start()], block[end.end() :]) if end else (block, b"")
     headers: dict[str, str] = {}
-    for line in head.split(b"\n")[1:]:
-        name, colon, value = line.decode("latin-1").partition(":")
+    for line in FOLD.sub(b" ", head).decode("latin-1").split("\n")[1:]:
+        name, colon, value = line.partition(":")
         if colon:
             key, text = name.strip().lower(), value.strip()
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
@@ -64,22 +72,24 @@ def decode_body(http: Http, most_bytes: int) -> Body:
     """The body without transfer and content coding, at most `most_bytes` long."""
     flags: list[str] = []
     data = http.body
-    if "chunked" in http.headers.get("transfer-encoding", "").lower():
-        data, flag = dechunk(data)
-        flags += flag
-    codings = [name.strip().lower() for name in http.headers.get("content-encoding", "").split(",")]
-    codings = [name for name in codings if name not in ("", "identity", "none")]
+    codings = [*_codings(http, "content-encoding"), *_codings(http, "transfer-encoding")]
     if len(codings) > MOST_CODINGS:
         return Body(b"", flags, ("bad_content_encoding", f"{len(codings)} codings on one body"))
     for coding in reversed(codings):
         try:
-            data, flag = _decode(coding, data, most_bytes)
+            data, flag = dechunk(data) if coding == "chunked" else _decode(coding, data, most_bytes)
         except _TooLarge:
             return Body(b"", flags, ("too_large", f"the body unpacks ({coding}) to over {most_bytes} bytes"))
         except ValueError as error:
             return Body(b"", flags, ("bad_content_encoding", str(error)))
-        flags += flag
+        flags += [name for name in flag if name not in flags]
     return Body(data, flags)
+
+
+def _codings(http: Http, header: str) -> list[str]:
+    """The codings that a header names, in the order in which they were applied."""
+    names = (name.strip().lower().removeprefix("x-") for name in http.headers.get(header, "").split(","))
+    return [name for name in names if name not in ("", "identity", "none")]
 
 
 def dechunk(body: bytes) -> tuple[bytes, list[str]]:
@@ -103,23 +113,25 @@ def dechunk(body: bytes) -> tuple[bytes, list[str]]:
 
 
 def _decode(coding: str, data: bytes, most_bytes: int) -> tuple[bytes, list[str]]:
-    """Undo one content coding; ValueError if it neither fits nor can be ignored."""
-    name = coding.removeprefix("x-")
-    decoders = DECODERS.get(name)
-    if decoders is None:
-        if _looks_like_text(data):
-            return data, ["coding_ignored"]
-        raise ValueError(f"Content-Encoding {coding[:40]!r} is not known")
-    problem = ""
-    for decoder in decoders:
+    """Undo one coding; ValueError if the data are packed, but not so."""
+    if not data.strip():
+        return data, ["coding_ignored"]
+    if not data.startswith(MAGIC.get(coding, b"")):
+        if data.startswith(tuple(MAGIC.values())):
+            raise ValueError(f"{coding}: the body begins like another coding")
+        return data, ["coding_ignored"]
+    problem = f"Content-Encoding {coding[:40]!r} is not known"
+    for decoder in DECODERS.get(coding, ()):
         output, problem, complete = _bounded(decoder(data), most_bytes)
-        if not problem:
-            return output, [] if complete else ["body_incomplete"]
+        if complete:
+            return output, []
+        if not problem and not looks_unpacked(data):
+            return output, ["body_incomplete"]
         if output:
             break
-    if _looks_like_text(data):
+    if looks_unpacked(data):
         return data, ["coding_ignored"]
-    raise ValueError(f"{coding}: {problem}")
+    raise ValueError(f"{coding}: {problem}" if coding in DECODERS else problem)
 
 
 def _bounded(pieces: Iterator[bytes | None], most_bytes: int) -> tuple[bytes, str, bool]:
@@ -175,18 +187,12 @@ def _zstd_pieces(data: bytes) -> Iterator[bytes | None]:
             yield None
 
 
-def _looks_like_text(data: bytes) -> bool:
-    """Whether the body was stored unpacked after all: it begins like markup or printable text."""
-    start = data[:64].lstrip()
-    return bool(start) and all(byte >= 32 or byte in b"\t\r\n\f" for byte in start) and _is_utf8_start(start)
-
-
-def _is_utf8_start(start: bytes) -> bool:
-    try:
-        start.decode()
-    except UnicodeDecodeError as error:
-        return error.start >= len(start) - 3
-    return True
+def looks_unpacked(data: bytes) -> bool:
+    """Whether data begin like text in any encoding: every tenth of compressed bytes is a control character."""
+    if data.startswith(UTF_16_MARKS):
+        return True
+    start = data[:UNPACKED_SAMPLE]
+    return (len(start) - len(start.translate(None, CONTROLS))) <= MOST_CONTROLS * len(start)
 
 
 GZIP, ZLIB, RAW = 31, 15, -15

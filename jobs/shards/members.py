@@ -23,6 +23,7 @@ MEMBER_MAGIC = re.compile(re.escape(GZIP_MAGIC) + b"|" + re.escape(ZSTD_MAGIC))
 CHUNK = 1 << 15
 # One zstd byte can stand for 32 KiB of output and the decoder gives all it has: 512 bytes bound a piece to 16 MiB.
 ZSTD_FEED = 512
+TAKEN_AT_ONCE = 1 << 20
 # Each search for the next member may read the file to its end, so a file of nothing but damage would take quadratic time.
 MOST_DAMAGES = 1000
 
@@ -117,33 +118,34 @@ class Member:
         self._position += len(piece)
         return piece
 
-    def peek(self) -> bytes:
-        """The bytes that come next, some if there are any, without reading on."""
-        self._fill(CHUNK)
+    def peek(self, count: int = 1) -> bytes:
+        """The bytes that come next, at least `count` if there are so many, without reading on."""
+        while len(self._output) < count and self.ended is None:
+            self._output += self._next(CHUNK)
         return self._output
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes, fewer only at the end."""
-        taken = b""
-        while len(taken) < count and (piece := self.read(count - len(taken))):
-            taken += piece
-        return taken
+        taken: list[bytes] = []
+        while count > 0 and (piece := self.read(min(count, TAKEN_AT_ONCE))):
+            taken.append(piece)
+            count -= len(piece)
+        return b"".join(taken)
 
     def tell(self) -> int:
         """Decompressed bytes read so far."""
         return self._position
 
-    def skip(self, count: int) -> None:
-        """Read on by `count` decompressed bytes and forget them."""
-        if not self.compressed:
-            self._file.seek(count, io.SEEK_CUR)
-            self._position += count
-            return
-        while count > 0:
-            piece = self.read(min(count, CHUNK))
-            if not piece:
-                return
+    def skip(self, count: int) -> int:
+        """Read on by `count` decompressed bytes and forget them; how many there were."""
+        before = self._position
+        while count > 0 and (self.compressed or self._output) and (piece := self.read(min(count, CHUNK))):
             count -= len(piece)
+        if not self.compressed and count > 0:
+            here = self._file.tell()
+            there = min(self._file.seek(0, io.SEEK_END), here + count)
+            self._position += self._file.seek(there) - here
+        return self._position - before
 
     def drain(self) -> None:
         """Read to the end and forget, so that `ended` is known."""
@@ -154,7 +156,11 @@ class Member:
 
     def _fill(self, size: int) -> None:
         while not self._output and self.ended is None:
-            self._output = self._decode(size) if self._decoder else self._plain(size)
+            self._output = self._next(size)
+
+    def _next(self, size: int) -> bytes:
+        """More decompressed bytes, or none, which is the end only where `ended` says so."""
+        return self._decode(size) if self._decoder else self._plain(size)
 
     def _plain(self, size: int) -> bytes:
         data = self._file.read(size)

@@ -1,163 +1,101 @@
-"""From what a user names to pages: patterns to shards, each shard by its kind, each of its records accounted for.
+"""A shard to pages: each shard by its kind, each of its records accounted for.
 
-The hard idea: a shard is known by its file name alone, wherever the file lies, and its rows come in the order of its
-records, however far ahead the helper process works, so that a part's bytes depend on the shard and the options only.
+The hard idea: rows come in the order of the shard's records, however far ahead the helper process works, so that a part's
+bytes depend on the shard and the options only; and a shard that gives no page is never passed over in silence.
 """
 
 from __future__ import annotations
 
-import glob
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-
-import fsspec
 
 from jobs.shards.decoding import clean, decode
 from jobs.shards.extraction import Extraction, Extractor, ReadLimits
-from jobs.shards.members import Members
-from jobs.shards.reasons import REJECTED, Damage, Page, ReadOptions, Rejected, ShardReport, registrable_domain, too_long
+from jobs.shards.locations import expand, file_name, is_remote, kind, local_copy, unpacked
+from jobs.shards.plain_text import read_text
+from jobs.shards.reasons import (
+    REASONS,
+    REJECTED,
+    Damage,
+    Page,
+    ReadOptions,
+    Rejected,
+    ShardReport,
+    registrable_domain,
+    too_long,
+)
 from jobs.shards.rows import read_jsonl, read_parquet
 from jobs.shards.warc import Lost, Response, read_records
 
-__all__ = ["Damage", "Page", "ReadOptions", "Rejected", "ShardReport", "expand", "kind", "local_copy", "read_shard"]
+__all__ = ["Damage", "Page", "ReadOptions", "Rejected", "ShardReport", "expand", "read_shard"]
 
-WARC_NAMES = (".warc", ".wet", ".wat", ".arc")
-PARQUET_NAMES = (".parquet",)
-JSONL_NAMES = (".jsonl", ".ndjson", ".json")
-
-
-def expand(patterns: list[str]) -> list[str]:
-    """Every shard that the patterns name, sorted by file name, each once.
-
-    Patterns are paths, globs (`**` too), and `s3://` or `https://` addresses. Raises ValueError for a pattern that
-    names nothing, a folder, an empty file that is not compressed (a compressed one is a damaged shard), and for two
-    shards of one file name, because the name is the shard's name in every table.
-    """
-    found: dict[str, str] = {}
-    for pattern in patterns:
-        for location in _matches(pattern):
-            name = shard_name(location)
-            if name in found and not _same(found[name], location):
-                raise ValueError(
-                    f"two shards have the file name {name!r}: {found[name]} and {location}; rename one, "
-                    "the file name is the shard's name in every table"
-                )
-            found.setdefault(name, location)
-    if not found:
-        raise ValueError("no shards are named; give paths, globs or addresses under pages.from")
-    return [found[name] for name in sorted(found)]
+EXPECTED = {
+    "warc": "response or conversion records that hold HTML or plain text (or resource, under records:)",
+    "parquet": "rows with text in the column {text!r}",
+    "jsonl": "one JSON object in UTF-8 a line, with text under {text!r}",
+    "txt": "text",
+}
+"""What a shard of each kind that gives no page is told to hold."""
+MOST_REASONS_TOLD = 3
 
 
-def shard_name(location: str) -> str:
-    """The name of a shard: its file name, so that tables do not depend on where a checkout lies."""
-    path = location.partition("?")[0] if _is_remote(location) else location
-    return path.rstrip("/").rpartition("/")[2]
-
-
-def _matches(pattern: str) -> list[str]:
-    """What one pattern names; an error if that is nothing or cannot be a shard."""
-    if _is_remote(pattern):
-        return _remote_matches(pattern)
-    path = _local_path(pattern)
-    names = [str(path)] if path.exists() else sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - takes any path
-    if not names:
-        raise ValueError(f"no file matches {pattern!r} (from {Path.cwd()})")
-    for name in names:
-        if Path(name).is_dir():
-            raise ValueError(f"{name!r} is a folder; name the files in it, such as {name.rstrip('/')}/*.warc.gz")
-        _refuse_empty(name, Path(name).stat().st_size)
-    return names
-
-
-def _remote_matches(pattern: str) -> list[str]:
-    files, path = fsspec.core.url_to_fs(pattern)
-    is_glob = any(mark in path for mark in "*[") and not pattern.startswith(("http://", "https://"))
-    names = sorted(files.unstrip_protocol(str(name)) for name in files.glob(path)) if is_glob else [pattern]
-    if not names or not all(files.exists(name) for name in names):
-        raise ValueError(f"no file matches {pattern!r}; check the address and the access rights")
-    for name in names:
-        size = files.size(name)
-        _refuse_empty(name, 1 if size is None else size)
-    return names
-
-
-def _refuse_empty(name: str, size: int) -> None:
-    if size == 0 and not name.endswith((".gz", ".zst")):
-        raise ValueError(
-            f"{name!r} is empty (0 bytes); was its download cut off? Remove it from pages.from or fetch it again"
-        )
-
-
-def _is_remote(location: str) -> bool:
-    return "://" in location and not location.startswith("file://")
-
-
-def _local_path(location: str) -> Path:
-    return Path(location.removeprefix("file://")).expanduser()
-
-
-def _same(one: str, other: str) -> bool:
-    if _is_remote(one) or _is_remote(other):
-        return one == other
-    return Path(one).resolve() == Path(other).resolve()
-
-
-def kind(location: str) -> str:
-    """`warc` (WET too), `parquet` or `jsonl`, by the name, or by the first bytes of a local file if that says nothing."""
-    name = shard_name(location).lower()
-    plain = name.removesuffix(".gz").removesuffix(".zst")
-    for suffixes, known in ((WARC_NAMES, "warc"), (PARQUET_NAMES, "parquet"), (JSONL_NAMES, "jsonl")):
-        if plain.endswith(suffixes):
-            return known
-    if not _is_remote(location):
-        with _local_path(location).open("rb") as file:
-            start = Members(file, b"", lambda *_: None).open(0).peek()
-        for magic, known in ((b"WARC/", "warc"), (b"PAR1", "parquet"), (b"{", "jsonl")):
-            if start.startswith(magic):
-                return known
-    known_names = ", ".join(WARC_NAMES + PARQUET_NAMES + JSONL_NAMES)
-    raise ValueError(f"{location!r} is no shard of a known kind; names end in {known_names}, with .gz or .zst")
-
-
-@contextmanager
-def local_copy(location: str) -> Iterator[Path]:
-    """A local file of the shard's bytes; a remote one is copied whole, compared in size, and removed afterwards."""
-    if not _is_remote(location):
-        yield _local_path(location)
-        return
-    files, path = fsspec.core.url_to_fs(location)
-    with tempfile.TemporaryDirectory(prefix="goodhart-") as folder:
-        copy = Path(folder) / shard_name(location)
-        files.get_file(path, str(copy))
-        expected = files.size(path)
-        if expected is not None and copy.stat().st_size != expected:
-            raise OSError(f"{location}: {copy.stat().st_size} of {expected} bytes came; the transfer was cut off, try again")
-        yield copy
-
-
-def read_shard(location: str, options: ReadOptions, report: ShardReport) -> Iterator[Page | Rejected]:
+def read_shard(
+    location: str, options: ReadOptions, report: ShardReport, shard: str | None = None
+) -> Iterator[Page | Rejected]:
     """Read one shard in order; what is no page is counted in `report`, damage is listed there.
 
-    Raises ValueError if the shard is of no known kind or lacks the text column.
+    `shard` is its name in the table; None: its file name. Raises ValueError if it is of no known kind or lacks a column.
     """
-    shard = shard_name(location)
+    shard = shard or file_name(location)
     seen: set[str] = set()
-    with local_copy(location) as path:
-        for row in _READERS[kind(str(path))](path, shard, options, report):
-            report.counts["records"] += 1
-            if isinstance(row, Page) and row.id in seen:
-                row = Rejected(row.url, shard, row.shard_offset, "duplicate_id", row.id[:200])
-            if isinstance(row, Page):
-                seen.add(row.id)
-                report.counts["pages"] += 1
-                yield row
-                continue
-            report.counts[row.reason] += 1
-            if row.reason in REJECTED:
-                yield row
+    for row in _rows(location, shard, options, report):
+        report.counts["records"] += 1
+        if isinstance(row, Page) and row.id in seen:
+            row = Rejected(row.url, shard, row.shard_offset, "duplicate_id", row.id[:200])
+        if isinstance(row, Page):
+            seen.add(row.id)
+            report.counts["pages"] += 1
+            report.flag("no_domain", row.domain is None)
+            yield row
+            continue
+        report.counts[row.reason] += 1
+        if row.reason in REJECTED:
+            yield row
+
+
+def _rows(location: str, shard: str, options: ReadOptions, report: ShardReport) -> Iterator[Page | Rejected]:
+    """The rows of a shard by its kind; where few of them are pages, that is damage, told with what was expected."""
+    if options.row_groups and is_remote(location):  # a slice of a large file: no need to copy all of it
+        yield from _told_if_few(read_parquet(location, shard, options, report), "parquet", options, report)
+        return
+    with local_copy(location) as packed, unpacked(packed, report.damage) as path:
+        if report.damages and path.stat().st_size == 0:  # broken before its first byte, which is told
+            return
+        known = options.kind or kind(str(packed))
+        yield from _told_if_few(_READERS[known](path, shard, options, report), known, options, report)
+
+
+def _told_if_few(
+    rows: Iterator[Page | Rejected], known: str, options: ReadOptions, report: ShardReport
+) -> Iterator[Page | Rejected]:
+    """The rows; after the last, damage if none was a page or most were lost: a wrong column, a WAT file, a JSON array."""
+    details: dict[str, str] = {}
+    for row in rows:
+        if isinstance(row, Rejected):
+            details.setdefault(row.reason, row.detail)
+        yield row
+    records, pages = report.counts["records"], report.counts["pages"]
+    lost = {reason: count for reason, count in report.counts.most_common() if reason in REASONS}
+    if records == 0 or (pages and sum(lost.get(reason, 0) for reason in REJECTED) <= pages):
+        return
+    most = "; ".join(
+        f"{count} {reason}" + (f" ({details[reason]})" if details.get(reason) else "")
+        for reason, count in islice(lost.items(), MOST_REASONS_TOLD)
+    )
+    expected = EXPECTED[known].format(text=options.text_column)
+    report.damage(0, "few_pages", f"{pages} of {records} records became pages: {most}; expected {expected}")
 
 
 def _read_warc(path: Path, shard: str, options: ReadOptions, report: ShardReport) -> Iterator[Page | Rejected]:
@@ -168,7 +106,7 @@ def _read_warc(path: Path, shard: str, options: ReadOptions, report: ShardReport
     limits = options.limits
     with path.open("rb") as file, Extractor(options.extract, limits) as extractor:
         waiting: deque[tuple[Response | Lost, int]] = deque()
-        for record in read_records(file, limits.bytes, report):
+        for record in read_records(file, limits.bytes, report, options.resources):
             if isinstance(record, Response) and record.kind != "wet":
                 extractor.submit(record.body, record.charset, record.kind == "html")
                 waiting.append((record._replace(body=b""), len(record.body)))
@@ -194,6 +132,8 @@ def _finish(
     if result.reason:
         return Rejected(record.url, shard, record.offset, result.reason, result.detail)
     report.flag("decode_replaced", result.replaced > 0)
+    report.flag("characters_replaced", result.replaced)
+    report.flag("full_text", result.full)
     report.flag("nul_removed", result.nul_removed)
     return Page(
         id=record.id or f"{shard}#{record.offset}",
@@ -221,4 +161,9 @@ def _wet_text(body: bytes, limits: ReadLimits) -> Extraction:
 
 
 _Reader = Callable[[Path, str, ReadOptions, ShardReport], Iterator[Page | Rejected]]
-_READERS: Mapping[str, _Reader] = {"warc": _read_warc, "parquet": read_parquet, "jsonl": read_jsonl}
+_READERS: Mapping[str, _Reader] = {
+    "warc": _read_warc,
+    "parquet": read_parquet,
+    "jsonl": read_jsonl,
+    "txt": read_text,
+}

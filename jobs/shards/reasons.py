@@ -6,6 +6,7 @@ counted under one reason of a closed list, and damage to a shard is kept beside 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+import idna
 from publicsuffixlist import PublicSuffixList
 
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.members import MOST_DAMAGES
+
+UNREADABLE = re.compile("[\ud800-\udfff\ufffd]")
 
 SKIPPED: Mapping[str, str] = {
     "record_warcinfo": "a warcinfo record describes the shard, not a page",
@@ -29,7 +33,7 @@ SKIPPED: Mapping[str, str] = {
     "record_unknown": "the WARC-Type is missing or unknown",
     "not_http": "the response record holds no HTTP response (DNS and the like)",
     "status_not_200": "the HTTP status is not 200",
-    "mime_not_text": "the media type is neither HTML nor plain text",
+    "mime_not_text": "neither HTML nor plain text, by its header or by its first bytes",
 }
 """Reasons for records that were never meant as pages: counted, not listed."""
 
@@ -41,7 +45,7 @@ REJECTED: Mapping[str, str] = {
     "http_malformed": "the response record starts with no HTTP status line",
     "bad_content_encoding": "the body does not decompress as its Content-Encoding says",
     "too_large": "the record, its decompressed body or its text is over the limit",
-    "empty_body": "the response has no body",
+    "empty_body": "the response has no body, or the text is nothing but blanks",
     "undecodable": "no character encoding reads the body with fewer than 1 % bad bytes",
     "empty_extraction": "the page has text or markup, but the extractor found no text in it",
     "extract_timeout": "the extractor used more than its processor seconds",
@@ -60,14 +64,22 @@ REASONS: Mapping[str, str] = {**SKIPPED, **REJECTED}
 
 FLAGS: Mapping[str, str] = {
     "decode_replaced": "a few bad bytes became U+FFFD",
+    "characters_replaced": "how many bad bytes of all those pages became U+FFFD",
     "nul_removed": "NUL characters were removed from the text",
     "surrogate_replaced": "lone surrogates became U+FFFD",
     "two_bytes_longer": "the record is two bytes longer than its Content-Length (as in CC-MAIN-2018-34), all were read",
     "crawl_truncated": "the crawler cut the body and says so (WARC-Truncated)",
     "coding_ignored": "the body is not chunked or compressed, though its header says so",
+    "full_text": "the extractor found next to no main content, so the text is all that the page shows",
+    "url_unreadable": "bytes of the URL that are no UTF-8 became U+FFFD; where they are in the host, the domain is null",
+    "date_unreadable": "the crawl time cannot be read and is null",
     "bad_chunking": "the chunked transfer coding breaks off, the body was used as it is",
     "body_incomplete": "the compressed or chunked body ends early, what there is was used",
     "trailing_padding": "NULs follow the last record of the shard",
+    "bad_id": "the row's id is no text and no exact number, so the page is known by its place",
+    "bad_url": "the row's URL is no text, so the page has none",
+    "bad_time": "the row's crawl time cannot be read, so the page has none",
+    "no_domain": "the page has no registrable domain (no URL, an IP address, a bare suffix)",
 }
 """Notes about pages that were kept (and one about shards); counted beside the reasons, no part of the balance."""
 
@@ -80,6 +92,7 @@ DAMAGE: Mapping[str, str] = {
     "arc_format": "the shard is an ARC file, the format before WARC",
     "not_this_format": "the file is not what its name says",
     "empty": "the file has no bytes",
+    "few_pages": "the shard gave no page, or lost more pages than it gave",
 }
 """Every kind of damage to a shard."""
 
@@ -143,15 +156,25 @@ class ShardReport:
 class ReadOptions:
     """How shards are read.
 
-    `extract` names the HTML extractor (resiliparse, trafilatura, justext). The columns name what holds the page in
-    parquet and jsonl; `text_column` must exist, the others may be absent. The crawl time is taken from `crawled_at` or
-    `date` where there is one.
+    `extract` names the HTML extractor (resiliparse, trafilatura, justext). `kind` is what a shard is (warc, parquet,
+    jsonl, txt); None: what its name says. The columns name what holds the page in parquet and jsonl; a dot reaches into
+    a struct or an object. `text_column` must exist, and those of text, id and url that are in `named`; the others may be
+    absent. Without an `id_column` a page is known by its place; `id_per_shard` puts the shard's name before ids that
+    restart in every file. The crawl time is taken from `crawled_at` or `date` where there is one. `resources` makes
+    pages of a WARC's resource records, `paragraphs` of the paragraphs of plain text. `row_groups` is the slice of a
+    parquet file that is read, from the first to before the second; None: all.
     """
 
     extract: str = "resiliparse"
+    kind: str | None = None
     text_column: str = "text"
-    id_column: str = "id"
+    id_column: str | None = "id"
+    id_per_shard: bool = False
     url_column: str = "url"
+    named: tuple[str, ...] = ()
+    resources: bool = False
+    paragraphs: bool = False
+    row_groups: tuple[int, int] | None = None
     limits: ReadLimits = field(default_factory=ReadLimits)
 
 
@@ -161,20 +184,33 @@ def too_long(text: str, limits: ReadLimits) -> str:
 
 
 def registrable_domain(url: str | None) -> str | None:
-    """The registrable domain of a URL by the Public Suffix List; None for a urn:, a bare suffix, an IP address."""
+    """The registrable domain of a URL by the Public Suffix List; None for a urn:, a bare suffix, an IP address.
+
+    It is in ASCII, so that a host is one domain whether it is written in its own letters or as xn--. None too for a host
+    with characters that could not be read.
+    """
     if not url:
         return None
     try:
         host = urlsplit(url).hostname
     except ValueError:
         return None
-    return _domain_of(host.rstrip(".")) if host else None
+    return _domain_of(host) if host else None
 
 
 @lru_cache(maxsize=1 << 16)
 def _domain_of(host: str) -> str | None:
-    found = _suffixes().privatesuffix(host)
-    return None if found is None else str(found)
+    found = _suffixes().privatesuffix((host if host.isascii() else _as_asked_of_dns(host)).rstrip("."))
+    return None if found is None or UNREADABLE.search(found) else str(found)
+
+
+def _as_asked_of_dns(host: str) -> str:
+    """An international host name in ASCII, mapped by UTS 46 as browsers do; one that has no such form stays as it is."""
+    try:
+        mapped = idna.uts46_remap(host, std3_rules=False)
+    except idna.IDNAError:
+        return host
+    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in mapped.split("."))
 
 
 @lru_cache(maxsize=1)

@@ -1,33 +1,48 @@
 """Pages from tables of other people's making: parquet and jsonl, whatever their columns hold.
 
 The hard idea: such a row is checked by us, not by the library. Libraries turn a wrong type into null, a cut file into a
-short one and one bad byte into the loss of a batch; here each is a counted reason for that row, and the next is read.
+short one and one bad byte into the loss of a batch; here a bad value costs its field, or its row where it is the text,
+each is counted, and the next is read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import lzma
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import reduce
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
+from uuid import UUID
 
+import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.shards.decoding import clean
 from jobs.shards.extraction import ReadLimits
-from jobs.shards.members import Member, Members
+from jobs.shards.locations import is_remote, opened
+from jobs.shards.members import Members
 from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport, registrable_domain, too_long
 
 TIME_COLUMNS = ("crawled_at", "date")
+URL_COLUMNS = ("url", "metadata.url", "meta.url")
+"""Where a URL is looked for unless the experiment names its column: ours, dolma's and datatrove's, RedPajama's."""
 PARQUET_ROWS = 256  # pages at a time: a few dozen MB even if each is a megabyte
 MOST_LINE_BYTES_PER_BYTE = 4  # JSON may spell a character of 2 or 3 bytes in 6
+LOOKED_AT_LINES = 1000  # a named column that none of so many lines has is taken for a slip
+MOST_KEYS_TOLD = 20
+EXACT_FLOAT = 2.0**53  # from here on neighbouring whole numbers are one float
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_ABSENT = object()
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     """One row of a foreign table before it is checked."""
 
     offset: int
@@ -44,28 +59,20 @@ class _WrongRow(Exception):
         self.reason, self.detail = reason, detail
 
 
-def _page(row: _Row, shard: str, limits: ReadLimits, report: ShardReport) -> Page | Rejected:
+def _page(row: _Row, shard: str, options: ReadOptions, report: ShardReport) -> Page | Rejected:
     """The page in a row of a foreign table, or why it is none."""
-    url = row.url if isinstance(row.url, str) else None
+    url = _url(row.url, report)
     try:
-        text = _checked_text(row.text, limits, report)
-        if row.url is not None and url is None:
-            raise _WrongRow("wrong_type", f"the URL is a {type(row.url).__name__}")
-        identity = row.identity
-        if identity is not None and (isinstance(identity, bool) or not isinstance(identity, str | int)):
-            raise _WrongRow("wrong_type", f"the id is a {type(identity).__name__}")
+        text = _checked_text(row.text, options.limits, report)
     except _WrongRow as wrong:
-        return Rejected(url and clean(url)[0], shard, row.offset, wrong.reason, wrong.detail)
-    return Page(
-        id=f"{shard}#{row.offset}" if identity in (None, "") else clean(str(identity))[0],
-        url=url and clean(url)[0],
-        domain=registrable_domain(url),
-        crawled_at=_moment(row.crawled_at),
-        text=text,
-        html_bytes=None,
-        shard=shard,
-        shard_offset=row.offset,
-    )
+        return Rejected(url, shard, row.offset, wrong.reason, wrong.detail)
+    identity = _identity(row.identity, report)
+    if identity is None:
+        identity = f"{shard}#{row.offset}"
+    elif options.id_per_shard:
+        identity = f"{shard}/{identity}"
+    moment = _moment(row.crawled_at, report)
+    return Page(identity, url, registrable_domain(url), moment, text, None, shard, row.offset)
 
 
 def _checked_text(given: Any, limits: ReadLimits, report: ShardReport) -> str:
@@ -75,10 +82,12 @@ def _checked_text(given: Any, limits: ReadLimits, report: ShardReport) -> str:
         except UnicodeDecodeError as error:
             raise _WrongRow("bad_utf8", f"byte {error.start} of the text") from None
     if given is None:
-        raise _WrongRow("missing_text")
+        raise _WrongRow("missing_text", "the text is null")
     if not isinstance(given, str):
         raise _WrongRow("wrong_type", f"the text is a {type(given).__name__}")
     text, nul, surrogates = clean(given)
+    if not text or text.isspace():
+        raise _WrongRow("empty_body", "the text is blank")
     if len(text) > limits.characters:
         raise _WrongRow("too_large", too_long(text, limits))
     report.flag("nul_removed", nul)
@@ -86,91 +95,162 @@ def _checked_text(given: Any, limits: ReadLimits, report: ShardReport) -> str:
     return text
 
 
-def _moment(given: Any) -> datetime | None:
-    """A crawl time from a timestamp or ISO 8601 text, in UTC; what is neither is no time."""
-    if isinstance(given, str):
+def _url(given: Any, report: ShardReport) -> str | None:
+    if isinstance(given, bytes):
         try:
-            given = datetime.fromisoformat(given.strip())
-        except ValueError:
-            return None
-    if not isinstance(given, datetime):
+            given = given.decode()
+        except UnicodeDecodeError:
+            given = _ABSENT
+    if isinstance(given, str):
+        return clean(given)[0] or None
+    report.flag("bad_url", given is not None and given == given)  # NaN is how pandas spells null
+    return None
+
+
+def _identity(given: Any, report: ShardReport) -> str | None:
+    """The id as text; None where the row has none, or none that tells it from others."""
+    if isinstance(given, str):
+        return clean(given)[0] or None
+    if given is None or given != given:
+        return None
+    if isinstance(given, bytes):
+        return _bytes_as_id(given)
+    if isinstance(given, int | UUID) and not isinstance(given, bool):
+        return str(given)
+    if isinstance(given, Decimal):
+        return f"{given:f}"
+    if isinstance(given, float) and abs(given) < EXACT_FLOAT:
+        return str(int(given)) if given.is_integer() else repr(given)
+    report.flag("bad_id")
+    return None
+
+
+def _bytes_as_id(given: bytes) -> str | None:
+    """Bytes as the text that they are, else in hexadecimal, as digests and UUIDs are written."""
+    try:
+        text = given.decode()
+    except UnicodeDecodeError:
+        return given.hex()
+    return (text if text.isprintable() else given.hex()) or None
+
+
+def _moment(given: Any, report: ShardReport) -> datetime | None:
+    """A crawl time from a moment or ISO 8601 text, in UTC; what is neither is no time."""
+    if given is None or given == "" or given != given:
         return None
     try:
-        return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
-    except OverflowError:
+        if isinstance(given, bytes):
+            given = given.decode()
+        moment = given if isinstance(given, datetime) else datetime.fromisoformat(given.strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError, AttributeError):
+        report.flag("bad_time")
         return None
 
 
 def read_jsonl(path: Path, shard: str, options: ReadOptions, report: ShardReport) -> Iterator[Page | Rejected]:
-    """One page a line; lines end at LF only, for JSON may hold U+2028 and CR inside a line."""
+    """One page a line; lines end at LF only, for JSON may hold U+2028 and CR inside a line.
+
+    Raises ValueError at the end where a column that the experiment names is in no row.
+    """
     if path.stat().st_size == 0:
         report.damage(0, "empty", "the file has no bytes")
         return
-    limits = options.limits
+    unseen = _named(options)
+    keys: Mapping[str, Any] = {}
     with path.open("rb") as file:
-        for offset, line, broken in _lines(file, MOST_LINE_BYTES_PER_BYTE * limits.bytes, report):
+        for offset, line, broken in _lines(file, MOST_LINE_BYTES_PER_BYTE * options.limits.bytes, report):
             try:
                 if broken:
                     raise _WrongRow(*broken)
-                row = _json_row(offset, line, options)
+                values = _json_object(line)
+                if unseen:
+                    keys = keys or values
+                    unseen = [name for name in unseen if _reach(values, name) is _ABSENT]
+                row = _json_row(offset, values, options)
             except _WrongRow as wrong:
                 yield Rejected(None, shard, offset, wrong.reason, wrong.detail)
                 continue
-            yield _page(row, shard, limits, report)
+            yield _page(row, shard, options, report)
+    if unseen and keys:
+        raise ValueError(_no_column(shard, unseen, keys))
 
 
-def _lines(file: BinaryIO, most: int, report: ShardReport) -> Iterator[tuple[int, bytes, tuple[str, str] | None]]:
-    """Lines that are not blank, with their offset in the decompressed file and what is wrong with them, if anything.
+def _named(options: ReadOptions) -> list[str]:
+    """The columns that the experiment names itself, which must be there."""
+    columns = {"text": options.text_column, "id": options.id_column, "url": options.url_column}
+    return [name for part, name in columns.items() if part in options.named and name is not None]
+
+
+def _url_columns(options: ReadOptions) -> tuple[str, ...]:
+    return (options.url_column,) if "url" in options.named or options.url_column != "url" else URL_COLUMNS
+
+
+_Line = tuple[int, bytes, tuple[str, str] | None]
+"""Where a line begins in the unpacked file, its bytes, and what is wrong with it, if anything."""
+
+
+def _lines(file: BinaryIO, most: int, report: ShardReport) -> Iterator[_Line]:
+    """Lines that are not blank.
 
     Members may meet inside a line (pzstd cuts anywhere); a damaged one breaks its last line, and the next is only
     found again where a line begins.
     """
-    pending, start, plain = b"", 0, False
+    cutter, plain = _LineCutter(most), False
     members = Members(file, b"{", report.damage)
     for member in members:
         plain = not member.compressed
         while piece := member.read(1 << 20):
-            *lines, pending = (pending + piece).split(b"\n") if b"\n" in piece else (pending + piece,)
-            for line in lines:
-                if line.strip():
-                    yield start, line, ("too_large", f"the line has {len(line)} bytes") if len(line) > most else None
-                start += len(line) + 1
-            if len(pending) > most:
-                pending, start = yield from _skip_line(member, pending, start, most)
+            yield from cutter.feed(piece)
         if member.ended != "whole":
-            if pending.strip():
-                yield start, pending, (str(member.ended), member.problem)
-            start, pending = start + len(pending), b""
-    if pending.strip():
-        broken = ("truncated", "the file ends inside a line") if plain and not _is_json(pending) else None
-        if broken:
+            yield from cutter.rest((str(member.ended), member.problem))
+    for start, line, broken in cutter.rest():
+        if plain and broken is None and not _is_json(line):
+            broken = ("truncated", "the file ends inside a line")
             report.damage(start, *broken)
-        yield start, pending, broken
+        yield start, line, broken
     report.flag("trailing_padding", members.padded)
 
 
-def _skip_line(
-    member: Member, pending: bytes, start: int, most: int
-) -> Generator[tuple[int, bytes, tuple[str, str]], None, tuple[bytes, int]]:
-    """Pass over a line that is longer than memory should hold; the beginning of the next line and its offset."""
-    size = len(pending)
-    while piece := member.read(1 << 20):
-        line, found, rest = piece.partition(b"\n")
-        size += len(line)
-        if found:
-            yield start, b"", ("too_large", f"the line has {size} bytes, the limit is {most}")
-            return rest, start + size + 1
-    yield start, b"", ("too_large", f"the line has {size} bytes, the limit is {most}")
-    return b"", start + size
+class _LineCutter:
+    """Pieces of a file cut into lines; of a line that is longer than memory should hold only the length is kept."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._start = 0
+        self._pending = b""
+        self._dropped = 0
+
+    def feed(self, piece: bytes) -> Iterator[_Line]:
+        """The lines that end in a piece."""
+        *lines, self._pending = (self._pending + piece).split(b"\n") if b"\n" in piece else (self._pending + piece,)
+        for line in lines:
+            yield from self._line(line, 1, None)
+        if self._dropped or len(self._pending) > self._most:
+            self._dropped, self._pending = self._dropped + len(self._pending), b""
+
+    def rest(self, broken: tuple[str, str] | None = None) -> Iterator[_Line]:
+        """What stands after the last LF, if anything."""
+        line, self._pending = self._pending, b""
+        yield from self._line(line, 0, broken)
+
+    def _line(self, line: bytes, end: int, broken: tuple[str, str] | None) -> Iterator[_Line]:
+        start, size = self._start, self._dropped + len(line)
+        self._start, self._dropped = start + size + end, 0
+        if size > self._most:
+            yield start, b"", broken or ("too_large", f"the line has {size} bytes, the limit is {self._most}")
+        elif line.strip():
+            yield start, line, broken
 
 
 def _json(line: bytes) -> Any:
     try:
         return json.loads(line.removeprefix(b"\xef\xbb\xbf").decode())
     except UnicodeDecodeError as error:
-        raise _WrongRow("bad_utf8", f"byte {error.start} of the line") from None
+        wide = line.startswith((b"\xff\xfe", b"\xfe\xff"))
+        raise _WrongRow("bad_utf8", "the file is UTF-16" if wide else f"byte {error.start} of the line") from None
     except (ValueError, RecursionError) as error:
-        raise _WrongRow("bad_json", str(error)[:200]) from None
+        raise _WrongRow("bad_json", "the file is UTF-16" if b"\0" in line[:4] else str(error)[:200]) from None
 
 
 def _is_json(line: bytes) -> bool:
@@ -181,67 +261,249 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _json_row(offset: int, line: bytes, options: ReadOptions) -> _Row:
+def _json_object(line: bytes) -> dict[str, Any]:
     values = _json(line)
     if not isinstance(values, dict):
         raise _WrongRow("wrong_type", f"the line is a {type(values).__name__}, not an object")
-    moment = next((values[name] for name in TIME_COLUMNS if name in values), None)
-    return _Row(
-        offset, values.get(options.text_column), values.get(options.id_column), values.get(options.url_column), moment
+    return values
+
+
+def _json_row(offset: int, values: Mapping[str, Any], options: ReadOptions) -> _Row:
+    text = _reach(values, options.text_column)
+    if text is _ABSENT:
+        raise _WrongRow("missing_text", f"no {options.text_column!r} in a row of {_told(values)}")
+    identity = None if options.id_column is None else _first(values, (options.id_column,))
+    return _Row(offset, text, identity, _first(values, _url_columns(options)), _first(values, TIME_COLUMNS))
+
+
+def _first(values: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """The value of the first of some names that an object has, None if it has none of them."""
+    for name in names:
+        if (found := _reach(values, name)) is not _ABSENT:
+            return found
+    return None
+
+
+def _reach(values: Mapping[str, Any], name: str) -> Any:
+    """The value of a key, or of a key in an object in it by a dotted name."""
+    if name in values:
+        return values[name]
+    if "." not in name:
+        return _ABSENT
+    found: Any = values
+    for key in name.split("."):
+        if not isinstance(found, Mapping) or key not in found:
+            return _ABSENT
+        found = found[key]
+    return found
+
+
+def _told(names: Mapping[str, Any] | Sequence[str]) -> str:
+    """Names of columns for a sentence; they may be anyone's text."""
+    listed = [clean(name)[0][:60] for name in islice(names, MOST_KEYS_TOLD)]
+    for name in islice(names, MOST_KEYS_TOLD):
+        if isinstance(names, Mapping) and isinstance(names[name], Mapping):
+            listed += [clean(f"{name}.{inner}")[0][:60] for inner in islice(names[name], MOST_KEYS_TOLD)]
+    return ", ".join(sorted(listed))
+
+
+def _no_column(shard: str, missing: Sequence[str], there: Mapping[str, Any] | Sequence[str]) -> str:
+    return (
+        f"{shard} has no column {' or '.join(map(repr, missing))}, it has: {_told(there)}; "
+        "say which column holds what, as in {parquet: PATTERN, text: content, url: metadata.url, id: none}"
     )
 
 
-def read_parquet(path: Path, shard: str, options: ReadOptions, report: ShardReport) -> Iterator[Page | Rejected]:
-    """One page a row; a row group that does not decompress is listed as damage and the next is read."""
+def read_parquet(path: Path | str, shard: str, options: ReadOptions, report: ShardReport) -> Iterator[Page | Rejected]:
+    """One page a row; a row group that does not decompress is listed as damage and the next is read.
+
+    Raises ValueError where a column that must be there is not, or holds what cannot be read.
+    """
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = open_parquet(path)
     except (OSError, pa.ArrowException) as error:
-        report.damage(0, "empty" if path.stat().st_size == 0 else "not_this_format", str(error)[:300])
+        is_empty = isinstance(path, Path) and path.stat().st_size == 0
+        report.damage(0, "empty" if is_empty else "not_this_format", str(error)[:300])
         return
     with file:
+        if file.metadata.num_rows == 0:
+            return
         columns = _parquet_columns(file.schema_arrow, shard, options)
-        first = 0
-        for group in range(file.num_row_groups):
+        begin, end = options.row_groups or (0, file.num_row_groups)
+        first = sum(file.metadata.row_group(group).num_rows for group in range(begin))
+        for group in range(begin, end):
             rows = file.metadata.row_group(group).num_rows
             try:
                 for row in _group_rows(file, group, columns, first):
-                    yield _page(row, shard, options.limits, report)
+                    yield _page(row, shard, options, report)
             except (OSError, pa.ArrowException) as error:
                 # Not the byte: pyarrow 26 aborts the process when asked for a damaged column's metadata.
                 report.damage(first, "corrupt", f"row group {group}, rows {first} to {first + rows}: {str(error)[:200]}")
             first += rows
 
 
-def _parquet_columns(schema: pa.Schema, shard: str, options: ReadOptions) -> dict[str, str]:
-    """Which column holds what; the text column must be there and hold text."""
-    names = set(schema.names)
-    if options.text_column not in names:
-        raise ValueError(
-            f"{shard} has no column {options.text_column!r}, it has: {', '.join(sorted(names))}; "
-            "name the one that holds the text under pages.text"
-        )
-    text_type = schema.field(options.text_column).type
-    if pa.types.is_dictionary(text_type):
-        text_type = text_type.value_type
-    if not any(test(text_type) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
-        raise ValueError(f"column {options.text_column!r} of {shard} holds {text_type}, not strings")
-    moment = next((name for name in TIME_COLUMNS if name in names), None)
-    wanted = {"text": options.text_column, "identity": options.id_column, "url": options.url_column, "crawled_at": moment}
-    return {part: name for part, name in wanted.items() if name is not None and name in names}
+def open_parquet(location: Path | str) -> pq.ParquetFile:
+    """A parquet file, of which a store sends only what is read."""
+    source = fsspec.open(location).open() if isinstance(location, str) and is_remote(location) else location
+    return pq.ParquetFile(source, page_checksum_verification=True)
 
 
-def _group_rows(file: pq.ParquetFile, group: int, columns: dict[str, str], first: int) -> Iterator[_Row]:
+_Column = tuple[str, ...]
+"""A column by its names from the outermost struct to the value."""
+
+
+def _parquet_columns(schema: pa.Schema, shard: str, options: ReadOptions) -> dict[str, _Column]:
+    """Which column holds what; the text and what the experiment names must be there and hold what can be read."""
+    wanted = {
+        "text": (options.text_column,),
+        "identity": () if options.id_column is None else (options.id_column,),
+        "url": _url_columns(options),
+        "crawled_at": TIME_COLUMNS,
+    }
+    columns = {
+        part: next((column for name in names if (column := _column(schema, name))), None) for part, names in wanted.items()
+    }
+    needed = {name: _column(schema, name) for name in (options.text_column, *_named(options))}
+    if missing := [name for name, column in needed.items() if column is None]:
+        raise ValueError(_no_column(shard, missing, _leaves(schema)))
+    for name, column in needed.items():
+        held = _type(schema, column or ())
+        if not (_is_text(held) or (name == options.id_column and _is_identity(held))):
+            raise ValueError(f"column {name!r} of {shard} holds {held}, not text; it has: {_told(_leaves(schema))}")
+    return {part: column for part, column in columns.items() if column is not None}
+
+
+def _column(schema: pa.Schema, name: str) -> _Column | None:
+    """The column of a name, or the one inside structs that a dotted name reaches."""
+    if name in schema.names:
+        return (name,)
+    path = tuple(name.split("."))
+    if len(path) < 2 or path[0] not in schema.names:
+        return None
+    try:
+        _type(schema, path)
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return path
+
+
+def _type(schema: pa.Schema, column: _Column) -> pa.DataType:
+    """What a column holds; a dictionary's values are what counts."""
+    held = schema.field(schema.names.index(column[0])).type  # by number: a name may be there twice
+    held = reduce(lambda inner, key: inner.field(key).type, column[1:], held)
+    return held.value_type if pa.types.is_dictionary(held) else held
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The columns' names, those inside structs dotted."""
+    inner = [f"{field.name}.{child.name}" for field in schema if pa.types.is_struct(field.type) for child in field.type]
+    return [*schema.names, *inner]
+
+
+def _is_text(held: pa.DataType) -> bool:
+    kinds = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "null")
+    return any(getattr(pa.types, f"is_{kind}")(held) for kind in kinds)
+
+
+def _is_identity(held: pa.DataType) -> bool:
+    kinds = ("integer", "floating", "decimal", "fixed_size_binary")
+    return isinstance(held, pa.UuidType) or any(getattr(pa.types, f"is_{kind}")(held) for kind in kinds)
+
+
+def _group_rows(file: pq.ParquetFile, group: int, columns: Mapping[str, _Column], first: int) -> Iterator[_Row]:
     offset = first
-    for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group], columns=list(columns.values())):
-        values = {part: _values(batch.column(name), part) for part, name in columns.items()}
+    asked = [".".join(column) for column in columns.values()]
+    for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group], columns=asked):
+        values = {part: _values(_taken(batch, column)) for part, column in columns.items()}
         nothing = [None] * len(batch)
-        for row in zip(*(values.get(part, nothing) for part in _Row.__match_args__[1:]), strict=True):
+        for row in zip(*(values.get(part, nothing) for part in _Row._fields[1:]), strict=True):
             yield _Row(offset, *row)
             offset += 1
 
 
-def _values(column: pa.Array, field: str) -> list[Any]:
-    """Python values; text as bytes, for a parquet string need not be UTF-8 and pyarrow would raise for the whole batch."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    return list(column.cast(pa.large_binary() if field == "text" else column.type).to_pylist())
+def _taken(batch: pa.RecordBatch, column: _Column) -> pa.Array:
+    """A column of a batch, out of its structs; the first where a name is there twice."""
+    outermost = batch.column(batch.schema.names.index(column[0]))
+    return reduce(pc.struct_field, column[1:], outermost)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Python values, whatever they hold: pyarrow raises for a whole batch where one value has no Python form.
+
+    A text that is not UTF-8 comes as bytes, with all of its batch; what no field is read from, such as a moment beyond
+    Python's years, as an object that is neither text nor number. Sixteen bytes are a UUID.
+    """
+    held = column.type
+    if pa.types.is_dictionary(held):
+        return _values(column.dictionary_decode())
+    if pa.types.is_timestamp(held) or pa.types.is_date(held):
+        return _moments(column)
+    if pa.types.is_fixed_size_binary(held) and held.byte_width == 16:
+        return [value and UUID(bytes=value) for value in column.to_pylist()]
+    if not (_is_text(held) or _is_identity(held)):
+        return [None if is_null else _ABSENT for is_null in column.is_null().to_pylist()]
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        return list(column.cast(pa.large_binary()).to_pylist())
+
+
+def _moments(column: pa.Array) -> list[Any]:
+    """Moments as datetimes in UTC. They are counted from 1970 in UTC whatever zone a column names."""
+    held = column.type
+    if pa.types.is_date32(held):
+        counts, per_second = pc.multiply(column.cast(pa.int32()).cast(pa.int64()), 86_400), 1
+    else:
+        counts, per_second = column.cast(pa.int64()), 1000 if pa.types.is_date64(held) else _UNITS_PER_SECOND[held.unit]
+    return [None if count is None else _after_1970(count, per_second) for count in counts.to_pylist()]
+
+
+def _after_1970(count: int, per_second: int) -> Any:
+    try:
+        return EPOCH + timedelta(microseconds=count * 10**6 // per_second)
+    except OverflowError:
+        return _ABSENT
+
+
+def first_identity(path: Path, is_parquet: bool, shard: str, options: ReadOptions) -> Any:
+    """The id of a table's first row as it is, None where there is none.
+
+    Raises ValueError where the table lacks a column that it must have. Reads no more than that takes.
+    """
+    try:
+        return _first_of_parquet(path, shard, options) if is_parquet else _first_of_jsonl(path, shard, options)
+    except (OSError, EOFError, lzma.LZMAError, pa.ArrowException):
+        return None  # damage, which reading tells
+
+
+def _first_of_parquet(path: Path, shard: str, options: ReadOptions) -> Any:
+    with open_parquet(path) as file:
+        if file.metadata.num_rows == 0:
+            return None
+        identity = _parquet_columns(file.schema_arrow, shard, options).get("identity")
+        if identity is None:
+            return None
+        batch = next(file.iter_batches(1, columns=[".".join(identity)]))
+    return _values(_taken(batch, identity))[0]
+
+
+def _first_of_jsonl(path: Path, shard: str, options: ReadOptions) -> Any:
+    unseen = _named(options)
+    keys: Mapping[str, Any] = {}
+    identity = None
+    with opened(path) as file:
+        lines = _lines(file, MOST_LINE_BYTES_PER_BYTE * options.limits.bytes, ShardReport())
+        for _, line, broken in islice(lines, LOOKED_AT_LINES):
+            try:
+                values = {} if broken else _json_object(line)
+            except _WrongRow:
+                continue
+            if not keys and options.id_column is not None:
+                identity = _first(values, (options.id_column,))
+            keys = keys or values
+            unseen = [name for name in unseen if _reach(values, name) is _ABSENT]
+            if keys and not unseen:
+                break
+    if unseen and keys:
+        raise ValueError(_no_column(shard, unseen, keys))
+    return identity

@@ -1,8 +1,9 @@
 """WARC and WET records to pages-to-be, whatever has happened to the shard.
 
-The hard idea: a record is believed only when what follows it is right as well. FastWARC frames the records of one member
-(see `jobs.members`) and each record is held back until the next one, or the whole end of its member, shows that it was
-not cut short and did not swallow its neighbours. After damage the next record that stands on its own is looked for.
+The hard idea: a record is believed only when what follows it is right as well. Each record is held back until the next
+one, or the whole end of its member (see `jobs.shards.members`), shows that it was not cut short and did not swallow its
+neighbours. FastWARC frames the records of an ordinary gzip file; from the first oddity on they are framed here, by
+nothing but their Content-Length. After damage the next record that stands on its own is looked for.
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ import hashlib
 import re
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from fastwarc.warc import ArchiveIterator, WarcRecord
 
-from jobs.shards.http_body import decode_body, parse_http
+from jobs.shards import media_type
+from jobs.shards.http_body import FOLD, Http, decode_body, parse_http
 from jobs.shards.members import GZIP_MAGIC, MOST_DAMAGES, Member, Members, find
 from jobs.shards.reasons import ShardReport
 
 LONGEST_HEADER = 1 << 18
 HEADER_END = re.compile(rb"\r?\n\r?\n")
-RECORD_START = re.compile(rb"WARC/[01]\.[0-9]\r?\n[A-Za-z-]{1,40}:")
+VERSION = re.compile(rb"WARC/[0-9]+\.[0-9]+[ \t]*\r?\n", re.IGNORECASE)
+RECORD_START = re.compile(rb"WARC/[01]\.[0-9]\r?\n[A-Za-z-]{1,40}:", re.IGNORECASE)
 RECORD_START_LONGEST = 51
-BODY_SAMPLE = 64
+RECORD_ENDS = (b"\r\n\r\n", b"\n\n")
 CONTENT_LENGTH = re.compile(r"[0-9]{1,15}")
-CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
-HTML_START = re.compile(rb"\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
-HTML_TYPES = ("text/html", "application/xhtml+xml")
 DIGESTS = {"sha1": hashlib.sha1, "md5": hashlib.md5, "sha256": hashlib.sha256}
-NOT_PAGES = frozenset({"warcinfo", "request", "metadata", "revisit", "resource", "continuation"})
+NOT_PAGES = frozenset({"warcinfo", "request", "metadata", "revisit", "continuation"})
 
 
 class Response(NamedTuple):
@@ -46,7 +46,7 @@ class Response(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A record that is no page, with its reason (see `jobs.reading.REASONS`)."""
+    """A record that is no page, with its reason (see `jobs.shards.reasons.REASONS`)."""
 
     url: str | None
     offset: int
@@ -55,7 +55,11 @@ class Lost(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """One framed record: where it begins in its member, its header, its block up to the limit, why it is lost, if so."""
+    """One framed record: where it begins in its member, its header, its block up to the limit, why it is lost, if so.
+
+    Where it was framed by hand, `body` is where its block begins and `end` where the next record must stand: None if no
+    empty line or record follows it.
+    """
 
     position: int
     header: dict[str, str]
@@ -63,20 +67,23 @@ class _Block(NamedTuple):
     size: int
     data: bytes
     lost: tuple[str, str] | None
+    body: int = 0
+    end: int | None = None
 
 
 class _BadFraming(Exception):
     """No record stands where the next one should."""
 
 
-def read_records(file: BinaryIO, most_bytes: int, report: ShardReport) -> Iterator[Response | Lost]:
+def read_records(file: BinaryIO, most_bytes: int, report: ShardReport, resources: bool = False) -> Iterator[Response | Lost]:
     """Every record of a WARC or WET file, plain or compressed, in order; damage goes to `report`.
 
-    Bodies come without transfer and content coding. A record or body over `most_bytes` is lost as too_large.
+    Bodies come without transfer and content coding. A record or body over `most_bytes` is lost as too_large. Resource
+    records are pages only where `resources` says so.
     """
     start = already_read = 0
     if _gzip_at(file, 0):
-        start, already_read = yield from _quickly(file, most_bytes, report)
+        start, already_read = yield from _quickly(file, most_bytes, report, resources)
     members = Members(file, b"WARC/", report.damage, start)
     for member in members:
         if member.start == 0 and member.peek().startswith(b"filedesc://"):
@@ -86,11 +93,13 @@ def read_records(file: BinaryIO, most_bytes: int, report: ShardReport) -> Iterat
             if already_read:
                 already_read -= 1
                 continue
-            yield _classify(block, member.start + block.position, most_bytes, report)
+            yield _classify(block, member.start + block.position, most_bytes, report, resources)
     report.flag("trailing_padding", members.padded)
 
 
-def _quickly(file: BinaryIO, most_bytes: int, report: ShardReport) -> Generator[Response | Lost, None, tuple[int, int]]:
+def _quickly(
+    file: BinaryIO, most_bytes: int, report: ShardReport, resources: bool
+) -> Generator[Response | Lost, None, tuple[int, int]]:
     """Records as FastWARC alone reads a gzip file of one record a member, while all is well.
 
     FastWARC inflates three times as fast as Python's zlib and checks every member's CRC. But it takes a cut for the
@@ -108,7 +117,7 @@ def _quickly(file: BinaryIO, most_bytes: int, report: ShardReport) -> Generator[
             if not _gzip_at(file, block.position):
                 return believed
             if held:
-                yield _classify(held, held.position, most_bytes, report)
+                yield _classify(held, held.position, most_bytes, report, resources)
                 believed = (held.position, 1)
             held = block
     except _BadFraming:
@@ -130,20 +139,18 @@ def _believed(member: Member, members: Members, most_bytes: int, report: ShardRe
     start: int | None = 0
     while start is not None:
         stream = _at(members, member, start) if start else member
-        held, problem = None, ""
-        try:
-            for block in _framed(_carefully(stream), most_bytes):
-                if held:
-                    yield held
-                held = block
-        except _BadFraming as error:
-            problem = str(error)
+        held: _Block | None = None
+        for block in _by_hand(stream, most_bytes):
+            if held:
+                yield held
+            held = block
+        stranger = stream.tell() if stream.peek() else None
         stream.drain()
         if stream.ended != "whole":  # the damage itself is reported by Members
             if held:
                 yield held._replace(lost=(str(stream.ended), stream.problem))
             return
-        held, start = _Aftermath(members, member, report).judge(held, start, problem)
+        held, start = _Aftermath(members, member, report).judge(held, stranger)
         if held:
             yield held
         if len(report.damages) >= MOST_DAMAGES:
@@ -157,17 +164,71 @@ def _at(members: Members, member: Member, position: int) -> Member:
     return stream
 
 
-def _carefully(stream: Member) -> ArchiveIterator:
-    """FastWARC over one member."""
-    first = stream.peek()[:40].partition(b"\n")[0]
-    lines_end_in_lf = first.startswith(b"WARC/") and not first.endswith(b"\r")  # FastWARC refuses these unless told
-    return ArchiveIterator(
-        cast(BinaryIO, stream),  # it reads and tells, nothing else is asked of it
-        parse_http=False,
-        stream_detect=False,
-        quirks_mode=lines_end_in_lf,
-        max_header_len=LONGEST_HEADER,
-    )
+def _by_hand(stream: Member, most_bytes: int) -> Iterator[_Block]:
+    """Records as long as each leads to the next; the stream is left at what is no record, or where none can be told."""
+    while (text := stream.peek()).startswith((b"\r", b"\n")):
+        stream.skip(len(text) - len(text.lstrip(b"\r\n")))
+    while (head := _header(stream)) is not None:
+        position = stream.tell()
+        stream.skip(len(head))
+        block = _block(stream, position, _fields(head), most_bytes)
+        yield block
+        if block.end is None:
+            return
+        stream.skip(block.end - stream.tell())
+
+
+def _header(stream: Member) -> bytes | None:
+    """The header of the record that begins here with its empty line, not yet read; None if none does."""
+    text = stream.peek(len(b"WARC/1.0\r\n"))
+    if not VERSION.match(text):
+        return None
+    while (end := HEADER_END.search(text)) is None and len(text) < LONGEST_HEADER and stream.ended is None:
+        text = stream.peek(2 * len(text))
+    return text[: end.end()] if end and end.end() <= LONGEST_HEADER else None
+
+
+def _fields(head: bytes) -> dict[str, str]:
+    """The fields of a WARC header by lower-case name, the first of each."""
+    fields: dict[str, str] = {}
+    for line in FOLD.sub(b" ", head).split(b"\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if colon:
+            fields.setdefault(name.decode("latin-1").strip().lower(), value.decode("utf-8", "replace").strip())
+    return fields
+
+
+def _block(stream: Member, position: int, header: dict[str, str], most_bytes: int) -> _Block:
+    """The record whose header has just been read, with its block; the stream stands behind that."""
+    length, lost = _length(header)
+    body = stream.tell()
+    if length is None:
+        return _Block(position, header, None, 0, b"", lost, body)
+    data = stream.take(min(length, most_bytes + 1)) if _may_be_page(header) else b""
+    size = len(data) + stream.skip(length - len(data))
+    return _Block(position, header, length, size, data, lost, body, _end(stream) if size == length else None)
+
+
+def _end(stream: Member) -> int | None:
+    """Where the next record must stand, if the stream stands at the end of a block: what follows says whether it does."""
+    tail = stream.peek(RECORD_START_LONGEST)
+    for mark in RECORD_ENDS:
+        if tail.startswith(mark):
+            return stream.tell() + len(mark)
+    rest = tail.lstrip(b"\r\n")
+    return stream.tell() + len(tail) - len(rest) if not rest or RECORD_START.match(rest) else None
+
+
+def _length(header: dict[str, str]) -> tuple[int | None, tuple[str, str] | None]:
+    """What Content-Length says, or why the record is lost."""
+    given = header.get("content-length", "")
+    if CONTENT_LENGTH.fullmatch(given):
+        return int(given), None
+    return None, ("bad_length", f"Content-Length is {given[:40]!r}")
+
+
+def _may_be_page(header: dict[str, str]) -> bool:
+    return header.get("warc-type", "").lower() not in NOT_PAGES
 
 
 def _framed(records: ArchiveIterator, most_bytes: int) -> Iterator[_Block]:
@@ -188,36 +249,29 @@ def _read_block(record: WarcRecord, most_bytes: int) -> _Block:
     header: dict[str, str] = {}
     for name, value in record.headers.items_bytes():
         header.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace").strip())
-    given = header.get("content-length", "")
-    length = int(given) if CONTENT_LENGTH.fullmatch(given) else None
-    lost = None if length is not None else ("bad_length", f"Content-Length is {given[:40]!r}")
-    data = record.reader.read(most_bytes + 1) if header.get("warc-type", "").lower() not in NOT_PAGES else b""
+    length, lost = _length(header)
+    data = record.reader.read(most_bytes + 1) if _may_be_page(header) else b""
     return _Block(record.stream_pos, header, length, len(data) + record.consume(), data, lost)
 
 
 class _Aftermath:
-    """What to make of the last record of a whole stream, and where to go on inside its member."""
+    """What to make of the last record that was framed in a whole stream, and where to go on inside its member."""
 
     def __init__(self, members: Members, member: Member, report: ShardReport) -> None:
         self._members = members
         self._member = member
         self._report = report
 
-    def judge(self, held: _Block | None, start: int, problem: str) -> tuple[_Block | None, int | None]:
-        """The record as it is to be believed and the position of the next one, None when there is none."""
-        if held is None:
-            return None, self._after_stranger(start, problem) if problem else None
-        if held.length is None or held.size < held.length:
-            return self._misread(held)
-        end = self._end_of(held)
-        if problem and end is None:
-            longer = self._two_bytes_longer(held)
-            return (longer, None) if longer else self._misread(held)
-        if problem and end is not None:
-            return held, self._after_stranger(end, problem)
-        if end is None and not self._member.compressed:
-            self._damage(held.position, "truncated", "the file ends inside its last record")
-        return held, None
+    def judge(self, held: _Block | None, stranger: int | None) -> tuple[_Block | None, int | None]:
+        """The record as it is to be believed and the position of the next one, None when there is none.
+
+        `stranger` is where framing stopped, None at the end of the stream.
+        """
+        if held is None or held.end is not None:
+            return held, None if stranger is None else self._after_stranger(stranger)
+        if held.size == held.length and (longer := self._two_bytes_longer(held)):
+            return longer, None
+        return self._misread(held)
 
     def _misread(self, held: _Block) -> tuple[_Block, int | None]:
         """A record whose length is wrong: it may have swallowed others, so go on right behind its beginning."""
@@ -230,48 +284,24 @@ class _Aftermath:
         self._damage(held.position, "bad_length", detail)
         return held._replace(lost=("bad_length", detail)), after
 
-    def _after_stranger(self, position: int, problem: str) -> int | None:
+    def _after_stranger(self, position: int) -> int | None:
         """Report what stands at `position` in place of a record, unless it is padding."""
         stream = _at(self._members, self._member, position)
         while not (text := stream.peek()).strip(b"\0\r\n"):
             if not stream.read():
                 self._report.flag("trailing_padding")
                 return None
-        self._damage(position, "bad_header", f"{problem}; found {text[:40]!r}")
+        self._damage(position, "bad_header", f"no WARC record begins here; found {text[:40]!r}")
         return self._next_record(position + 1)
-
-    def _end_of(self, held: _Block) -> int | None:
-        """Where the next record must stand; None if FastWARC misread this one or no empty line ends it."""
-        body = self._body_of(held)
-        if body is None or held.length is None:
-            return None
-        tail = _at(self._members, self._member, body + held.length).take(4)
-        mark = next((mark for mark in (b"\r\n\r\n", b"\n\n") if tail.startswith(mark)), None)
-        return None if mark is None else body + held.length + len(mark)
-
-    def _body_of(self, held: _Block) -> int | None:
-        """Where the record's block begins; None if that is not where FastWARC read it."""
-        stream = _at(self._members, self._member, held.position)
-        head = b""
-        while (found := HEADER_END.search(head)) is None and len(head) < LONGEST_HEADER:
-            if not (piece := stream.read()):
-                return None
-            head += piece
-        if found is None:
-            return None
-        body = held.position + found.end()
-        start = held.data[:BODY_SAMPLE]
-        return body if _at(self._members, self._member, body).take(len(start)) == start else None
 
     def _two_bytes_longer(self, held: _Block) -> _Block | None:
         """The record in full if it is alone in its member and two bytes longer than its Content-Length.
 
         So are all responses of CC-MAIN-2018-34, which have an extra empty line that their length does not count.
         """
-        body = self._body_of(held)
-        if not self._member.compressed or held.position or body is None or held.length is None:
+        if not self._member.compressed or held.position or held.length is None:
             return None
-        tail = _at(self._members, self._member, body + held.length).take(7)
+        tail = _at(self._members, self._member, held.body + held.length).take(7)
         if len(tail) != 6 or not tail.endswith(b"\r\n\r\n"):
             return None
         self._report.flag("two_bytes_longer")
@@ -287,13 +317,13 @@ class _Aftermath:
         self._report.damage(self._member.start + position, reason, detail)
 
 
-def _classify(block: _Block, offset: int, most_bytes: int, report: ShardReport) -> Response | Lost:
+def _classify(block: _Block, offset: int, most_bytes: int, report: ShardReport, resources: bool) -> Response | Lost:
     """What a framed record is: a page to be, or lost for one reason."""
     url = _url(block.header)
     kind = block.header.get("warc-type", "").lower()
-    if kind in NOT_PAGES:
+    if kind in NOT_PAGES or (kind == "resource" and not resources):
         return Lost(url, offset, f"record_{kind}", "")
-    if kind not in ("response", "conversion"):
+    if kind not in ("response", "conversion", "resource"):
         return Lost(url, offset, "record_unknown", f"WARC-Type {kind[:40]!r}")
     if block.lost:
         return Lost(url, offset, *block.lost)
@@ -302,19 +332,27 @@ def _classify(block: _Block, offset: int, most_bytes: int, report: ShardReport) 
     if not _digest_agrees(block.header.get("warc-block-digest", ""), block.data):
         return Lost(url, offset, "digest_mismatch", block.header["warc-block-digest"])
     report.flag("crawl_truncated", "warc-truncated" in block.header)
+    report.flag("url_unreadable", "\ufffd" in (url or ""))
     if kind == "conversion":
-        return _conversion(block, url, offset)
+        return _conversion(block, url, offset, report)
+    if kind == "resource":
+        return _resource(block, url, offset, report)
     return _response(block, url, offset, most_bytes, report)
 
 
-def _conversion(block: _Block, url: str | None, offset: int) -> Response | Lost:
+def _conversion(block: _Block, url: str | None, offset: int, report: ShardReport) -> Response | Lost:
     """A WET record: its text, and the id of the response that it was made from."""
     header = block.header
-    media_type = header.get("content-type", "text/plain").partition(";")[0].strip().lower()
-    if media_type != "text/plain":
-        return Lost(url, offset, "mime_not_text", media_type[:80])
+    media = header.get("content-type", "text/plain").partition(";")[0].strip().lower()
+    if media != "text/plain":
+        return _not_text(url, offset, media, report)
     identity = header.get("warc-refers-to") or header.get("warc-record-id")
-    return Response(identity, url, _date(header), offset, "wet", block.data, "utf-8")
+    return Response(identity, url, _date(header, report), offset, "wet", block.data, "utf-8")
+
+
+def _resource(block: _Block, url: str | None, offset: int, report: ShardReport) -> Response | Lost:
+    """A resource record, which holds a file without HTTP headers."""
+    return _text(block.header.get("content-type", ""), block.data, block.header, url, offset, report)
 
 
 def _response(block: _Block, url: str | None, offset: int, most_bytes: int, report: ShardReport) -> Response | Lost:
@@ -326,28 +364,41 @@ def _response(block: _Block, url: str | None, offset: int, most_bytes: int, repo
         return Lost(url, offset, "http_malformed" if is_http else "not_http", repr(block.data[:40]))
     if http.status != 200:
         return Lost(url, offset, "status_not_200", str(http.status))
-    kind, declared = _kind(http.headers.get("content-type"), header.get("warc-identified-payload-type"), http.body)
-    if kind is None:
-        return Lost(url, offset, "mime_not_text", declared)
+    return _page(http, header, url, offset, most_bytes, report)
+
+
+def _page(
+    http: Http, header: dict[str, str], url: str | None, offset: int, most_bytes: int, report: ShardReport
+) -> Response | Lost:
+    """A successful response, if what it holds is text."""
+    content_type = http.headers.get("content-type", "")
+    if not media_type.worth_unpacking(content_type):
+        return _not_text(url, offset, media_type.said(content_type)[0], report)
     body = decode_body(http, most_bytes)
     if body.lost:
         return Lost(url, offset, *body.lost)
-    report.counts.update(body.flags)
-    if not body.data[:1000].strip() and not body.data.strip():
+    found = _text(content_type, body.data, header, url, offset, report)
+    if isinstance(found, Response):
+        report.counts.update(body.flags)
+    return found
+
+
+def _text(
+    content_type: str, body: bytes, header: dict[str, str], url: str | None, offset: int, report: ShardReport
+) -> Response | Lost:
+    """What holds text, by its header and its bytes."""
+    if not body[:1000].strip() and not body.strip():
         return Lost(url, offset, "empty_body", "")
-    charset = CHARSET.search(http.headers.get("content-type", ""))
-    identity = header.get("warc-record-id")
-    return Response(identity, url, _date(header), offset, kind, body.data, charset and charset[1])
+    media = media_type.judge(content_type, header.get("warc-identified-payload-type", ""), body)
+    if media.kind is None:
+        return _not_text(url, offset, media.type, report)
+    date = _date(header, report)
+    return Response(header.get("warc-record-id"), url, date, offset, media.kind, body, media.charset)
 
 
-def _kind(content_type: str | None, identified: str | None, body: bytes) -> tuple[str | None, str]:
-    """Which of html and plain the media type means (None: neither), and the type; unnamed ones are guessed."""
-    media_type = (content_type or identified or "").partition(";")[0].strip().lower()
-    if not media_type and HTML_START.match(body[:1000]):
-        media_type = "text/html"
-    if media_type in HTML_TYPES:
-        return "html", media_type
-    return "plain" if media_type == "text/plain" else None, media_type[:80]
+def _not_text(url: str | None, offset: int, media: str, report: ShardReport) -> Lost:
+    report.flag(f"mime_not_text: {media_type.counted_as(media)}")
+    return Lost(url, offset, "mime_not_text", media[:80])
 
 
 def _url(header: dict[str, str]) -> str | None:
@@ -355,12 +406,17 @@ def _url(header: dict[str, str]) -> str | None:
     return header.get("warc-target-uri", "").removeprefix("<").removesuffix(">") or None
 
 
-def _date(header: dict[str, str]) -> datetime | None:
-    try:
-        date = datetime.fromisoformat(header.get("warc-date", ""))
-    except ValueError:
+def _date(header: dict[str, str], report: ShardReport) -> datetime | None:
+    """The crawl time in UTC; one that cannot be read is counted and null."""
+    given = header.get("warc-date")
+    if given is None:
         return None
-    return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    try:
+        date = datetime.fromisoformat(given)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: in UTC it is before the year 1 or after 9999
+        report.flag("date_unreadable")
+        return None
 
 
 def _digest_agrees(given: str, block: bytes) -> bool:

@@ -44,8 +44,31 @@ def test_languages_and_scripts_are_told_apart(group):
 
 def test_a_page_without_words_has_no_language(group):
     batch = group.measure(pa.array(["a", "b", "c", "d"]), PageBatch(pa.array(["", " \n\xa0", None, "1234 5678"])))
-    assert batch["language"].to_pylist()[:3] == batch["language_score"].to_pylist()[:3] == [None] * 3
+    assert batch["language"].to_pylist() == batch["language_score"].to_pylist() == [None] * 4
     assert batch["language_script"].to_pylist() == [None] * 4
+
+
+def test_what_is_not_made_of_letters_is_in_no_language(group):
+    texts = [
+        "1234 5678",
+        "😀 😂 😍 🎉 a",
+        "2024-11-23 12:30 14:45 9.99 EUR",
+        "+++ *** === lol",
+        "Room 101",
+        "नमस्ते दुनिया",
+        "日本 2024",
+    ]
+    batch = group.measure(pa.array(map(str, range(len(texts)))), PageBatch(pa.array(texts)))
+    known = [False, False, False, False, True, True, True]
+    assert batch["language"].is_valid().to_pylist() == batch["language_score"].is_valid().to_pylist() == known
+
+
+def test_digits_behind_what_is_read_hide_no_language(lid176):
+    english = next(iter(TEXTS))
+    batch = configure("language", resolve({"model": str(lid176), "characters": len(english)}), GROUPS).measure(
+        pa.array(["a", "b"]), PageBatch(pa.array([english + " 12345" * 99, " 12345" * 99 + english]))
+    )
+    assert batch["language"].to_pylist() == ["eng", None]
 
 
 def test_only_the_first_characters_are_read(lid176):

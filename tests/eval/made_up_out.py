@@ -4,6 +4,7 @@ Held-out loss has its best level in the middle and the reference set only improv
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +28,15 @@ def text_of(rng, words):
 
 
 def build(
-    out, levels=("none", 1, 3, 9), seeds=(0, 1), pages=240, hostile=(), held_out_pages=180, controls=True, domains=4, seed=0
+    out,
+    levels=("none", 1, 3, 9),
+    replicates=(0, 1),
+    pages=240,
+    hostile=(),
+    held_out_pages=180,
+    controls=True,
+    domains=4,
+    seed=0,
 ):
     """Write a whole `out/` folder; `hostile` strings take the place of texts, addresses, languages and one rule."""
     rng = np.random.default_rng(seed)
@@ -48,10 +57,11 @@ def build(
         manifest(folder, name, pages)
     write_subsets(out, subsets, table, keeps, rules, levels)
     write_comparison(out, table, keeps, rules)
-    write_runs(rng, out, subsets, seeds, held_out_pages, [*hostile, *DOMAINS][:domains])
+    write_packed_facts(out, subsets, replicates)
+    write_runs(rng, out, subsets, replicates, held_out_pages, [*hostile, *DOMAINS][:domains])
     (out / "experiment.yaml").write_text(
         "out: out/made-up\npages:\n  from: [data/sample/*.warc.gz]\ntokenizer: {vocabulary: 4096}\n"
-        "train: {model: 0.2m, tokens: 300000, regime: fresh, seeds: [0, 1]}\n"
+        "train: {model: 0.2m, tokens: 300000, regime: fresh, replicates: 2}\n"
         "storage:\n  fs.s3a.secret.key: canary-in-the-mine\n" + "".join(f"# {text}\n" for text in hostile)
     )
     return out
@@ -163,8 +173,21 @@ def write_subsets(out, subsets, table, keeps, rules, levels):
         }
         (out / "subsets").mkdir(parents=True, exist_ok=True)
         (out / "subsets" / f"{name}.json").write_text(json.dumps(facts))
-    sweep = {"sweep": {"rules.quality.pareto": list(levels)}, "subsets": [row[0] for row in subsets]}
+    known = pq.read_table(out / "signals" / "language" / "part-0.parquet")["language"].filter(pa.array(pool)).to_pylist()
+    names, languages = [row[0] for row in subsets], dict(Counter(known))
+    sweep = {"sweep": {"rules.quality.pareto": list(levels)}, "subsets": names, "languages": languages}
     (out / "subsets" / "sweep.json").write_text(json.dumps(sweep))
+
+
+def write_packed_facts(out, subsets, replicates):
+    """What packing tells: the hardest level is too small for folds of its own."""
+    for name, *_, strength in subsets:
+        own = strength is None or strength < 3
+        fold = {"fold": "own" if own else "whole pool", "pool": 900_000 if own else 500_000, "tokens": 300_001}
+        shared = {"tokens": 0.0, "pages": 0.0} if own else {"tokens": 0.61, "pages": 0.83}
+        facts = {"status": "ok", "reason": "", "replicates": {str(one): fold for one in replicates}, "shared": shared}
+        (out / "packed" / name).mkdir(parents=True)
+        (out / "packed" / name / "128.json").write_text(json.dumps(facts))
 
 
 def write_comparison(out, table, keeps, rules):
@@ -180,7 +203,7 @@ def write_comparison(out, table, keeps, rules):
     (out / "compare.json").write_text(json.dumps(told))
 
 
-def write_runs(rng, out, subsets, seeds, pages, names):
+def write_runs(rng, out, subsets, replicates, pages, names):
     domains = np.array(names)[rng.integers(0, len(names), 2 * pages)]
     lengths = rng.integers(400, 6000, 2 * pages)
     sets = np.repeat(["held_out", "reference"], pages)
@@ -191,7 +214,7 @@ def write_runs(rng, out, subsets, seeds, pages, names):
         taste = rng.normal(0, 0.02, 2 * pages) + 0.05 * (strength or 0) * (np.char.str_len(domains) % 3 - 1) * (
             sets == "held_out"
         )
-        for seed in seeds:
+        for replicate in replicates:
             noise = rng.normal(0, 0.004)
             bits = (
                 page_level + taste + noise + np.where(sets == "held_out", help_, -0.05 * (strength or 0) * (control is None))
@@ -201,12 +224,13 @@ def write_runs(rng, out, subsets, seeds, pages, names):
                     "id": [f"urn:evaluated:{at}" for at in range(2 * pages)],
                     "set": sets,
                     "domain": domains,
+                    "site": domains,
                     "language": np.repeat("eng", 2 * pages),
                     "bytes": lengths,
                     "nll": bits * lengths * np.log(2),
                 }
             )
-            folder = out / "runs" / name / TRAINED / str(seed)
+            folder = out / "runs" / name / TRAINED / str(replicate)
             folder.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, folder / "evaluation.parquet")
             summary = {
@@ -219,7 +243,7 @@ def write_runs(rng, out, subsets, seeds, pages, names):
                 "epochs": 1.0,
             }
             (folder / "summary.json").write_text(json.dumps(summary))
-            rows += result_rows(name, seed, sets, domains, bits, lengths)
+            rows += result_rows(name, replicate, sets, domains, bits, lengths)
     (out / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -230,7 +254,7 @@ def help_of(control, value, strength):
     return {"random": 0.03 + 0.01 * (strength or 0), "inverted": 0.05 + 0.09 * (strength or 0)}.get(control, helped)
 
 
-def result_rows(name, seed, sets, domains, bits, lengths):
+def result_rows(name, replicate, sets, domains, bits, lengths):
     rows = []
     for which in ("held_out", "reference"):
         values = {}
@@ -243,12 +267,12 @@ def result_rows(name, seed, sets, domains, bits, lengths):
         rows += [
             {
                 "subset": name,
-                "seed": seed,
+                "replicate": replicate,
                 "metric": "bits_per_byte",
                 "set": which,
                 "domain": domain,
                 "value": value,
-                "pages": pages,
+                "n": pages,
                 "bytes": total,
                 "tokens_trained": 300_000,
                 "parameters": 171_264,

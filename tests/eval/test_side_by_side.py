@@ -79,7 +79,8 @@ def test_a_killed_trainer_is_tried_again_and_the_others_do_not_notice(functions,
     tasks = [(tmp_path, name, 1 if name == "b" else 0) for name in "abcd"]
     assert side_by_side.run(work(functions.train), tasks, 2) == ["A", "B", "C", "D"]
     assert attempts(tmp_path) == {"a": 1, "b": 2, "c": 1, "d": 1}
-    assert "20.0/20.0" in capsys.readouterr().err  # work told by the dead is not counted twice
+    bar = capsys.readouterr().err
+    assert "20.0/20.0" in bar and "4 of 4 done" in bar  # work told by the dead is not counted twice
 
 
 def test_a_trainer_that_is_killed_every_time_is_named_and_the_others_are_done(functions, tmp_path):
@@ -103,19 +104,25 @@ def alive(pid: int) -> bool:
     return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+def heed_interrupts():
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_child_outlives_its_parent(functions, tmp_path, killed_by):
     (tmp_path / "parent.py").write_text(PARENT)
     (tmp_path / "pids").mkdir()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path / "pids")]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as parent:
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts) as parent:
         deadline = time.monotonic() + 60
         while len(children := [int(file.name) for file in (tmp_path / "pids").iterdir()]) < 2:
             assert time.monotonic() < deadline and parent.poll() is None
             time.sleep(0.05)
         assert all(map(alive, children))
         parent.send_signal(killed_by)
+        parent.wait(30)
     deadline = time.monotonic() + 3
     while any(map(alive, children)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -126,7 +126,7 @@ def test_a_sweep_that_only_falls_says_that_it_cannot_tell():
     said = verdict(compare(*sweep([3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 2, np.random.default_rng(0))), LEVELS, 184_608, "40 sites")
     assert said.begins_at is None and said.best == said.hardest == "9"
     assert said.text.startswith("Cannot tell where over-filtering begins: the hardest level, 9, is also the best")
-    assert "184,608 parameters, 2 seeds, 40 sites" in said.text
+    assert "184,608 parameters, 2 replicates, 40 sites" in said.text
 
 
 def test_a_sweep_that_only_rises_says_that_no_filter_helped():

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 import eval.training
 from eval.checkpoints import canonical
 from eval.gpt import ModelSize, build_model, load_model
-from eval.packed import write_packed
+from eval.packed import Packed, Stream, write_packed
+from eval.slices import EVERY, slices_under
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest, train_tokenizer
 from eval.training import RunBusy, RunConfig, RunMismatch, finished_run, learning_rate, run_key, train_run
 from filters.files import sha256_of
@@ -48,17 +49,25 @@ def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     texts = [f"Page {i} says that the {i % 7}th cat sat on the {i % 5}th mat." for i in range(200)]
     train_tokenizer(texts, 300, folder / "tokenizer")
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    for name, part in [("all", texts), ("odd", texts[1::2])]:
-        ids, offsets = encode_batch(tokenizer, part)
-        write_packed(
-            np.split(ids, offsets[1:-1]),
-            folder / f"{name}.bin",
-            vocabulary=tokenizer.get_vocab_size(),
-            end_of_text=end_of_text(tokenizer),
-            tokenizer=tokenizer_digest(folder / "tokenizer"),
-        )
+    for name, part, replicate in [("all", texts, 0), ("odd", texts[1::2], 0), ("other", texts, 1)]:
+        pack(part, replicate, folder / f"{name}.bin", folder / "tokenizer")
     return folder
+
+
+def pack(texts, replicate, path, tokenizer_at):
+    tokenizer = load_tokenizer(tokenizer_at)
+    flat, offsets = encode_batch(tokenizer, texts)
+    tokens = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, pa.uint32()))
+    pages = pa.table({"id": texts, "id_hash": pa.array(range(len(texts)), pa.uint64()), "tokens": tokens})
+    slices = slices_under(pages, EVERY, SIZE.context, replicate)
+    write_packed(
+        [slices],
+        path,
+        Stream(SIZE.context, replicate, "fixed_pool", STEPS * SIZE.batch_tokens + 1, pool=len(flat) + len(slices)),
+        vocabulary=tokenizer.get_vocab_size(),
+        end_of_text=end_of_text(tokenizer),
+        tokenizer=tokenizer_digest(tokenizer_at),
+    )
 
 
 @pytest.fixture
@@ -69,8 +78,7 @@ def config(data, tmp_path) -> RunConfig:
         tokenizer=data / "tokenizer",
         size=SIZE,
         tokens=STEPS * SIZE.batch_tokens,
-        regime="fresh",
-        seed=0,
+        replicate=0,
         out=tmp_path / "runs" / "all" / "0",
         checkpoint_every=5,
         log_every=3,
@@ -80,9 +88,7 @@ def config(data, tmp_path) -> RunConfig:
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    config = RunConfig(
-        "all", data / "all.bin", data / "tokenizer", SIZE, STEPS * SIZE.batch_tokens, "fresh", 0, out, log_every=3
-    )
+    config = RunConfig("all", data / "all.bin", data / "tokenizer", SIZE, STEPS * SIZE.batch_tokens, 0, out, log_every=3)
     return train_run(config), out
 
 
@@ -218,24 +224,24 @@ def test_a_folder_of_another_config_is_refused_with_both_hashes(config, finished
     else:
         with pytest.raises(Killed):
             train_run(config, stop_at(6))
-    other = replace(config, seed=1)
+    other = replace(config, tokens=config.tokens - SIZE.batch_tokens)
     with pytest.raises(RunMismatch, match=f"{run_key(config)[:12]}.*{run_key(other)[:12]}.*delete that folder"):
         train_run(other)
 
 
 def test_what_does_not_decide_the_weights_does_not_change_the_key(config, data):
     assert run_key(config) == run_key(replace(config, log_every=7, checkpoint_every=1, out=data))
-    changes = [{"seed": 1}, {"tokens": 256}, {"regime": "fixed_pool"}, {"size": replace(SIZE, learning_rate=1e-3)}]
-    changes += [{"packed": data / "odd.bin"}, {"device": "cuda"}]
-    assert len({run_key(replace(config, **change)) for change in changes} | {run_key(config)}) == 7
+    changes = [{"tokens": 256}, {"size": replace(SIZE, learning_rate=1e-3)}, {"device": "cuda"}]
+    changes += [{"packed": data / "odd.bin"}, {"packed": data / "other.bin", "replicate": 1}]
+    assert len({run_key(replace(config, **change)) for change in changes} | {run_key(config)}) == 6
 
 
-def test_subsets_start_from_the_same_weights_and_seeds_do_not(config, data, monkeypatch):
+def test_subsets_start_from_the_same_weights_and_replicates_do_not(config, data, monkeypatch):
     starts = []
     monkeypatch.setattr(
         eval.training._Trainer, "train", lambda self, _: starts.append(next(self.model.parameters())[0, 0].item())
     )
-    for i, change in enumerate([{}, {"packed": data / "odd.bin"}, {"seed": 1}]):
+    for i, change in enumerate([{}, {"packed": data / "odd.bin"}, {"packed": data / "other.bin", "replicate": 1}]):
         train_run(replace(config, out=config.out / str(i), tokens=1280, **change))
     assert starts[0] == starts[1] != starts[2]
 
@@ -272,6 +278,19 @@ def test_tokens_of_another_tokenizer_are_refused(config, tmp_path):
     train_tokenizer(["other text"], 280, tmp_path / "other")
     with pytest.raises(ValueError, match=r"was made with tokenizer .* run jobs\.pack again"):
         train_run(replace(config, tokenizer=tmp_path / "other"))
+
+
+def test_tokens_cut_for_another_context_or_replicate_are_refused(config):
+    with pytest.raises(ValueError, match="for context 32 and replicate 0, the run has context 32 and replicate 1; run jobs"):
+        train_run(replace(config, replicate=1))
+    with pytest.raises(ValueError, match="the run has context 64 and replicate 0"):
+        train_run(replace(config, size=replace(SIZE, context=64)))
+
+
+def test_a_run_says_how_often_it_went_round(uninterrupted, data):
+    header = Packed.open(data / "all.bin").header
+    assert uninterrupted[0].epochs == STEPS * SIZE.batch_tokens / header.pool
+    assert uninterrupted[0].regime == "fixed_pool"
 
 
 def test_damaged_tokens_are_refused_before_training(config, data, tmp_path):

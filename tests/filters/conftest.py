@@ -8,7 +8,7 @@ import pytest
 from fastwarc.warc import ArchiveIterator, WarcRecordType
 
 from filters.pages import PageBatch
-from filters.rules import Pool, parse, resolve
+from filters.rules import Pool, parse, resolve_in
 from filters.signals import configure, load_groups
 from jobs.parts.strict_yaml import read_yaml
 
@@ -46,7 +46,7 @@ class Reading:
         rules = {(renamed or {}).get(signal, signal): rule for signal, rule in rules.items()}
         assert set(rules) == set(names)
         pool = Pool(self.names, self.columns, {"pages": None})
-        failing = {names[rule.signal]: ~resolve(rule, pool).passes(pool) for rule in parse(rules)}
+        failing = {names[one.rule.signal]: ~one.passes(pool) for one in resolve_in(pool, parse(rules))}
         for at, name in enumerate(self.names):
             ours = {rule for rule, fails in failing.items() if fails[at]}
             theirs = set(self.golden["pages"][name][1])

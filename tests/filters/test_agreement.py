@@ -1,11 +1,14 @@
 """Rule sets compared: every number is what counting page by page gives, and no order of rules or pages changes it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.agreement import RuleSet, agreement, compare, drops
+from filters.agreement import SAMPLE, RuleSet, compare, comparison, count, drops, summed
+from filters.draws import draw, id_hashes
 
 
 @st.composite
@@ -78,10 +81,27 @@ def test_rules_that_overlap_are_told_apart():
 
 
 def test_a_set_agrees_with_itself_and_without_pages_nothing_is_known():
-    some = RuleSet("a", {"r": np.array([True, False])})
-    assert agreement([some, some])[0, 1] == 1.0
-    none = RuleSet("b", {"r": np.zeros(0, bool)})
-    assert np.isnan(agreement([none])).all()
+    some = [RuleSet(name, {"r": np.array([True, False])}) for name in "ab"]
+    assert compare(some, ["x", "y"]).agreement[0, 1] == 1.0
+    none = [RuleSet(name, {"r": np.zeros(0, bool)}) for name in "ab"]
+    assert np.isnan(compare(none, []).agreement).all() and np.isnan(compare(none, []).unanimous)
+
+
+@given(pools(), st.lists(st.integers(0, 12), max_size=3), st.randoms(use_true_random=False))
+def test_parts_add_up_to_the_whole_in_any_order(pool, cuts, random):
+    sets, ids, groups = pool
+    bounds = [0, *sorted(min(cut, len(ids)) for cut in cuts), len(ids)]
+    draws = draw(id_hashes(ids), 0, SAMPLE)
+
+    def part(a, b):
+        some = [RuleSet(rules.name, {rule: passes[a:b] for rule, passes in rules.passes.items()}) for rules in sets]
+        return count(some, ids[a:b], groups[a:b], 2, draws[a:b])
+
+    parts = [part(a, b) for a, b in pairwise(bounds)]
+    random.shuffle(parts)
+    whole, joined = compare(sets, ids, groups, 2), comparison(summed(parts, 2))
+    assert joined.kept == whole.kept and joined.differences == whole.differences and joined.drops == whole.drops
+    assert np.array_equal(joined.agreement, whole.agreement, equal_nan=True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.levels import MOST_NAME_BYTES, folder_name, plan, swept
+from filters.levels import MOST_NAME_BYTES, folder_name, hardest, plan, swept
 from filters.rules import RuleError
 
 VALUES = st.one_of(
@@ -19,7 +19,7 @@ WORDS = st.one_of(
 
 
 def names_of(values, key="rules.kind.in"):
-    return [level.name for level in plan({}, {key: values}, [])][1:]
+    return [level.name for level in plan({}, {key: values}, {})][1:]
 
 
 def is_safe(name):
@@ -67,7 +67,7 @@ def test_a_name_does_not_depend_on_the_other_levels():
 
 
 def test_a_control_of_a_long_name_is_bounded():
-    levels = plan({}, {"rules.kind.in": [["a" * 300]]}, ["random"])
+    levels = plan({}, {"rules.kind.in": [["a" * 300]]}, {"random": "all"})
     assert all(is_safe(level.name) for level in levels)
     assert levels[2].name.startswith("random-kind-in-a")
 
@@ -75,16 +75,16 @@ def test_a_control_of_a_long_name_is_bounded():
 @pytest.mark.parametrize(
     ("rules", "sweep", "controls", "says"),
     [
-        ({}, {"rules.quality.paretto": [1]}, [], "did you mean 'pareto'"),
-        ({}, {"quality": [1]}, [], "must be a key of the rules"),
-        ({}, {"rules.quality.": [1]}, [], "must be a key of the rules"),
-        ({}, {"rules.quality.pareto": []}, [], "has no values"),
-        ({}, {"rules.quality.pareto": [1, 1.0]}, [], "a level twice: quality-pareto-1"),
-        ({}, {"rules.quality.keep_fraction": [2]}, [], "a share"),
-        ({"quality": 5}, {"rules.quality.min": [2]}, [], "must be a mapping"),
-        ({}, {"rules.quality.pareto": [1]}, ["randm"], "did you mean 'random'"),
-        ({}, {"rules.language.in": [["eng"]]}, ["inverted"], "no direction to invert"),
-        ({}, {"rules.quality.between": [[0.1, 0.9]]}, ["random", "inverted"], "no direction to invert"),
+        ({}, {"rules.quality.paretto": [1]}, {}, "did you mean 'pareto'"),
+        ({}, {"quality": [1]}, {}, "must be a key of the rules"),
+        ({}, {"rules.quality.": [1]}, {}, "must be a key of the rules"),
+        ({}, {"rules.quality.pareto": []}, {}, "has no values"),
+        ({}, {"rules.quality.pareto": [1, 1.0]}, {}, "a level twice: quality-pareto-1"),
+        ({}, {"rules.quality.keep_fraction": [2]}, {}, "a share"),
+        ({"quality": 5}, {"rules.quality.min": [2]}, {}, "must be a mapping"),
+        ({}, {"rules.quality.pareto": [1]}, {"randm": "all"}, "did you mean 'random'"),
+        ({}, {"rules.language.in": [["eng"]]}, {"inverted": "all"}, "no direction to invert"),
+        ({}, {"rules.quality.between": [[0.1, 0.9]]}, {"random": "all", "inverted": "all"}, "no direction to invert"),
     ],
 )
 def test_a_sweep_that_cannot_be_meant_is_refused(rules, sweep, controls, says):
@@ -94,7 +94,7 @@ def test_a_sweep_that_cannot_be_meant_is_refused(rules, sweep, controls, says):
 
 def test_none_takes_the_condition_and_what_qualifies_it():
     rules = {"quality": {"keep_fraction": 0.5, "within": "language", "null": "keep"}, "word_count": {"min": 5}}
-    [_, none, half] = plan(rules, {"rules.quality.keep_fraction": ["none", 0.3]}, [])
+    [_, none, half] = plan(rules, {"rules.quality.keep_fraction": ["none", 0.3]}, {})
     assert none.rules == {"word_count": {"min": 5}}
     assert half.rules["quality"] == {"keep_fraction": 0.3, "within": "language", "null": "keep"}
     assert list(half.rules) == list(rules)
@@ -102,10 +102,26 @@ def test_none_takes_the_condition_and_what_qualifies_it():
 
 def test_none_leaves_the_other_conditions_of_the_rule():
     rules = {"quality": {"min": 0.1, "pareto": 3, "null": "keep"}}
-    assert plan(rules, {"rules.quality.pareto": ["none"]}, [])[1].rules == {"quality": {"min": 0.1, "null": "keep"}}
+    assert plan(rules, {"rules.quality.pareto": ["none"]}, {})[1].rules == {"quality": {"min": 0.1, "null": "keep"}}
 
 
 def test_a_deeper_key_is_swept():
-    [_, level] = plan({}, {"rules.quality.pareto.keep_fraction": [0.25]}, [])
+    [_, level] = plan({}, {"rules.quality.pareto.keep_fraction": [0.25]}, {})
     assert level.rules == {"quality": {"pareto": {"keep_fraction": 0.25}}}
     assert swept(level) == [("quality", "pareto")]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "expected"),
+    [
+        ("rules.quality.pareto", [9, 1, "none", 3], 9),
+        ("rules.quality.min", [0.9, 0.1], 0.9),
+        ("rules.words.max", [100, 10, 50], 10),
+        ("rules.quality.keep_fraction", [0.1, 0.5, "none"], 0.1),
+        ("rules.quality.pareto", [{"keep_fraction": 0.1}, {"keep_fraction": 0.4}], {"keep_fraction": 0.1}),
+        ("rules.quality.between", [[0, 0.5], [0, 0.1]], [0, 0.1]),  # does not say: the last
+    ],
+)
+def test_the_hardest_level_does_not_depend_on_the_order_of_the_list(key, values, expected):
+    levels = [level for level in plan({}, {key: values}, {}) if level.control is None]
+    assert hardest(levels).levels == {key: expected}

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from filters import signals
 from filters.heuristics import c4, fineweb, gopher, repetition
 from filters.kernels import text as kernels
-from filters.kernels.unicode_tables import CLASSES, CLOSING, MARKS, SPACE, TERMINAL
+from filters.kernels.unicode_tables import ANYWHERE, CLASSES, CLOSING, MARKS, SPACE, TERMINAL
 from filters.pages import PageBatch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OURS = [module.__name__.rpartition(".")[2] for module in (gopher, repetition, c4, fineweb)]
 PIECES = [
-    *list("ab.!…\"') \n\t\r\0\x1c\x85\xa0\u1680\u2003\u2028\u3000é\u0301字。カไ\u202e\ufffd😀"),
+    *list("ab.!…\"') \n\t\r\0\x1c\x85\xa0\u1680\u2003\u2028\u3000é\u0301字。।។;カไ\u202e\ufffd😀"),
     "\r\n", "\n\n", "eight888", "nine99999", "ünïcödé-wörd", "x" * 4090, "字" * 1400, " " * 4095,
 ]  # fmt: skip
 NASTY = st.lists(st.sampled_from(PIECES) | st.characters(exclude_categories=["Cs"]), max_size=40).map("".join)
@@ -81,7 +81,7 @@ def test_lines_are_those_of_split_at_newlines(texts):
 
 
 def sentences(line):
-    """One character after the other: cut behind marks and closers that white space follows, or an East Asian mark."""
+    """One character after the other: cut behind marks and closers that white space follows, or a mark of no other use."""
     found, at, start = [], 0, 0
     while at < len(line):
         at += 1
@@ -91,8 +91,8 @@ def sentences(line):
         while at < len(line) and MARKS[ord(line[at])] & (TERMINAL | CLOSING):
             marks += line[at]
             at += 1
-        wide = any(mark >= "\u3000" and MARKS[ord(mark)] & TERMINAL for mark in marks)
-        if at == len(line) or line[at].isspace() or wide:
+        anywhere = any(MARKS[ord(mark)] & ANYWHERE for mark in marks)
+        if at == len(line) or line[at].isspace() or anywhere:
             found.append(line[start:at])
             start = at + len(line[at:]) - len(line[at:].lstrip())
             at = start
@@ -113,6 +113,26 @@ def test_a_sentence_goes_on_behind_a_decimal_point_and_ends_behind_its_quotes():
         ["It cost 3.50 euros.", '"Really?!"', "he said...", "yes"],
         ["你好。", "再见！"],
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ខ្ញុំទៅផ្សារ។ គាត់នៅផ្ទះ៕", "ខ្ញុំទៅផ្សារ។គាត់នៅផ្ទះ។", "ꯑꯩ ꯆꯠꯂꯤ꯫ ꯃꯍꯥꯛ ꯂꯩ꯫", "ᱤᱧ ᱪᱟᱞᱟᱜᱼᱟ᱾ ᱩᱱᱤ ᱢᱮᱱᱟᱭᱟ᱾", "ᬳᬦ᭞ᬭᬤ᭟",
+        "ꦲꦤꦕꦫꦏ꧈ꦢꦠꦱꦮꦭ꧉", "ܫܠܡܐ܂ ܐܢܐ܀", "මම යමි෴ ඔහු සිටී෴", "मैं जाता हूँ। वह घर पर है।", "मैं जाता हूँ।वह घर पर है।", "እሄዳለሁ።እሱ ቤት ነው።",
+        "سأذهب. هل هو هناك؟", "میں جاتا ہوں۔وہ گھر پر ہے۔", "བོད་ཡིག།ཡི་གེ།", "ကျွန်တော်သွားတယ်။သူရှိတယ်။",
+        "Πάω\u037e Ναι.", "我走了。他在家！",
+    ],
+)  # fmt: skip
+def test_two_sentences_are_two_in_every_script(text):
+    (found,) = pieces(pages := PageBatch(pa.array([text])), pages.sentences)
+    assert len(found) == 2
+    assert "".join(found).replace(" ", "") == text.replace(" ", "")
+
+
+def test_marks_that_numbers_and_addresses_hold_end_no_sentence_inside_them():
+    pages = PageBatch(pa.array(["see a.example/?q=1!x or v1․2, at 3.50", "α\u037eβ"]))
+    assert pages.sentences.count.tolist() == [1, 1]
 
 
 @given(st.lists(st.none() | NASTY, max_size=5), st.integers(0, 3), st.sampled_from([pa.string(), pa.large_string()]))

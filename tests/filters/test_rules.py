@@ -8,7 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.rules import Pool, Rule, RuleError, check_types, parse, preference, resolve, strengths, threshold, uniforms
+from filters.draws import id_hashes
+from filters.quantiles import count, find, merged
+from filters.rules import (
+    Pool,
+    Rule,
+    RuleError,
+    check_types,
+    parse,
+    preference,
+    rankings,
+    resolve,
+    resolve_in,
+    strengths,
+    together,
+    uniforms,
+)
 
 
 def pool_of(values, *, weights=None, seed=0, **columns):
@@ -19,8 +34,8 @@ def pool_of(values, *, weights=None, seed=0, **columns):
 
 
 def kept(pool, **conditions):
-    [rule] = parse({"signal": conditions})
-    return resolve(rule, pool).passes(pool).tolist()
+    [rule] = resolve_in(pool, parse({"signal": conditions}))
+    return rule.passes(pool).tolist()
 
 
 def test_min_and_max_keep_the_bound_and_above_and_below_do_not():
@@ -96,18 +111,6 @@ def test_a_score_of_one_is_always_kept_and_one_over_one_counts_as_one():
     assert (strengths(np.array([1.0, 1.00001]), np.array([0.9, 0.9])) == np.inf).all()
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 50)), min_size=1, max_size=40),
-    st.floats(0.01, 1),
-)
-def test_a_share_becomes_the_hardest_threshold_that_keeps_it(pages, share):
-    values = np.array([value for value, _ in pages], float)
-    weights = np.array([weight for _, weight in pages])
-    found = threshold(values, weights, share)
-    enough = [t for t in values if weights[values >= t].sum() >= share * weights.sum() * (1 - 1e-9)]
-    assert found == max(enough)
-
-
 def test_a_share_is_taken_by_weight_and_from_the_lowest():
     pool = pool_of([1.0, 2.0, 3.0, 4.0], weights=[70, 10, 10, 10])
     assert kept(pool, keep_fraction=0.7, lowest=True, weight="bytes") == [True, False, False, False]
@@ -117,6 +120,93 @@ def test_a_share_is_taken_by_weight_and_from_the_lowest():
 def test_a_share_within_a_column_has_a_threshold_for_each_value():
     pool = pool_of([1.0, 2.0, 10.0, 20.0], language=["eng", "eng", "deu", "deu"])
     assert kept(pool, keep_fraction=0.5, within="language") == [False, True, False, True]
+
+
+def test_pages_without_a_group_are_a_group_of_their_own():
+    pool = pool_of([1.0, 2.0, 10.0, 20.0, None], language=["eng", "eng", None, None, "fra"])
+    assert kept(pool, keep_fraction=0.5, within="language") == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("lowest", [True, False])
+def test_a_share_of_a_signal_that_is_nowhere_measured_keeps_nothing(lowest):
+    pool = pool_of(pa.array([None, None], pa.float64()), language=["eng", "deu"])
+    assert kept(pool, keep_fraction=1.0, lowest=lowest) == [False, False]
+    assert kept(pool, keep_fraction=1.0, lowest=lowest, within="language") == [False, False]
+    assert kept(pool, pareto={"keep_fraction": 1.0}) == [False, False]
+
+
+def test_a_share_by_a_weight_that_nobody_counted_is_refused():
+    with pytest.raises(RuleError, match="weight: tokens needs a tokenizer"):
+        kept(pool_of([1.0]), keep_fraction=0.5, weight="tokens")
+
+
+SHARES = [
+    {"keep_fraction": 0.3},
+    {"keep_fraction": 0.3, "lowest": True, "weight": "bytes"},
+    {"keep_fraction": 0.5, "within": "language", "weight": "bytes"},
+    {"between": [0.2, 0.7], "within": "language"},
+    {"pareto": {"keep_fraction": 0.4}},
+    {"pareto": {"keep_fraction": 0.6}, "min": 0.2, "null": "keep"},
+]
+
+
+def test_rules_resolved_over_parts_are_those_resolved_over_all_pages():
+    rng = np.random.default_rng(0)
+    values = pa.array(rng.random(500).round(2), mask=rng.random(500) < 0.1)
+    columns = {"signal": values, "language": pa.array(rng.choice(["eng", "deu", "fra"], 500))}
+    weights = {"pages": np.ones(500, np.int64), "bytes": rng.integers(0, 99, 500)}
+    ids = [f"page-{at}" for at in range(500)]
+    pool = Pool(ids, columns, weights)
+
+    def part(rows):
+        taken = {name: column.take(pa.array(rows)) for name, column in columns.items()}
+        return Pool([ids[row] for row in rows], taken, {name: weight[rows] for name, weight in weights.items()})
+
+    parts = [part(rows) for rows in np.array_split(rng.permutation(500), 7)]
+    rules = [rule for one in SHARES for rule in parse({"signal": one})]
+    found = find(
+        rankings(rules),
+        lambda wanted: merged([count(wanted, lambda ranking, one=one: ranking.column(one)) for one in parts]),
+    )
+    for rule, whole in zip(rules, resolve_in(pool, rules), strict=True):
+        assert resolve(rule, found) == whole
+        assert 0 < whole.passes(pool).sum() < 500
+
+
+def test_levels_that_differ_in_a_share_alone_are_one_ranking():
+    rules = [rule for share in (0.1, 0.2, 0.1) for rule in parse({"signal": {"keep_fraction": share}})]
+    [targets] = rankings(rules).values()
+    assert targets.amounts == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"min": 0.12345678}, {"min": 0.12345679}),
+        ({"pareto": 3.0000000000000004}, {"pareto": 3.0}),
+        ({"keep_fraction": 0.5, "within": "language"}, {"keep_fraction": 0.5000001, "within": "language"}),
+        (
+            {"keep_fraction": 0.5, "within": "language"},
+            {"keep_fraction": 0.5, "within": "language", "weight": "bytes"},
+        ),
+        ({"min": 1}, {"min": 1, "null": "keep"}),
+    ],
+)
+def test_rules_that_differ_have_different_texts(one, other):
+    pool = pool_of([0.1, 0.2, 0.3], weights=[1, 2, 3], language=["eng", "eng", "deu"])
+    texts = {rule.text for asked in (one, other) for rule in resolve_in(pool, parse({"signal": asked}))}
+    assert len(texts) == 2
+
+
+def test_a_threshold_is_told_in_as_few_digits_as_name_it():
+    [rule] = resolve_in(pool_of([1.0]), parse({"signal": {"min": -50, "max": 0.1 + 0.2, "below": 7.0}}))
+    assert rule.text == "signal min -50 max 0.30000000000000004 below 7"
+
+
+def test_pages_whose_ids_are_hashed_already_draw_the_same():
+    pool = pool_of([0.5] * 50)
+    hashed = Pool([""] * 50, pool.columns, pool.weights, id_hash=id_hashes(pool.ids))
+    assert (hashed.uniforms() == pool.uniforms()).all()
 
 
 def test_a_band_keeps_what_lies_between_two_quantiles():
@@ -220,11 +310,95 @@ def test_a_condition_that_fits_passes(signal, conditions):
 
 
 def test_a_rule_on_a_signal_that_no_table_has_names_the_nearest():
-    [rule] = parse({"signl": {"min": 1}})
+    [rule] = resolve_in(pool_of([1.0]), parse({"signl": {"min": 1}}))
     with pytest.raises(RuleError, match="did you mean 'signal'"):
-        resolve(rule, pool_of([1.0])).passes(pool_of([1.0]))
+        rule.passes(pool_of([1.0]))
+    with pytest.raises(RuleError, match="did you mean 'signal'"):
+        resolve_in(pool_of([1.0]), parse({"signl": {"keep_fraction": 0.5}}))
 
 
 def test_none_takes_a_condition_away():
     [rule] = parse({"signal": {"min": 1, "pareto": "none"}})
     assert rule.conditions == {"min": 1}
+
+
+BOUND = st.integers(-3, 3) | st.sampled_from([-0.5, 0.5])
+ONE_RULE = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("min", "max", "above", "below"), BOUND | st.just("none")),
+        "in": st.lists(st.integers(-3, 3), min_size=1),
+        "not_in": st.lists(st.integers(-3, 3), min_size=1),
+        "null": st.sampled_from(["keep", "drop"]),
+    },
+).filter(lambda rule: set(rule) - {"null"})
+SOURCES = st.dictionaries(
+    st.sampled_from("abcd"), st.dictionaries(st.sampled_from(["signal", "other"]), ONE_RULE), min_size=1, max_size=4
+)
+
+
+def joined(sources):
+    """The rules together, or that they cannot be."""
+    try:
+        return together(sources)
+    except RuleError:
+        return "refused"
+
+
+@given(SOURCES, st.data())
+def test_no_order_of_sources_changes_the_joined_rules(sources, data):
+    shuffled = {name: sources[name] for name in data.draw(st.permutations(list(sources)))}
+    assert joined(shuffled) == joined(sources)
+
+
+@given(SOURCES)
+def test_joined_rules_keep_what_the_rules_of_every_source_keep(sources):
+    values = [None, *(at / 4 for at in range(-16, 17))]
+    pool = pool_of(values, other=list(reversed(values)))
+    each = [rule.passes(pool) for rules in sources.values() for rule in resolve_in(pool, unchecked(rules))]
+    all_pass = np.logical_and.reduce([np.ones(len(pool), bool), *each])
+    rules = joined(sources)
+    if rules != "refused":
+        found = [rule.passes(pool) for rule in resolve_in(pool, unchecked(rules))]
+        assert (np.logical_and.reduce([np.ones(len(pool), bool), *found]) == all_pass).all()
+
+
+def unchecked(rules):
+    """Rules whose bounds may leave nothing, as one source alone may have them."""
+    return [Rule(signal, {name: value for name, value in one.items() if value != "none"}) for signal, one in rules.items()]
+
+
+def test_the_tightest_bound_of_each_side_holds_and_of_equal_ones_the_strict():
+    rules = {"a": {"n": {"min": 1, "max": 9}}, "b": {"n": {"min": 3}}, "c": {"n": {"above": 3, "below": 12}}}
+    assert together(rules) == {"n": {"above": 3, "max": 9}}
+
+
+def test_null_passes_only_where_every_rule_lets_it():
+    keep, drop = {"n": {"min": 1, "null": "keep"}}, {"n": {"min": 2}}
+    assert together({"a": keep, "b": drop}) == {"n": {"min": 2}}
+    assert together({"a": keep, "b": {"n": {"min": 2, "null": "keep"}}}) == {"n": {"min": 2, "null": "keep"}}
+
+
+def test_a_share_joins_a_bound_and_an_equal_share_is_one():
+    share = {"keep_fraction": 0.3, "weight": "bytes"}
+    assert together({"a": {"n": share}, "b": {"n": {"min": 1}}, "c": {"n": share}}) == {"n": {"min": 1, **share}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"min": 5}, {"max": 4}),
+        ({"min": 5}, {"below": 5}),
+        ({"in": ["eng"]}, {"in": ["deu"]}),
+        ({"in": ["eng"]}, {"not_in": ["eng", "deu"]}),
+        ({"is": True}, {"is": False}),
+        ({"keep_fraction": 0.3}, {"keep_fraction": 0.5}),
+        ({"keep_fraction": 0.3}, {"keep_fraction": 0.3, "lowest": True}),
+        ({"keep_fraction": 0.3}, {"keep_fraction": 0.3, "within": "language"}),
+        ({"pareto": 3}, {"pareto": 9}),
+        ({"between": [0.1, 0.9]}, {"between": [0.2, 0.9]}),
+    ],
+)
+def test_what_cannot_hold_together_is_refused_with_both_sources_named(one, other):
+    with pytest.raises(RuleError, match=r"'n'.*preset a \{.*and rules: \{.*replace: true"):
+        together({"preset a": {"n": one}, "rules:": {"n": other}})

@@ -32,6 +32,29 @@ def sentences(draw: random.Random, most: int) -> str:
     return "".join(f"<p>{line}</p>" for line in lines)
 
 
+def text_record(number: int, text: str) -> bytes:
+    """One conversion record, as a WET file has them, in a gzip member of its own."""
+    identity, body = uuid.uuid5(uuid.NAMESPACE_URL, f"made-up-text-{number}"), text.encode()
+    head = (
+        f"WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Record-ID: <urn:uuid:{identity}>\r\nWARC-Date: 2026-01-02T03:04:05Z\r\n"
+        f"WARC-Target-URI: https://site-{number % 37}.org/{number}\r\n"
+        f"Content-Type: text/plain\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return gzip.compress(head.encode() + body + b"\r\n\r\n", mtime=0)
+
+
+@pytest.fixture(scope="session")
+def made_wet(tmp_path_factory) -> Path:
+    """A folder with two WET files of 60 made-up pages each."""
+    folder = tmp_path_factory.mktemp("wet")
+    draw = random.Random(1)
+    for shard in range(2):
+        texts = [sentences(draw, 30).replace("<p>", "").replace("</p>", "\n") for _ in range(60)]
+        records = [text_record(shard * 1000 + page, text) for page, text in enumerate(texts)]
+        (folder / f"made-{shard}.warc.wet.gz").write_bytes(b"".join(records))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def made_crawl(tmp_path_factory) -> Path:
     """A folder with four shards of 120 made-up pages each, and `good.jsonl` with 60 good ones."""

@@ -1,21 +1,28 @@
 """Choosing, without Spark: what a subset keeps against brute force, controls of equal size, and rules without an order."""
 
+import itertools
 import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from filters.draws import id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
-from jobs import choose
+from filters.split import copies_of, fold, held_out
+from jobs import choose, evaluate, pack, train
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment
-from jobs.parts.presets import levels_of
+from jobs.parts.gathered import collect
+from jobs.parts.presets import compared_sets, levels_of, preset_rules, rules_of
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.table import Part, Table, entry, publish
 from jobs.read import PAGES
+from jobs.split import SPLIT
 
 SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_hash", pa.int64())])
 NUMBERS = pa.schema([("id", pa.string()), ("word_count", pa.int64()), ("quality", pa.float64()), ("language", pa.string())])
@@ -42,10 +49,22 @@ def crawl(tmp_path, **changes):
         sizes = [len(text) for text in pages["text"]]
         hashes = [row % 350 + 1000 * at for row in range(ROWS)]
         write(tmp_path, "signals/size", at, pa.table([ids, sizes, hashes], schema=SIZE), identity)
-    for name in ("pages", "signals/numbers", "signals/size"):
+    for at in range(2):
+        write_split(tmp_path, at)
+    for name in ("pages", "signals/numbers", "signals/size", "split"):
         finish(tmp_path, name)
     asked = {"pages": {"from": ["none"]}, "out": tmp_path, "write": {"subsets": []}}
     return Experiment.model_validate({**asked, "evaluate": {"held_out": {"by": "page", "share": 0.1}}, **changes})
+
+
+def write_split(tmp_path, at):
+    """A tenth of the pages is held out; text hashes from 0 to 349 are there twice."""
+    hashes = {which: id_hashes([f"page-{which}-{row}" for row in range(ROWS)]) for which in range(2)}
+    out = {which: held_out(some, some, "page", 0.1, 0) for which, some in hashes.items()}
+    copies = copies_of(out[at], np.array([row % 350 for row in range(ROWS)]))
+    ids = [f"page-{at}-{row}" for row in range(ROWS)]
+    rows = pa.table([ids, hashes[at], out[at], copies, fold(hashes[at], 0)], schema=SPLIT)
+    write(tmp_path, "split", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
 
 
 def table_of(tmp_path, name, schema=PAGES):
@@ -68,13 +87,30 @@ def finish(tmp_path, name):
 
 
 def chosen(experiment):
-    levels = levels_of(experiment)
-    gathered = choose.gather(experiment, levels)
-    return gathered, {one.level.name: one for one in choose.choose(levels, gathered, experiment)}
+    """All columns of the crawl with verdicts, and what each subset keeps."""
+    assert choose.main(experiment) == 0
+    tables = ("signals/numbers", "signals/size", "split", "verdicts")
+    parts = [pq.read_table(experiment.out / name / f"shard-{at}.parquet") for name in tables for at in range(2)]
+    both = [pa.concat_tables(parts[at : at + 2]) for at in range(0, len(parts), 2)]
+    columns = {name: table[name].to_numpy(zero_copy_only=False) for table in both for name in table.column_names}
+    kept = {name.removeprefix("subset "): column.astype(bool) for name, column in columns.items() if "subset " in name}
+    return columns, kept
 
 
-def columns(crawl):
-    return {name: column.to_pylist() for name, column in crawl.pool.columns.items()}
+def told(experiment, name):
+    return json.loads((experiment.out / "subsets" / f"{name}.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def in_one_process(monkeypatch):
+    """Passes over parts and tasks run here, one after the other."""
+    monkeypatch.setattr(choose.session, "session", lambda name: None)
+    monkeypatch.setattr(
+        choose.passes, "merged", lambda spark, stage, parts, function, merge: merge([function(part) for part in parts])
+    )
+    monkeypatch.setattr(
+        loop, "_all", lambda spark, stage, missing, tables, work: [loop.write_part(part, tables, work) for part in missing]
+    )
 
 
 SWEEP = {"rules.quality.pareto": ["none", 1, 9]}
@@ -82,63 +118,75 @@ RULES = {"word_count": {"min": 50}, "language": {"in": ["eng"]}}
 
 
 def test_a_subset_keeps_what_passes_every_rule_and_is_not_held_out(tmp_path):
-    gathered, subsets = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
-    values = columns(gathered)
-    expected = [
-        count >= 50 and language == "eng" and not out and not copy
-        for count, language, out, copy in zip(
-            values["word_count"], values["language"], gathered.held_out, gathered.copies, strict=True
-        )
-    ]
-    assert subsets["quality-pareto-none"].kept.tolist() == expected
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
+    passes = (columns["word_count"] >= 50) & (columns["language"] == "eng")
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    assert (kept["quality-pareto-none"] == passes & free).all()
 
 
 def test_harder_levels_are_within_milder_ones(tmp_path):
-    _, subsets = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
-    mild, middle, hard = (subsets[f"quality-pareto-{level}"].kept for level in ("none", "1", "9"))
+    _, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
+    mild, middle, hard = (kept[f"quality-pareto-{level}"] for level in ("none", "1", "9"))
     assert (middle <= mild).all()
     assert (hard <= middle).all()
     assert 0 < hard.sum() < middle.sum() < mild.sum()
 
 
 def test_unfiltered_is_every_page_that_may_be_chosen(tmp_path):
-    gathered, subsets = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
-    assert (subsets["unfiltered"].kept == gathered.free).all()
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
+    assert (kept["unfiltered"] == ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)).all()
 
 
 def test_copies_of_held_out_pages_are_never_chosen(tmp_path):
-    gathered, subsets = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
-    hashes = gathered.pool.columns["text_hash"].to_numpy()
-    assert gathered.copies.any()
-    for one in subsets.values():
-        assert not set(hashes[one.kept]) & set(hashes[gathered.held_out])
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP))
+    held_out = set(columns["text_hash"][columns["held_out"].astype(bool)])
+    assert columns["copy_of_held_out"].any()
+    for mask in kept.values():
+        assert not set(columns["text_hash"][mask]) & held_out
 
 
 @pytest.mark.parametrize("control", ["random", "inverted"])
 def test_a_control_has_its_levels_size_and_other_rules(tmp_path, control):
-    gathered, subsets = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, controls=[control]))
-    sizes = gathered.pool.weights["bytes"]
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={control: "all"}))
+    sizes = columns["text_bytes"]
     for level in ("1", "9"):
-        of, one = subsets[f"quality-pareto-{level}"], subsets[f"{control}-quality-pareto-{level}"]
-        assert 0 <= sizes[of.kept].sum() - sizes[one.kept].sum() <= sizes.max()
-        assert (one.kept <= subsets["quality-pareto-none"].kept).all()
-    assert f"{control}-quality-pareto-none" not in subsets
+        of, one = kept[f"quality-pareto-{level}"], kept[f"{control}-quality-pareto-{level}"]
+        assert 0 <= sizes[of].sum() - sizes[one].sum() <= sizes.max()
+        assert (one <= kept["quality-pareto-none"]).all()
+    assert f"{control}-quality-pareto-none" not in kept
+
+
+def test_a_control_says_what_it_keeps(tmp_path):
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={"random": "hardest", "inverted": "all"})
+    columns, kept = chosen(experiment)
+    assert [name for name in kept if "random" in name] == ["random-quality-pareto-9"]
+    for name, mask in kept.items():
+        size = told(experiment, name)["kept"]
+        assert (size["pages"], size["bytes"]) == (mask.sum(), columns["text_bytes"][mask].sum())
 
 
 def test_inverted_keeps_worse_pages_than_chance_and_the_level_better_ones(tmp_path):
-    gathered, subsets = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, controls=["random", "inverted"]))
-    quality = np.array([np.nan if value is None else value for value in columns(gathered)["quality"]])
-    means = [np.nanmean(quality[subsets[f"{kind}quality-pareto-9"].kept]) for kind in ("inverted-", "random-", "")]
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={"random": "all", "inverted": "all"}))
+    means = [np.nanmean(columns["quality"][kept[f"{kind}quality-pareto-9"]]) for kind in ("inverted-", "random-", "")]
     assert means[0] < means[1] < means[2]
 
 
+def test_inverted_over_two_keys_takes_pages_that_are_bad_by_both(tmp_path):
+    sweep = {"rules.quality.min": [0.6], "rules.word_count.min": [100]}
+    columns, kept = chosen(crawl(tmp_path, sweep=sweep, controls={"random": "all", "inverted": "all"}))
+    inverted = next(mask for name, mask in kept.items() if name.startswith("inverted"))
+    chance = next(mask for name, mask in kept.items() if name.startswith("random"))
+    for signal in ("quality", "word_count"):
+        assert np.nanmean(columns[signal][inverted]) < 0.8 * np.nanmean(columns[signal][chance])
+
+
 def test_attribution_does_not_depend_on_the_order_of_the_rules(tmp_path):
-    first = crawl(tmp_path, rules=RULES)
-    turned = first.model_copy(update={"rules": dict(reversed(RULES.items()))})
+    first = crawl(tmp_path / "one", rules=RULES)
+    turned = crawl(tmp_path / "two", rules=dict(reversed(RULES.items())))
     facts = []
     for experiment in (first, turned):
-        gathered, subsets = chosen(experiment)
-        facts.append(choose.describe(subsets["rules"], gathered, experiment))
+        chosen(experiment)
+        facts.append(told(experiment, "rules"))
     by_rule = [{row["rule"]: (row["alone"], row["uniquely"]) for row in one["dropped"]} for one in facts]
     assert by_rule[0] == by_rule[1]
     for one in facts:
@@ -157,11 +205,9 @@ def test_verdicts_hold_every_rule_and_subset_for_every_page(tmp_path):
 def test_choosing_again_changes_nothing_and_another_level_is_added(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP)
     choose.main(experiment)
-    told = tmp_path / "subsets" / "quality-pareto-9.json"
-    before = told.read_text()
+    before = told(experiment, "quality-pareto-9")
     choose.main(experiment.model_copy(update={"sweep": {"rules.quality.pareto": ["none", 1, 3, 9]}}))
-    now = json.loads(told.read_text())
-    assert now["kept"] == json.loads(before)["kept"]
+    assert told(experiment, "quality-pareto-9")["kept"] == before["kept"]
     assert (tmp_path / "subsets" / "quality-pareto-3.json").is_file()
 
 
@@ -175,8 +221,7 @@ def test_other_rules_under_the_same_name_are_refused(tmp_path):
 def test_an_empty_subset_is_named_and_the_others_go_on(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep={"rules.word_count.min": [50, 1000]})
     assert choose.main(experiment) == 0
-    told = [json.loads((tmp_path / "subsets" / f"word_count-min-{level}.json").read_text()) for level in (50, 1000)]
-    assert [one["status"] for one in told] == ["ok", "empty"]
+    assert [told(experiment, f"word_count-min-{level}")["status"] for level in (50, 1000)] == ["ok", "empty"]
 
 
 def test_a_subset_too_small_for_the_budget_is_named(tmp_path):
@@ -186,12 +231,13 @@ def test_a_subset_too_small_for_the_budget_is_named(tmp_path):
 
 def test_a_share_becomes_a_threshold_in_the_subset(tmp_path):
     experiment = crawl(tmp_path, rules={"quality": {"keep_fraction": 0.25}})
-    gathered, subsets = chosen(experiment)
-    facts = choose.describe(subsets["rules"], gathered, experiment)
-    quality = np.array([np.nan if value is None else value for value in columns(gathered)["quality"]])[gathered.free]
-    bound = facts["resolved"]["quality"]["min"]
-    assert facts["kept"]["pages"] == (quality >= bound).sum()
-    assert abs((quality >= bound).sum() / (~np.isnan(quality)).sum() - 0.25) < 0.01
+    columns, kept = chosen(experiment)
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    quality = columns["quality"][free]
+    bound = told(experiment, "rules")["resolved"]["quality"]["min"]
+    assert kept["rules"].sum() == told(experiment, "rules")["kept"]["pages"] == (quality >= bound).sum()
+    measured = (~np.isnan(quality)).sum()
+    assert (quality >= bound).sum() == -(-measured // 4)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +254,99 @@ def test_a_sweep_that_cannot_be_meant_is_refused_before_any_table_is_read(change
     experiment = Experiment.model_validate({"pages": {"from": ["none"]}, "out": "nowhere", **changes})
     with pytest.raises((ExperimentError, RuleError), match=says):
         levels_of(experiment)
+
+
+MANY = {"rules.quality.keep_fraction": [0.9, 0.7, 0.5, 0.3, 0.1]}
+FEW = {"rules.quality.keep_fraction": [0.8, 0.5, 0.1]}
+
+
+def test_only_the_levels_of_the_file_as_it_is_now_are_planned_and_told(tmp_path, capsys):
+    experiment = crawl(tmp_path, sweep=MANY, train={}, tokenizer={})
+    assert choose.main(experiment) == 0
+    edited = experiment.model_copy(update={"sweep": FEW})
+    assert train.main(edited, True) == 0
+    assert "train: 8 runs; 0 done, 8 to run" in capsys.readouterr().out
+    with pytest.raises(ExperimentError, match="lists other subsets than the experiment file asks for"):
+        pack.chosen_subsets(edited)
+    assert choose.main(edited) == 0
+    names = ["unfiltered", *(f"quality-keep_fraction-{share}" for share in (0.8, 0.5, 0.1))]
+    assert list(pack.chosen_subsets(edited)) == names
+    facts = collect(tmp_path, "none", 0)
+    assert [subset.name for subset in facts.subsets] == names
+    aside = [sentence for sentence in facts.missing if "left aside" in sentence]
+    assert aside == [
+        "3 subsets of other sweeps in subsets/ are left aside: "
+        "quality-keep_fraction-0.3, quality-keep_fraction-0.7, quality-keep_fraction-0.9"
+    ]
+
+
+def test_a_dry_run_counts_as_unevaluated_what_is_not_trained(tmp_path, capsys):
+    experiment = crawl(tmp_path, sweep=FEW, train={"replicates": 1}, tokenizer={})
+    (tmp_path / "packed").mkdir()
+    pq.write_table(pa.table({"tokens": pa.array([[1]], pa.list_(pa.uint32()))}), tmp_path / "packed" / "evaluated.parquet")
+    assert evaluate.main(experiment, True) == 0
+    assert "evaluate: 4 runs; 0 done, 4 to evaluate" in capsys.readouterr().out
+
+
+def test_all_subsets_are_written_but_the_copy_of_all_pages(tmp_path):
+    for which, names in {"all": ["quality-pareto-1"], "none": [], "unfiltered": ["unfiltered"]}.items():
+        experiment = crawl(
+            tmp_path / which, rules=RULES, sweep={"rules.quality.pareto": [1]}, write={"subsets": which, "removed": True}
+        )
+        chosen(experiment)
+        for folder in ("subsets", "removed"):
+            found = [path.name for path in (tmp_path / which / folder).glob("*/") if path.name != "_books"]
+            assert found == ([] if folder == "removed" and which == "unfiltered" else names)
+
+
+def test_a_removed_page_has_every_rule_it_failed_and_no_held_out_page_is_among_them(tmp_path):
+    write = {"subsets": "all", "removed": True, "format": "parquet", "signals": ["language"]}
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={"random": "all"}, write=write))
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    assert {path.name for path in (tmp_path / "removed").glob("*/")} == {
+        "_books",
+        *(f"quality-pareto-{n}" for n in ("none", 1, 9)),
+    }
+    for level in ("none", "9"):
+        rows = pq.read_table(tmp_path / "removed" / f"quality-pareto-{level}")
+        assert rows.column_names == ["id", "url", "text", "language", "failed"]
+        assert rows["id"].to_pylist() == columns["id"][free & ~kept[f"quality-pareto-{level}"]].tolist()
+        places = [list(columns["id"]).index(page) for page in rows["id"].to_pylist()]
+        for at, failed in zip(places, rows["failed"].to_pylist(), strict=True):
+            rules = ["word_count min 50", "language in eng", *(["quality pareto 9"] if level == "9" else [])]
+            assert failed == [rule for rule in rules if not columns[f"rule {rule}"][at]]
+
+
+@given(st.integers(0, 5).flatmap(lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n))), st.just("abcde"))
+def test_the_names_of_failed_rules_are_those_of_each_row(passes, rules):
+    width = len(passes[0]) if passes else 0
+    expected = [[rule for rule, passed in zip(rules, row, strict=False) if not passed] for row in passes]
+    found = choose.names_of_failed(rules[:width], np.array(passes, bool).reshape(len(passes), width))
+    assert found.to_pylist() == expected
+
+
+def asked(**changes):
+    return Experiment.model_validate({"pages": {"from": ["none"]}, **changes})
+
+
+@pytest.mark.parametrize("presets", list(map(list, itertools.permutations(["gopher", "repetition", "fineweb"]))))
+def test_the_order_of_presets_changes_no_rule(presets):
+    rules = rules_of(asked(presets=presets))
+    assert rules["duplicate_line_char_fraction"] == {"max": 0.01}
+    assert rules == rules_of(asked(presets=["gopher", "repetition", "fineweb"]))
+    sets = compared_sets(asked(compare={"one": presets, "other": presets[::-1]}))
+    assert sets["one"] == sets["other"] == rules
+
+
+def test_a_rule_of_the_file_holds_beside_a_presets_and_in_its_place_where_it_says_so():
+    assert rules_of(asked(presets=["gopher"], rules={"word_count": {"min": 10}}))["word_count"]["min"] == 50
+    replaced = rules_of(asked(presets=["gopher"], rules={"word_count": {"replace": True, "min": 10}}))
+    assert replaced == preset_rules("gopher") | {"word_count": {"min": 10}}
+
+
+def test_a_replace_that_is_no_flag_is_refused():
+    with pytest.raises(ExperimentError, match=r"rules\.word_count\.replace must be true or false, got 'yes'"):
+        rules_of(asked(rules={"word_count": {"replace": "yes", "min": 10}}))
 
 
 def test_a_signal_that_no_table_has_is_named_with_the_nearest(tmp_path):

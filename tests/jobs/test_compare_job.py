@@ -13,12 +13,13 @@ from jobs.parts.presets import preset_rules
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, Table, publish
 from jobs.read import PAGES
+from jobs.split import SPLIT
 
 TEXTS = ["one two three", "four", "five six"]
 
 
 @pytest.fixture
-def scored(tmp_path):
+def scored(tmp_path, monkeypatch):
     """Three pages with a word count and their language, as read and score leave them, and two presets."""
     made = {
         "pages": ({"id": ["a", "b", "c"], "text": TEXTS}, PAGES),
@@ -29,6 +30,10 @@ def scored(tmp_path):
         "signals/size": (
             {"id": ["a", "b", "c"], "text_bytes": [13, 4, 8], "text_hash": [1, 2, 3]},
             pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_hash", pa.int64())]),
+        ),
+        "split": (
+            {"id": ["a", "b", "c"], "id_hash": [1, 2, 3], "held_out": [False] * 3, "copy_of_held_out": [False] * 3},
+            SPLIT,
         ),
     }
     identity = ""
@@ -46,6 +51,10 @@ def scored(tmp_path):
         identity = sha256_of(tmp_path / "pages" / "shard.parquet")
     (tmp_path / "mild.yaml").write_text("rules: {word_count: {min: 2}}")
     (tmp_path / "hard.yaml").write_text("rules: {word_count: {min: 3}, language: {in: [eng]}}")
+    monkeypatch.setattr(compare.session, "session", lambda name: None)
+    monkeypatch.setattr(
+        compare.passes, "merged", lambda spark, stage, parts, function, merge: merge([*map(function, parts)])
+    )
     sets = {"mild": [str(tmp_path / "mild.yaml")], "hard": str(tmp_path / "hard.yaml")}
     return Experiment.model_validate({"pages": {"from": ["none"]}, "out": tmp_path, "compare": sets})
 

@@ -20,7 +20,8 @@ from jobs.parts.command import run
 from jobs.parts.experiment_file import load
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TABLES = ("pages", "rejected", "signals", "verdicts", "subsets")
+HALF = "quality-keep_fraction-0.5"
+TABLES = ("pages", "rejected", "signals", "split", "verdicts", "subsets", "packed")
 
 pytestmark = pytest.mark.spark
 
@@ -45,9 +46,9 @@ def conf(made_crawl, tmp_path_factory):
         "signals": {"gopher": {}, "quality": {}},
         "rules": {"word_count": {"min": 20}},
         "sweep": {"rules.quality.keep_fraction": ["none", 0.5]},
-        "controls": ["random", "inverted"],
+        "controls": {"random": "all", "inverted": "all"},
         "tokenizer": {"vocabulary": 300},
-        "train": {"model": str(folder / "tiny.yaml"), "tokens": 8000, "seeds": [0, 1], "device": "cpu"},
+        "train": {"model": str(folder / "tiny.yaml"), "tokens": 8000, "replicates": [0, 3], "device": "cpu"},
         "evaluate": {"held_out": {"by": "domain", "share": 0.1, "most_bytes": 20000}},
     }
     file = folder / "experiment.yaml"
@@ -73,8 +74,9 @@ def test_crawl_files_become_a_report(done):
     results = [json.loads(line) for line in (done / "results.jsonl").read_text().splitlines()]
     subsets = json.loads((done / "subsets" / "sweep.json").read_text())["subsets"]
     assert {row["subset"] for row in results} == set(subsets)
-    assert {row["seed"] for row in results} == {0, 1}
-    assert all(0 < row["value"] < 20 for row in results)
+    assert {row["replicate"] for row in results} == {0, 3}
+    assert {(row["size"], row["learning_rate"]) for row in results} == {("tiny", 0.01)}
+    assert all(0 < row["value"] < 20 and row["n"] > 0 for row in results)
     assert (done / "report.html").stat().st_size > 10_000
     assert (done / "report.md").is_file()
 
@@ -87,11 +89,8 @@ def test_tables_have_the_columns_and_rows_of_the_contract(done):
         for part in sorted((done / "pages").glob("*.parquet")):
             sidecar = pq.read_table(done / "signals" / group / part.name)
             assert sidecar["id"].equals(pq.read_table(part, columns=["id"])["id"])
-    row = json.loads((done / "subsets" / "unfiltered.json").read_text())
-    assert row["kept"]["pages"] == sum(
-        manifest["rows"]
-        for manifest in [json.loads((done / "subsets" / "_books" / "unfiltered" / "_manifest.json").read_text())]
-    )
+    row = json.loads((done / "subsets" / f"{HALF}.json").read_text())
+    assert row["kept"]["pages"] == json.loads((done / "subsets" / "_books" / HALF / "_manifest.json").read_text())["rows"]
 
 
 def test_a_run_loads_with_the_library_alone(done):
@@ -104,16 +103,28 @@ def test_a_run_loads_with_the_library_alone(done):
     assert model(**tokens).logits.shape[-1] == model.config.vocab_size
 
 
+def test_replicates_read_folds_of_their_own_and_packing_leaves_nothing_else_behind(done):
+    facts = json.loads((done / "packed" / "unfiltered" / "32.json").read_text())
+    assert set(facts["replicates"]) == {"0", "3"}
+    read = [
+        set(pq.read_table(done / "packed" / "unfiltered" / f"32-{number}.parquet")["id"].to_pylist()) for number in (0, 3)
+    ]
+    assert {one["fold"] for one in facts["replicates"].values()} == {"own"} and not read[0] & read[1]
+    assert {folder.name for folder in (done / "packed").iterdir() if folder.name.startswith(".")} == {
+        ".evaluated.parquet.made_by.json"
+    }
+
+
 def test_a_subset_loads_by_folder(done, tmp_path, monkeypatch):
     """The folder holds data alone, so that a loader that takes every file in it finds nothing else."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     from datasets import load_dataset
 
-    folder = done / "subsets" / "unfiltered"
+    folder = done / "subsets" / HALF
     rows = load_dataset(str(folder), split="train", cache_dir=str(tmp_path))
     assert rows.column_names == ["id", "url", "text"]
     assert {file.name[:5] for file in folder.iterdir()} == {"part-"}
-    assert len(rows) == json.loads((done / "subsets" / "unfiltered.json").read_text())["kept"]["pages"]
+    assert len(rows) == json.loads((done / "subsets" / f"{HALF}.json").read_text())["kept"]["pages"]
 
 
 def test_a_second_run_does_nothing(done, conf):
@@ -155,7 +166,7 @@ def test_the_cluster_gives_the_same_bytes_as_one_machine(done, conf, tmp_path):
         out = tmp_path / "out"
         (out / "models").parent.mkdir(parents=True)
         subprocess.run(["cp", "-r", str(done / "models"), str(out / "models")], check=True)
-        for verb in ("read", "score", "choose"):
+        for verb in ("read", "split", "score", "choose", "pack"):
             submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", master]
             command = [*submit, "--conf", "spark.executor.memory=512m", str(REPOSITORY / "jobs" / f"{verb}.py"), str(conf)]
             finished = subprocess.run(

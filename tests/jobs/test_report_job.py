@@ -37,5 +37,5 @@ def test_a_missing_folder_is_one_sentence(tmp_path):
 
 def test_the_page_has_the_experiments_name(tmp_path):
     out = build(tmp_path / "out", levels=("none", 3), domains=2)
-    main(experiment(out, name="How hard?"))
+    main(experiment(out, name="How hard?", train={}))
     assert (out / "report.md").read_text().startswith("# How hard to filter `How hard?`")

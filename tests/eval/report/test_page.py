@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eval.report.facts import Facts, Size, Subset
+from eval.report.facts import Drop, Facts, Size, Subset
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from eval.report.safe_text import plain, private_masked
 from eval.report.story import tell
@@ -19,10 +19,11 @@ from jobs.parts.gathered import collect
 
 made_up = runpy.run_path(str(Path(__file__).parents[1] / "made_up_out.py"))
 build, TRAINED = made_up["build"], made_up["TRAINED"]
+CONTEXT = 128
 
 
 def gather(out):
-    return collect(out, TRAINED)
+    return collect(out, TRAINED, CONTEXT)
 
 
 HOSTILE = [
@@ -291,7 +292,7 @@ def test_one_run_is_enough_to_be_shown_and_too_little_for_a_verdict(folder):
     page = renders(gather(folder))
     assert "No verdict" in page
     assert "3 runs are not trained" in page
-    assert "One seed was trained" in page
+    assert "One replicate was trained" in page
 
 
 def test_a_diverged_run_is_named_and_not_ranked(folder):
@@ -302,7 +303,7 @@ def test_a_diverged_run_is_named_and_not_ranked(folder):
     story = tell(facts)
     assert story.held_out.best != "quality-pareto-3"
     assert story.held_out.by_name["quality-pareto-3"].difference is None
-    assert story.held_out.by_name["quality-pareto-3"].seeds == 1
+    assert story.held_out.by_name["quality-pareto-3"].replicates == 1
     assert "diverged: loss nan" in renders(facts)
 
 
@@ -314,7 +315,7 @@ def test_a_value_that_is_no_number_is_left_out_and_named(folder):
     pq.write_table(table.set_column(table.column_names.index("nll"), "nll", pa.array(nll)), file)
     with (folder / "results.jsonl").open("a") as results:
         results.write(
-            '{"subset": "quality-pareto-1", "seed": 0, "set": "held_out", "domain": "all", "value": NaN}\nnot json\n'
+            '{"subset": "quality-pareto-1", "replicate": 0, "set": "held_out", "domain": "all", "value": NaN}\nnot json\n'
         )
     page = renders(gather(folder))
     assert "values that are not numbers" in page
@@ -326,7 +327,7 @@ def test_damaged_files_are_named(folder):
     (folder / "subsets" / "quality-pareto-1.json").write_text("{")
     (folder / "pages" / "_manifest.json").unlink()
     page = renders(gather(folder))
-    assert "evaluation of quality-pareto-none, seed 0, cannot be read" in page
+    assert "evaluation of quality-pareto-none, replicate 0, cannot be read" in page
     assert "quality-pareto-1.json in subsets/ cannot be read" in page
     assert "the table pages/ has no manifest" in page
 
@@ -347,13 +348,31 @@ def test_an_empty_subset_is_named_with_its_reason(folder):
     assert "quality-pareto-9 is too small: it has 12 tokens" in page
 
 
-def test_one_seed_says_what_its_interval_leaves_out(tmp_path):
-    facts = gather(build(tmp_path, levels=("none", 3), seeds=(0,)))
-    assert "leave out how much another seed would differ" in renders(facts)
+def test_one_replicate_says_what_its_interval_leaves_out(tmp_path):
+    facts = gather(build(tmp_path, levels=("none", 3), replicates=(0,)))
+    assert "leave out how much another replicate would differ" in renders(facts)
+
+
+def test_the_page_says_what_a_replicate_is_and_how_far_they_overlap(tmp_path):
+    page = renders(gather(build(tmp_path / "short")))
+    assert "A replicate is one draw of first weights" in page
+    assert "3 of 13 subsets hold too little for folds of their own" in page
+    assert "61 % of the tokens are read in another replicate too, and 83 % are on pages" in page
+    page = renders(gather(build(tmp_path / "enough", levels=("none", 1, 3))))
+    assert "No two replicates of a subset read the same page" in page
+
+
+def test_languages_are_those_that_choose_counted(tmp_path):
+    folder = build(tmp_path)
+    sweep = json.loads((folder / "subsets" / "sweep.json").read_text())
+    (folder / "subsets" / "sweep.json").write_text(json.dumps(sweep | {"languages": {"jpn": 3, "eng": 9, "deu": 3}}))
+    assert list(gather(folder).languages.items()) == [("eng", 9), ("deu", 3), ("jpn", 3)]
 
 
 def test_a_hundred_levels_fit(tmp_path):
-    facts = gather(build(tmp_path, levels=tuple(range(1, 101)), seeds=(0,), pages=60, held_out_pages=40, controls=False))
+    facts = gather(
+        build(tmp_path, levels=tuple(range(1, 101)), replicates=(0,), pages=60, held_out_pages=40, controls=False)
+    )
     page = renders(facts)
     assert len(tell(facts).held_out.rows) == 100
     assert "further subsets are in results.jsonl" in page
@@ -368,3 +387,26 @@ def test_ten_thousand_subsets_render():
     page = renders(Facts("many", subsets=subsets, missing=tuple(f"run {at} is missing" for at in range(10_000))))
     assert "9,970 more of the kind" in page
     assert len(page) < 500_000
+
+
+def filtered(name, kept, drops=()):
+    return Subset(name, None, None, {}, None, Size(10, 100), Size(kept, 10 * kept), drops, {}, "ok", "")
+
+
+def test_pages_that_are_only_filtered_are_told_without_a_word_of_models():
+    drops = (
+        Drop("word_count min 50", Size(4), Size(1), Size(4)),
+        Drop("symbol_word_ratio max 0.1", Size(5), Size(2), Size(2)),
+    )
+    facts = Facts("made up", subsets=(filtered("mild", 8), filtered("hard", 4, drops)), trains=False)
+    for text in (markdown(facts), html(facts)):
+        assert "8 to 4 of 10 pages are kept" in text
+        assert re.search(r"hard keeps 40 B of 100 B\. Most pages fail symbol.*: 5, of which 2 fail no other rule", text)
+        assert not re.search("bits per byte|no verdict|no model|held-out", text, re.IGNORECASE)
+    assert "bits per byte" not in terminal_table(facts)
+
+
+def test_what_keeps_everything_or_was_not_chosen_is_said():
+    all_kept = Facts("made up", subsets=(filtered("rules", 10, (Drop("a", Size(), Size(), Size()),)),), trains=False)
+    assert "10 of 10 pages are kept" in markdown(all_kept) and "Most pages fail" not in markdown(all_kept)
+    assert "Nothing has been chosen yet" in markdown(Facts("made up", trains=False))

@@ -147,7 +147,7 @@ def test_a_file_is_read_back_as_the_comparison_it_was_written_from(tmp_path):
 
 
 def test_without_a_comparison_there_is_no_section_and_nothing_missing(tmp_path):
-    facts = collect(tmp_path, "")
+    facts = collect(tmp_path, "", 0)
     assert facts.compared is None and not any("compare" in sentence for sentence in facts.missing)
     assert "side by side" not in html(facts) + markdown(facts)
 
@@ -178,7 +178,7 @@ def without(tree, key):
 )
 def test_a_damaged_file_is_one_sentence(tmp_path, damage):
     (tmp_path / "compare.json").write_text(damage(written(a_comparison(pages=30))), errors="surrogateescape")
-    facts = collect(tmp_path, "")
+    facts = collect(tmp_path, "", 0)
     assert facts.compared is None
     assert len([sentence for sentence in facts.missing if sentence.startswith("compare.json cannot be read")]) == 1
     assert "side by side" not in html(facts) and "compare.json cannot be read" in html(facts)

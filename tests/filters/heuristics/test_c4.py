@@ -12,7 +12,7 @@ from filters.pages import PageBatch
 from filters.transforms import apply_transforms
 
 PIECES = [
-    *list("a.?!\"”'…)» \n\t{}[]1é字。！ß\0\x85\u2028\u3000"),
+    *list("a.?!\"”'…)» \n\t{}[]1é字。！」।।กกກß\0\x85\u2028\u3000"),
     "one two three four five. ", "words and more words here!\n", "...", "\r\n", "[12]", "[edit]", "[citation needed]", "[",
     "JavaScript", "lorem ipsum", "Lorem Ipsum", "terms of use", "privacy policy", "Cookie Policy", "uses cookies",
     "use of cookies", "use cookies", "w" * 1000, "v" * 1001,
@@ -39,20 +39,26 @@ def split_lines(text):
 
 
 def is_terminal(line):
-    return line.endswith((".", "?", "!", '"', "”")) and not line.endswith("...")
+    return line.endswith((*MARKS, *'"”＂」』')) and not line.endswith(("...", "…"))
+
+
+def is_unmarked(text):
+    letters = [character for character in text if character.isalpha()]
+    return 2 * sum("\u0e00" <= letter < "\u0f00" for letter in letters) > len(letters)
 
 
 MARKS = "".join(map(chr, np.flatnonzero(unicode_tables.MARKS & unicode_tables.TERMINAL)))
+ANYWHERE = "".join(map(chr, np.flatnonzero(unicode_tables.MARKS & unicode_tables.ANYWHERE)))
 CLOSERS = "".join(map(chr, np.flatnonzero(unicode_tables.MARKS & unicode_tables.CLOSING)))
 SENTENCE_END = re.compile(f"[{re.escape(MARKS)}][{re.escape(MARKS + CLOSERS)}]*")
 
 
 def sentences(line):
-    """Cut behind marks and closers that white space follows, or that hold an East Asian mark."""
+    """Cut behind marks and closers that white space follows, or that hold a mark with no other use."""
     found, start = 0, 0
     for match in SENTENCE_END.finditer(line):
-        wide = any(mark in MARKS and mark >= "\u3000" for mark in match[0])
-        if match.end() == len(line) or line[match.end()].isspace() or wide:
+        anywhere = any(mark in ANYWHERE for mark in match[0])
+        if match.end() == len(line) or line[match.end()].isspace() or anywhere:
             found += 1
             start = match.end()
     return found + bool(line[start:].strip())
@@ -88,6 +94,8 @@ def twin(text, spaceless):
     if spaceless:
         counted = ("short_line_count", "c4_sentence_count", "c4_removed_character_fraction", "c4_removed_word_fraction")
         values |= dict.fromkeys(counted)
+    if is_unmarked(text):
+        values |= dict.fromkeys(("terminal_line_fraction", "sentence_count"))
     return values
 
 
@@ -147,6 +155,25 @@ def test_sentences_of_scripts_without_spaces_are_counted():
     (row,) = measure("我们测量每一页。然后决定！最后训练？")
     assert row["sentence_count"] == 3
     assert row["short_line_count"] is None
+
+
+def test_lines_that_end_as_their_script_ends_sentences_are_no_cut_lines():
+    rows = measure(
+        "我们测量每一页。\n然后决定！\n「最后训练」\n目录",
+        "हम हर पन्ने को मापते हैं।\nफिर तय करते हैं।",
+        "نقيس كل صفحة؟\nفهرس",
+        "我们还没说完…",
+    )
+    assert [row["terminal_line_fraction"] for row in rows] == [0.75, 1, 0.5, 0]
+    assert rows[1]["c4_removed_word_fraction"] == 1 - 6 / 10  # the second line has four words
+    assert rows[1]["c4_sentence_count"] == 1
+
+
+def test_where_no_mark_ends_a_sentence_its_ends_are_not_measured():
+    for row in measure("เราวัดทุกหน้า แล้วจึงตัดสินใจ\nจากนั้นจึงฝึก", "ພວກເຮົາວັດແທກທຸກໜ້າ"):
+        assert row["terminal_line_fraction"] is row["sentence_count"] is row["short_line_count"] is None
+    (row,) = measure("We measure every page. เราวัด")
+    assert row["sentence_count"] == 2
 
 
 def test_the_phrases_are_found_at_both_ends_of_a_line_and_not_across_lines():

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filters.heuristics.scripts import CODES, SCRIPTS, script
+from filters.heuristics.scripts import CODES, SCRIPTS, letter_share, script
 from filters.pages import PageBatch
 
 
@@ -29,6 +29,15 @@ LETTERS = st.sampled_from("aéжλب中漢かカ한अกა ,1\u0301ﾊ")
 def test_the_kernel_counts_what_the_names_say(texts, characters):
     batch = PageBatch(pa.array(texts, pa.large_string()))
     assert script(batch, characters).to_pylist() == [slow_script(text, characters) for text in texts]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(LETTERS, max_size=20) | st.text(max_size=20), max_size=5), st.integers(1, 25))
+def test_the_share_of_letters_is_what_plain_python_counts(texts, characters):
+    for text, share in zip(texts, letter_share(PageBatch(pa.array(texts, pa.large_string())), characters), strict=True):
+        seen = [c for c in text[:characters] if not c.isspace()]
+        letters = sum(c.isalpha() or unicodedata.category(c)[0] == "M" for c in seen)
+        assert share == (letters / len(seen) if seen else 0)
 
 
 def test_chinese_with_a_japanese_name_in_it_stays_han():

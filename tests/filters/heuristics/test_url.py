@@ -13,8 +13,8 @@ from filters.pages import PageBatch
 from filters.signals import GROUPS, configure
 
 ENTRIES = {
-    "adult": ["bad.example", "sub.fine.example", "192.0.2.7"],
-    "ads": ["fine.example/ads", "fine.example/page?id=1", "co.uk/x"],
+    "adult": ["bad.example", "sub.fine.example", "192.0.2.7", "top"],
+    "ads": ["fine.example/ads", "fine.example/page?id=1", "fine.example/list?by", "co.uk/x"],
 }
 
 
@@ -50,9 +50,17 @@ def measure(group, *urls):
         ("https://fine.example/ads", "ads"),
         ("https://www.fine.example/ads/", "ads"),
         ("https://fine.example/ads/banner.html?x", "ads"),
+        ("https://a.b.fine.example:80/ads/banner.html", "ads"),
+        ("https://notfine.example/ads", None),
         ("https://fine.example/adsense", None),
         ("https://fine.example/page?id=1", "ads"),
         ("https://fine.example/page?id=12", None),
+        ("https://fine.example/page?id=1&more=2", "ads"),
+        ("https://fine.example/list?by", "ads"),
+        ("https://fine.example/list?by=size", "ads"),
+        ("https://fine.example/list?bytes", None),
+        ("https://any.top/page", "adult"),
+        ("https://top.example/", None),
         ("http://192.0.2.7/", "adult"),
         ("http://3.192.0.2.7/", None),
         ("http://[2001:db8::1]:80/x", None),
@@ -79,18 +87,21 @@ def slow_blocked(url: str) -> str | None:
     if not host:
         return None
     labels = host.split(".")
-    above = [".".join(labels[k:]) for k in range(len(labels) - 1)]
-    for name in above[:1] if "0" <= host[-1] <= "9" else above:
+    above = [".".join(labels[k:]) for k in range(len(labels))]
+    above = above[:1] if "0" <= host[-1] <= "9" else above
+    for name in above:
         if name in places:
             return places[name]
-    for begin in [host] + ([host[4:]] if host.startswith("www.") and len(host) > 4 else []):
-        for end in [k for k in range(1, len(path)) if path[k] in "/?"] + ([len(path)] if path else []):
-            if begin + path[:end] in places:
-                return places[begin + path[:end]]
+    for name in [host, *(name for name in above if "." in name)]:
+        for end in [k for k in range(1, len(path)) if path[k] in "/?&="] + ([len(path)] if path else []):
+            if name + path[:end] in places:
+                return places[name + path[:end]]
     return None
 
 
-PARTS = "http: // / ? # @ : . www. bad.example fine .example /ads page?id=1 192.0.2.7 Ä [ 8 sub. co.uk/x"
+PARTS = (
+    "http: // / ? # @ : . www. & = list?by top .top bad.example fine .example /ads page?id=1 192.0.2.7 Ä [ 8 sub. co.uk/x"
+)
 PIECES = st.sampled_from(PARTS.split())
 
 
@@ -107,12 +118,20 @@ def test_words_are_pieces_of_the_url_in_any_case(group):
     assert counts.to_pylist() == [4, 0, None]
 
 
+def test_a_page_without_an_address_is_told_from_one_on_no_list(group):
+    batch = measure(group, "https://plain.example/", None, "https://bad.example/")
+    assert batch["url_blocked"].to_pylist() == [None, None, "adult"]
+    assert batch["has_url"].to_pylist() == [True, False, True]
+
+
 def test_a_table_without_urls_has_no_url_signals(group):
     batch = group.measure(pa.array(["a"]), PageBatch(pa.array(["text"])))
     assert batch["url_blocked"].to_pylist() == batch["url_bad_word_count"].to_pylist() == [None]
+    assert batch["has_url"].to_pylist() == [False]
 
 
 WORST = ["http://" + "a." * 500_000, "http://a.example" + "/" * 1_000_000, "http://" + "@" * 1_000_000, "http:" * 200_000]
+WORST += ["http://" + "a." * 126 + mark * 1_000_000 for mark in "/=?x"]
 
 
 @pytest.mark.parametrize("url", WORST)

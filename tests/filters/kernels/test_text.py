@@ -1,4 +1,6 @@
+import importlib
 import os
+import pkgutil
 import subprocess
 import sys
 import zipfile
@@ -10,7 +12,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.dispatcher import Dispatcher
 
+from filters import heuristics
+from filters.kernels import lists
 from filters.kernels import text as kernels
 from filters.kernels.compiled import digest, ones, trailing_zeros
 from filters.kernels.unicode_tables import CLASSES
@@ -19,6 +24,7 @@ from filters.units.phrases import Phrases
 
 BYTES = st.binary(max_size=40) | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass"))
 CHARACTERS = st.characters(exclude_categories=["Cs"]) | st.sampled_from(list(" \n\r\t\0\x1c\x85\xa0\u2028\u3000é字😀"))
+HEURISTICS = [module.name for module in pkgutil.iter_modules(heuristics.__path__, "filters.heuristics.")]
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -154,6 +160,20 @@ def test_a_kernel_is_compiled_again_when_one_that_it_calls_changes():
     assert caller(1, _one_more) == before
     assert caller(2, _one_more) != before
     assert caller(1, _two_more) != before
+
+
+def test_a_kernel_stands_below_those_it_calls():
+    """What it is compiled from is known when it is defined: a kernel that stands below it would be no part of its key."""
+    for module in (kernels, lists, *map(importlib.import_module, HEURISTICS)):
+        for caller in vars(module).values():
+            if isinstance(caller, Dispatcher) and caller.py_func.__module__ == module.__name__:
+                called = [vars(module).get(name) for name in caller.py_func.__code__.co_names]
+                firsts = [
+                    other.py_func.__code__.co_firstlineno
+                    for other in called
+                    if isinstance(other, Dispatcher) and other.py_func.__module__ == module.__name__
+                ]
+                assert all(first <= caller.py_func.__code__.co_firstlineno for first in firsts), caller.py_func
 
 
 def test_a_kernel_is_compiled_again_when_its_module_moves():

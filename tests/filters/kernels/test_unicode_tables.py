@@ -2,6 +2,7 @@ import sys
 import unicodedata
 
 import numpy as np
+import regex
 
 from filters.kernels import unicode_tables as tables
 
@@ -36,10 +37,29 @@ def test_scripts_without_spaces_are_named_as_such():
     assert spaceless <= flagged(tables.LETTER)
 
 
-def test_marks_that_end_sentences_come_from_many_scripts_and_do_not_open_any():
-    ends = {chr(code) for code in np.flatnonzero(tables.MARKS & tables.TERMINAL)}
-    assert set(".?!…。！？｡؟۔।॥።။‽") <= ends
+def marked(flag):
+    return {chr(code) for code in np.flatnonzero(tables.MARKS & flag)}
+
+
+def test_marks_that_end_sentences_are_unicodes_and_a_few_more():
+    ends = marked(tables.TERMINAL)
+    assert ends - {character for character in EVERY if regex.match(r"\p{Sentence_Terminal}", character)} == set(
+        "…\u037e།༎\U00011c71෴⳾"
+    )
+    assert set(".?!…。！？｡؟۔।॥።။‽។៕꯫᱾᭞꧉܀෴།") <= ends
     assert not set("¿¡,;:-'\"·・、") & ends
+
+
+def test_marks_with_another_use_end_no_sentence_by_themselves():
+    anywhere = marked(tables.ANYWHERE)
+    assert anywhere < marked(tables.TERMINAL)
+    assert not set(".?!…‽․\u037e") & anywhere
+    assert set("。！？｡؟۔।።။។꯫᱾᭞꧉܀෴།") <= anywhere
+
+
+def test_the_quotes_that_close_speech_are_marks_that_close():
+    assert set('"”」』') <= marked(tables.LAST_QUOTE)
+    assert marked(tables.LAST_QUOTE) - marked(tables.CLOSING) == set("＂")
 
 
 def test_quotes_and_brackets_close_and_letters_do_not():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from filters.kernels.text import find_copies
 from filters.pages import PageBatch
 from filters.readings import c4_datatrove, fineweb_datatrove, gopher_datatrove, repetition_datatrove
-from filters.rules import Pool, parse, resolve
+from filters.rules import Pool, parse, resolve_in
 from filters.signals import GROUPS, configure
 from filters.transforms import apply_transforms
 from filters.units.spacy_words import HAS_LETTER, HAS_WORD, spacy_words
@@ -98,8 +98,8 @@ def passes(rules, columns, count):
     """Whether each of `count` pages passes all rules."""
     pool = Pool([str(k) for k in range(count)], columns, {"pages": np.ones(count, np.int64)})
     truth = np.ones(count, bool)
-    for rule in parse(rules):
-        truth &= resolve(rule, pool).passes(pool)
+    for rule in resolve_in(pool, parse(rules)):
+        truth &= rule.passes(pool)
     return truth.tolist()
 
 

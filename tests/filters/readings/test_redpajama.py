@@ -2,7 +2,9 @@
 
 import re
 import string
+import time
 import unicodedata
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filters.kernels.text import hash_bytes
 from filters.pages import PageBatch
 from filters.readings import redpajama
 
@@ -46,6 +49,27 @@ def test_the_presets_fail_what_the_gopher_cuts_fail_rule_by_rule(golden):
     rules = {column: RULE_NAMES.get(key, key) for key, column in VALUES.items()}
     rules["alphabetic_word_ratio_redpajama"] = "alpha"
     assert list(golden.differing_verdicts(GROUPS, rules)) == []
+
+
+MARKS = st.text(st.sampled_from("ae\u0301\u0323\u0345\u05b0\u3099각İσ\u1ea5\u0f71\u0344\U0001d15e"), max_size=40)
+
+
+@given(MARKS, st.integers(0, 8))
+@settings(deadline=None)
+def test_a_long_word_is_decomposed_as_python_decomposes_it(word, at_once):
+    with mock.patch.object(redpajama, "AT_ONCE", at_once):
+        assert redpajama.decomposed(word) == unicodedata.normalize("NFD", word)
+
+
+def test_a_word_of_combining_marks_takes_seconds_and_not_minutes():
+    word = "a" + "\u0301\u0323" * 450_000  # above, below: each mark below passes all that stand above
+    pages = PageBatch(pa.array([word]))
+    begin = time.process_time()
+    found = redpajama.normalised_words(pages)
+    assert time.process_time() - begin < 20
+    assert found.lengths.tolist() == [900_001]
+    ordered = ("a" + "\u0323" * 450_000 + "\u0301" * 450_000).encode()
+    assert found.hashes.tolist() == [hash_bytes(np.frombuffer(ordered, np.uint8), 0, len(ordered))]
 
 
 def slow_words(text):

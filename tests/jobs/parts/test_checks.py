@@ -45,16 +45,16 @@ def test_the_least_passes_with_rules_of_every_type():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"pages": {"from": ["a.wacz"]}}, "pages.from: 'a.wacz' is of no known kind of file; names end in .warc"),
-        ({"pages": {"from": ["a.warc", "crawl/*.jsonl.rar"]}}, "pages.from: 'crawl/*.jsonl.rar' is of no known kind"),
-        ({"pages": {"from": ["s3://bucket/crawl/*.pdf.gz"]}}, "is of no known kind"),
+        ({"pages": {"from": ["a.wacz"]}}, "pages.from: 'a.wacz' is of no kind that is read: names end in .warc"),
+        ({"pages": {"from": ["a.warc", "crawl/*.jsonl.rar"]}}, "pages.from: 'crawl/*.jsonl.rar' is of no kind that is read"),
+        ({"pages": {"from": ["s3://bucket/crawl/*.pdf.gz"]}}, "is of no kind that is read"),
         (
             {"classifiers": {"quality": {"fasttext": {"positives": ["a.docx"]}}}},
-            "classifiers.quality.fasttext.positives: 'a.docx' is of no known kind",
+            "classifiers.quality.fasttext.positives: 'a.docx' is of no kind that is read",
         ),
         (
             {"classifiers": {"quality": {"fasttext": {"positives": "a.jsonl", "negatives": "page.htm"}}}},
-            "classifiers.quality.fasttext.negatives: 'page.htm' is of no known kind",
+            "classifiers.quality.fasttext.negatives: 'page.htm' is of no kind that is read",
         ),
         ({"signals": {"gophr": {}}}, "unknown signal group 'gophr': did you mean 'gopher'?"),
         ({"signals": {"gopher": {"least": 5}}}, "signals.gopher: signal group 'gopher' has no option 'least'"),
@@ -98,6 +98,14 @@ def test_the_least_passes_with_rules_of_every_type():
             {"rules": {"quality": {"keep_fraction": 0.5, "weight": "tokens"}}, "tokenizer": None},
             "weight: tokens needs a tokenizer: section",
         ),
+        (
+            {"presets": ["gopher"], "rules": {"word_count": {"max": 10}}},
+            "no page can pass the rules on 'word_count', preset gopher {min: 50, max: 100000} and rules: {max: 10}: "
+            "take one out, or write {replace: true, ...} under rules:",
+        ),
+        ({"rules": {"word_count": {"replace": 5, "min": 10}}}, "rules.word_count.replace must be true or false, got 5"),
+        ({"sweep": {"rules.word_count.replace": [True]}}, "has an unknown condition 'replace'"),
+        ({"write": {"subsets": "ruls"}}, "write.subsets: unknown subset 'ruls': did you mean 'rules'?"),
         ({"write": {"subsets": ["ruls"]}}, "write.subsets: unknown subset 'ruls': did you mean 'rules'?"),
         ({"write": {"transforms": ["mask_pi"]}}, "write.transforms: unknown transform 'mask_pi': did you mean 'mask_pii'?"),
         ({"write": {"signals": ["word_cnt"]}}, "write.signals: unknown signal 'word_cnt': did you mean 'word_count'?"),

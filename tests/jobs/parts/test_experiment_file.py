@@ -36,7 +36,7 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("sgnals: {}", "unknown key 'sgnals': did you mean 'signals'?"),
         ("train: {tokns: 5}", "unknown key 'train.tokns': did you mean 'tokens'?"),
         ("pages: {from_: a}", "unknown key 'pages.from_': did you mean 'from'?"),
-        ("pages: {from: {parquet: a, txt: b}}", "unknown key 'pages.from.txt': did you mean 'text'?"),
+        ("pages: {from: {parquet: a, txet: b}}", "unknown key 'pages.from.txet': did you mean 'txt'?"),
         ("pages: {from: [a.warc, {jsnl: a}]}", "unknown key 'pages.from[1].jsnl': did you mean 'jsonl'?"),
         ("evaluate: {tasks: []}", "unknown key 'evaluate.tasks': known: held_out"),
         ("evaluate: {held_out: {shar: 1}}", "unknown key 'evaluate.held_out.shar': did you mean 'share'?"),
@@ -45,7 +45,7 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("pages: crawl.warc", "pages must be a mapping with from, extract, limits, got 'crawl.warc'"),
         ("pages: {from: []}", "pages.from must be a list with at least one value"),
         ("pages: {from: [5]}", "pages.from[0] must be a pattern such as crawl/*.warc.gz"),
-        ("pages: {from: {text: a}}", "pages.from: a mapping names one pattern under parquet, jsonl or warc"),
+        ("pages: {from: {text: a}}", "pages.from: a mapping names one pattern under parquet, jsonl, warc, txt, paths"),
         ("pages: {from: {parquet: a, jsonl: b}}", "pages.from: a mapping names one pattern"),
         ("pages: {from: a, extract: lxml}", "pages.extract must be resiliparse, trafilatura or justext, got 'lxml'"),
         ("pages: {from: a, limits: {bytes: 1.5}}", "pages.limits.bytes must be a whole number, got 1.5"),
@@ -58,10 +58,11 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("train: {tokens: many}", "train.tokens must be a whole number, got 'many'"),
         ("train: {tokens: true}", "train.tokens must be a whole number, got True"),
         ("train: {tokens: 0}", "train.tokens must be at least 1, got 0"),
-        ("train: {seeds: [0, yes]}", "train.seeds[1] must be a whole number, got 'yes'"),
-        ("train: {seeds: []}", "train.seeds must be a list with at least one value, got []"),
-        ("train: {seeds: [1, 0, 1]}", "train.seeds: 1 is there twice"),
-        ("train: {seeds: [-1]}", "train.seeds[0] must be at least 0, got -1"),
+        ("train: {replicates: [0, yes]}", "train.replicates[1] must be a whole number, got 'yes'"),
+        ("train: {replicates: []}", "train.replicates must be a list with at least one value, got []"),
+        ("train: {replicates: [1, 0, 1]}", "train.replicates: 1 is there twice"),
+        ("train: {replicates: 0}", "train.replicates must be at least 1, got 0"),
+        ("train: {replicates: [-1]}", "train.replicates[0] must be at least 0, got -1"),
         ("train: {regime: frsh}", "train.regime must be fresh or fixed_pool, got 'frsh'"),
         ("train: {device: gpu}", "train.device must be auto, cpu or cuda, got 'gpu'"),
         ("train: {model: 5}", "train.model must be text, got 5"),
@@ -77,8 +78,8 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("out: 5", "out must be a path, got 5"),
         ("name: ''", "name must be text, got ''"),
         ("seed: 0.5", "seed must be a whole number, got 0.5"),
-        ("controls: [random, invrted]", "controls[1] must be random or inverted, got 'invrted'"),
-        ("controls: [random, random]", "controls: 'random' is there twice"),
+        ("controls: {invrted: all}", "unknown key 'controls.invrted': did you mean 'inverted'"),
+        ("controls: {random: some}", "controls.random must be all or hardest, got 'some'"),
         ("presets: [gopher, gopher]", "presets: 'gopher' is there twice"),
         ("compare: {one: gopher}", "compare: to compare takes two or more rule sets, got only 'one'"),
         ("compare: {one: gopher, two: []}", "compare: the rule set 'two' has no presets"),
@@ -243,6 +244,25 @@ def test_a_loaded_file_can_be_written_and_loaded_again(tmp_path):
     again = load(written(tmp_path, yaml.safe_dump(as_tree(first))))
     assert again == first
     assert config_hash(again) == config_hash(first)
+
+
+def test_without_runs_nothing_is_held_out_unless_the_file_asks_for_it():
+    least = {"pages": {"from": ["a.warc"]}}
+    shares = [
+        Experiment.model_validate({**least, **more}).evaluate.held_out.share
+        for more in ({}, {"train": {}}, {"evaluate": {}}, {"evaluate": {"held_out": {"by": "page"}}})
+    ]
+    assert shares == [0, 0.1, 0, 0.1]
+    assert Experiment.model_validate(as_tree(Experiment.model_validate(least))).evaluate.held_out.share == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "subsets"), [("none", "none"), ("all", "all"), ("rules", ["rules"]), ("[rules]", ["rules"]), ("[]", [])]
+)
+def test_subsets_to_write_are_a_word_or_names(tmp_path, asked, subsets):
+    file = tmp_path / "a.yaml"
+    file.write_text("pages: {from: [a.warc]}")
+    assert load(file, [f"write.subsets={asked}"]).write.subsets == subsets
 
 
 def test_a_hash_does_not_depend_on_the_order_of_keys():

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.parts import loop
 from jobs.parts.loop import plan, run, to_do, write_part
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.storage import held
@@ -211,3 +212,38 @@ def test_a_manifest_is_the_same_bytes_every_time(tmp_path):
     one, two = ((table.path / "_manifest.json").read_text() for table in tables)
     assert one == two
     assert json.loads(one)["rows"] == 6
+
+
+@pytest.fixture
+def in_one_process(monkeypatch):
+    monkeypatch.setattr(
+        loop, "_all", lambda spark, stage, missing, tables, work: [write_part(part, tables, work) for part in missing]
+    )
+
+
+def mad(part, missing, report):
+    if part.name == "shard-1":
+        raise ValueError("this one is mad")
+    return work(part, missing, report)
+
+
+def test_a_part_that_fails_leaves_the_table_unfinished(tmp_path, in_one_process):
+    table = table_in(tmp_path)
+    with pytest.raises(loop.PartsFailed, match="1 of 3 parts failed, the others are done:\n  shard-1: ValueError: this one"):
+        run(lambda: None, "count", PARTS, [table], mad)
+    with pytest.raises(ExperimentError, match="unfinished"):
+        finished(table.path)
+
+
+def test_where_failed_parts_may_be_left_out_the_manifest_names_them_and_the_next_run_tries_again(tmp_path, in_one_process):
+    table, said = table_in(tmp_path), []
+    before = loop.LEFT_OUT.set(said)
+    try:
+        assert run(lambda: None, "count", PARTS, [table], mad)["numbers"].rows == 4
+    finally:
+        loop.LEFT_OUT.reset(before)
+    assert "shard-1: ValueError: this one is mad" in said[0]
+    told = finished(table.path)
+    assert [part["name"] for part in told["parts"]] == ["shard-0", "shard-2"] and "mad" in told["failed"]["shard-1"]
+    assert run(lambda: None, "count", PARTS, [table], work)["numbers"].rows == 6
+    assert "failed" not in finished(table.path)

@@ -20,6 +20,16 @@ def test_an_address_is_refused_before_it_becomes_a_folder(tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_of_another_layout_is_refused_in_one_sentence(tmp_path):
+    with storage.held(tmp_path / "new"):
+        (tmp_path / "new" / "pages").mkdir()
+    with storage.held(tmp_path / "new"):
+        pass
+    (tmp_path / "old" / "pages").mkdir(parents=True)
+    with pytest.raises(ExperimentError, match="layout 1, this one makes 2"), storage.held(tmp_path / "old"):
+        pass
+
+
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     file = tmp_path / "numbers.json"
     storage.write_json(file, [1])

@@ -66,8 +66,88 @@ def test_a_name_that_cannot_be_true_is_not_believed():
     assert decode(page("plain words", "utf-16").encode(), "utf-16", html=True) == (page("plain words", "utf-16"), 0)
 
 
-def test_bytes_that_are_no_text_are_undecodable():
-    assert decode(random.Random(0).randbytes(20_000), None, html=True) is None
+NOISE = random.Random(0).randbytes(20_000)
+
+
+@pytest.mark.parametrize("declared", [None, "utf-8", "iso-8859-1", "windows-1251", "koi8-r", "utf-16", "shift_jis"])
+def test_bytes_that_are_no_text_are_undecodable(declared):
+    assert decode(NOISE, declared, html=True) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "bytes_of_it", "text"),
+    [
+        ("shift_jis", b"\x87\x8a\x8eR\x93c\x8f\xa4\x89\xef \x87@\x87A \xfb\xfc\x8b\xb4", "㈱山田商会 ①② 髙橋"),
+        ("euc-jp", b"\xad\xea\xbb\xb3\xc5\xc4 \xad\xa1\xad\xa2", "㈱山田 ①②"),
+        ("euc-kr", b"\x8cc\xb9\xe6\xb0\xa2\xc7\xcf \x94\xee", "똠방각하 뷁"),
+        ("big5", b"\xad\xbb\xb4\xe4\x9d\xef", "香港嘅"),
+        ("tis-620", b"\x93\xc3\xd2\xa4\xd2\x94 \x80", "“ราคา” €"),
+        ("iso-8859-1", b"\x93caf\xe9\x94", "“café”"),
+        ("iso-8859-9", b"\x93\xfei\xfeli\x94", "“şişli”"),
+        ("x-mac-cyrillic", b"\x8c\xe0\xeb\xe5\xed\xfc\xea\xe8\xe9", "Маленький"),
+        ("x-user-defined", b"caf\xe9", "caf\uf7e9"),
+        ("cp949", b"\x8cc\xb9\xe6\xb0\xa2\xc7\xcf", "똠방각하"),
+        ("hz-gb-2312", b"~{P!Ur~}", "小镇"),
+        ("iso-2022-jp", b"\x1b$B-!\x1b(B", "①"),
+        ("utf-7", b"Stra+AN8-e", "Straße"),
+    ],
+)
+def test_a_few_letters_beyond_the_narrow_tables_are_read(label, bytes_of_it, text):
+    body = page("@", label).encode().replace(b"@", bytes_of_it)
+    assert decode(body, label, html=True) == (page(text, label), 0)
+    assert decode(body, None, html=True) == (page(text, label), 0)
+
+
+def test_what_browsers_refuse_and_nobody_reads_is_undecodable():
+    assert decode(b"<p>\x1b$)A\x0e0!\x0f</p>", "iso-2022-cn", html=True) is None
+    assert decode(b"<p>plain words</p>", "iso-2022-cn", html=True) == ("<p>plain words</p>", 0)
+
+
+def test_iso_2022_jp_gives_itself_away():
+    assert decode(JAPANESE.encode("iso2022_jp"), None, html=False) == (JAPANESE, 0)
+
+
+def test_an_xml_declaration_declares():
+    body = '<?xml version="1.0" encoding="iso-8859-2"?><p>gę'.encode("iso8859-2")
+    assert decode(body, None, html=True)[0].endswith("gę")
+
+
+@pytest.mark.parametrize("name", ["shift_jis", "euc-kr", "big5", "windows-1251", "windows-874", "iso-8859-7"])
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_two_declarations_that_agree_are_believed_whatever_a_detector_says(name, data):
+    letters = {
+        "shift_jis": "あいう山田①㈱ｱ", "euc-kr": "가각뷁똠 힣", "big5": "香港嘅舊", "windows-1251": "Съешьтих",
+        "windows-874": "กขคราคา“”", "iso-8859-7": "Ξεσκεπάζω",
+    }[name]  # fmt: skip
+    codec = {"shift_jis": "cp932", "euc-kr": "cp949", "big5": "big5hkscs", "windows-874": "cp874"}.get(name, name)
+    text = data.draw(st.text(st.sampled_from(letters), max_size=8))
+    assert decode(page(text, name).encode(codec), name, html=True) == (page(text, name), 0)
+
+
+@pytest.mark.parametrize(("http", "meta"), [("windows-1251", "koi8-r"), ("koi8-r", "windows-1251")])
+def test_where_declarations_differ_a_detector_decides(http, meta):
+    assert decode(page(RUSSIAN, meta).encode("cp1251"), http, html=True) == (page(RUSSIAN, meta), 0)
+    assert decode(page(RUSSIAN, meta).encode("koi8-r"), http, html=True) == (page(RUSSIAN, meta), 0)
+
+
+def test_the_default_of_servers_gives_way_to_what_the_page_says():
+    polish = page("Małe miasteczko portowe, gęś", "iso-8859-2")
+    assert decode(polish.encode("iso8859-2"), "ISO-8859-1", html=True) == (polish, 0)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_read_where_http_says_so(encoding):
+    label = encoding.replace("6-", "6")
+    assert decode(CHINESE.encode(encoding), label, html=False) == (CHINESE, 0)
+    assert decode(page(CHINESE).encode(encoding), label, html=True) == (page(CHINESE), 0)
+    assert decode(page(CHINESE).encode(encoding)[:-1], label, html=True)[1] == 1
+
+
+def test_utf8_with_comments_that_were_never_converted_stays_utf8():
+    body = page("Zażółć gęślą jaźń. " * 20).encode() + "Więcej: żółw. ".encode("iso8859-2") * 5
+    text, bad = decode(body, "utf-8", html=True)
+    assert "Zażółć gęślą jaźń" in text and bad == text.count("\ufffd") == 15
 
 
 @given(st.text(max_size=300), st.sampled_from([None, "utf-8", "latin-1", "shift_jis"]))

@@ -4,11 +4,14 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from jobs.shards.extraction import Extractor, ExtractorError, ReadLimits
+from jobs.shards.reader import read_shard
+from jobs.shards.reasons import ReadOptions, ShardReport
 
 WORDS = " ".join(f"An ordinary sentence number {n}, with words enough to count as text." for n in range(12))
 PAGE = f"<html><head><title>t</title></head><body><main><p>{WORDS}</p></main></body></html>".encode()
@@ -126,6 +129,45 @@ def test_a_page_without_text_is_no_silent_emptiness():
     assert result.reason == "empty_extraction"
 
 
+SENTENCES = " ".join(f"A sentence, number {n}, that a reader came for." for n in range(90))
+POLISH = " ".join(f"Zdanie numer {n}, dla którego ktoś tu zajrzał." for n in range(90))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "around"),
+    [
+        ("resiliparse", SENTENCES, "footer"),
+        ("resiliparse", SENTENCES, "nav"),
+        ("trafilatura", SENTENCES, "footer"),
+        ("justext", POLISH, "article"),  # it looks for English stop words
+    ],
+)
+def test_a_page_of_which_next_to_nothing_is_main_content_gives_all_that_it_shows(name, text, around):
+    [found] = extract([f"<html><body><{around}><p>{text}</p></{around}></body></html>".encode()], name)
+    assert found.full and found.reason is None and " ".join(found.text.split()) == text
+
+
+def test_main_content_is_kept_where_it_is_a_fair_share_of_the_page():
+    around = "<nav>" + "<a href=/>Somewhere else</a> " * 100 + "</nav>"
+    [found] = extract([f"<html><body>{around}<main><p>{WORDS}</p></main></body></html>".encode()])
+    assert WORDS in found.text and "Somewhere" not in found.text and not found.full
+
+
+def test_what_was_done_to_pages_is_counted_in_the_report_of_their_shard(tmp_path):
+    bodies = [
+        f"<html><body><footer>{SENTENCES}</footer></body></html>".encode(),
+        f"<html><body><p>{POLISH * 9}</body></html>".encode() + b"\xff \xff",
+        PAGE,
+    ]
+    blocks = [b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + body for body in bodies]
+    head = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Length: %d\r\n\r\n%b\r\n\r\n"
+    path = tmp_path / "a.warc"
+    path.write_bytes(b"".join(head % (len(block), block) for block in blocks))
+    report = ShardReport()
+    assert len(list(read_shard(str(path), ReadOptions(), report))) == 3
+    assert report.counts == Counter(records=3, pages=3, full_text=1, decode_replaced=1, characters_replaced=2, no_domain=3)
+
+
 def test_an_extractor_that_cannot_start_blames_no_page(tmp_path, monkeypatch):
     (tmp_path / "justext.py").write_text("raise ImportError('broken installation')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -144,7 +186,7 @@ def test_the_helper_starts_from_code_in_a_zip(tmp_path):
     with zipfile.ZipFile(tmp_path / "code.zip", "w") as archive:
         for name in (
             "__init__.py",
-            *(f"shards/{module}.py" for module in ("__init__", "extraction", "extract_page", "decoding")),
+            *(f"shards/{module}.py" for module in ("__init__", "extraction", "extract_page", "decoding", "charsets")),
         ):
             archive.writestr(f"jobs/{name}", (jobs / name).read_text().replace('READY = b"+"', 'READY = b"*"'))
     script = f"""

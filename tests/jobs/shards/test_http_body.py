@@ -106,6 +106,39 @@ def test_a_cut_body_is_never_taken_for_a_whole_one(coding, share):
     assert body.lost or body.flags == ["body_incomplete"]
 
 
+UNPACKED = {
+    "utf-8": "<html>été".encode(),
+    "windows-1251": "<html><p>Маленький портовый город".encode("cp1251"),
+    "shift_jis": "案内 港町の市場".encode("cp932"),
+    "utf-16": "<html>plain words".encode("utf-16"),
+    "blanks": b" \r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("coding", [*CODINGS, "gb2312", "sdch", "compress"])
+@pytest.mark.parametrize("text", UNPACKED)
+def test_a_body_that_was_stored_unpacked_is_taken_as_it_is_in_any_encoding(coding, text):
+    assert decode_body(response(UNPACKED[text], content_encoding=coding), 10**6) == (
+        UNPACKED[text],
+        ["coding_ignored"],
+        None,
+    )
+
+
+def test_a_coding_applied_once_and_named_twice_is_undone_once():
+    body = decode_body(response(gzip.compress(HTML), content_encoding="gzip, gzip"), 10**6)
+    assert body == (HTML, ["coding_ignored"], None)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "x-gzip"])
+def test_transfer_codings_are_undone_too(coding):
+    stored = chunked(CODINGS[coding](HTML), [30])
+    assert decode_body(response(stored, transfer_encoding=f"{coding}, chunked"), 10**6) == (HTML, [], None)
+    inner = chunked(gzip.compress(brotli.compress(HTML)), [30])
+    assert decode_body(response(inner, transfer_encoding="gzip, Chunked", content_encoding="br"), 10**6) == (HTML, [], None)
+
+
 def test_a_chain_of_codings_is_an_attack():
     assert decode_body(response(HTML, content_encoding="gzip," * 50), 10**6).lost[0] == "bad_content_encoding"
 
@@ -117,11 +150,18 @@ def test_a_chain_of_codings_is_an_attack():
         (b"HTTP/1.0 404\n\nbody", 404, b"body"),
         (b"HTTP/2 200\r\nno colon here\r\n\r\n", 200, b""),
         (b"HTTP/1.1 301 Moved\r\nLocation: x", 301, b""),
+        (b"http/1.1 200 ok\r\n\r\nbody", 200, b"body"),
+        (b"HTTP/1.1 200\r\n\r\nbody", 200, b"body"),
     ],
 )
 def test_sloppy_responses_are_parsed(block, status, body):
     http = parse_http(block)
     assert (http.status, http.body) == (status, body)
+
+
+def test_a_header_may_go_on_in_the_next_line_and_come_twice():
+    http = parse_http(b"HTTP/1.1 200 OK\r\ncontent-TYPE: text/html;\r\n\tcharset=x\r\nContent-Type: text/plain\r\n\r\n")
+    assert http.headers == {"content-type": "text/html; charset=x, text/plain"}
 
 
 @pytest.mark.parametrize("block", [b"", b"<html>", b"HTTP/1.1 OK\r\n\r\n", b"\r\nHTTP/1.1 200 OK\r\n\r\n"])

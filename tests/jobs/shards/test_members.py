@@ -98,6 +98,24 @@ def test_a_plain_file_is_one_whole_member():
     assert read_all(b"WARC/1.0 plain text")[0] == [(b"WARC/1.0 plain text", "whole")]
 
 
+@pytest.mark.parametrize("pack", [*PACK.values(), bytes])
+@given(text=st.binary(min_size=1, max_size=9000), steps=st.lists(st.tuples(st.sampled_from("rpst"), st.integers(1, 4000))))
+@settings(max_examples=60, deadline=None)
+def test_reading_peeking_and_skipping_agree_on_where_they_are(pack, text, steps):
+    member = Members(io.BytesIO(pack(b"WARC/" + text)), b"WARC/", lambda *_: None).open(0)
+    rest = b"WARC/" + text
+    for step, count in steps:
+        if step == "p":
+            assert rest.startswith(member.peek(count)) and len(member.peek(count)) >= min(count, len(rest))
+            continue
+        taken = {"r": member.read, "t": member.take, "s": member.skip}[step](count)
+        size = taken if step == "s" else len(taken)
+        assert step == "s" or rest.startswith(taken)
+        assert size == min(count, len(rest)) or (step == "r" and size <= count)
+        rest = rest[size:]
+        assert member.tell() == len(b"WARC/" + text) - len(rest)
+
+
 def test_a_frame_dictionary_of_a_warc_zst_is_used():
     samples = [b"WARC/1.0\r\nWARC-Type: response\r\n%d" % n * 5 for n in range(300)]
     dictionary = zstandard.train_dictionary(2000, samples)

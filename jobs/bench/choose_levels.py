@@ -1,0 +1,239 @@
+"""Choosing a hundred levels with their random controls, beside NumPy over the same columns in memory.
+
+The pages are made: signals of the pages at hand, drawn again and again until there are enough, in parts as `read` and
+`score` leave them. Ours is the whole job in a process of its own, from the tables to verdicts and facts, without Spark's
+start; it takes the cores that Spark takes. The other side has all columns in memory and only masks and counts: no files,
+no checks.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from filters import split
+from filters.draws import draw, id_hashes
+from filters.pages import PageBatch
+from filters.signals import configure, load_groups
+from jobs.parts import loop, storage
+from jobs.parts.table import Part, Table, publish
+from jobs.split import SPLIT
+
+PAGES, PAGES_OF_PART, LEVELS = 1_000_000, 50_000, 100
+GOAL_SECONDS, GOAL_LEVEL, GOAL_MEGABYTES = 20.0, 0.15, 1000
+GROUPS = ("gopher", "repetition", "fineweb", "size")
+RULES: dict[str, dict[str, float]] = {
+    "word_count": {"min": 50, "max": 100_000},
+    "mean_word_length": {"min": 3, "max": 10},
+    "symbol_word_ratio": {"max": 0.1},
+    "bullet_line_ratio": {"max": 0.9},
+    "ellipsis_line_ratio": {"max": 0.3},
+    "alphabetic_word_ratio": {"min": 0.6},
+    "stop_word_count": {"min": 2},
+    "duplicate_line_fraction": {"max": 0.3},
+    "top_2gram_char_fraction": {"max": 0.2},
+    "top_3gram_char_fraction": {"max": 0.18},
+    "short_line_ratio": {"max": 0.67},
+}
+SWEPT = "line_punctuation_ratio"
+
+
+def rows(texts: pa.Array, pages: int = PAGES, levels: int = LEVELS) -> list[dict[str, Any]]:
+    """The rows of `choose.levels`: seconds for all levels and for one more, memory of the driver and of a worker."""
+    with tempfile.TemporaryDirectory(prefix="choose-") as folder:
+        out = Path(folder) / "out"
+        columns = make(out, texts, pages)
+        few, many = (_job(out, Path(folder), number) for number in (2, levels))
+        theirs = _in_memory(columns, levels)
+    each = (many["seconds"] - few["seconds"]) / (levels - 2)
+    about = {"against": "NumPy, all columns in memory", "pages": pages, "levels": levels}
+    return [
+        {
+            "bench": "choose.levels",
+            "ours": round(many["seconds"], 1),
+            "unit": "s",
+            **about,
+            "theirs": round(theirs, 1),
+            "ratio": round(theirs / many["seconds"], 2),
+            "goal": GOAL_SECONDS,
+        },
+        {
+            "bench": "choose.levels",
+            "what": "one more",
+            "ours": round(each, 3),
+            "unit": "s",
+            **about,
+            "theirs": round(theirs / levels, 3),
+            "ratio": round(theirs / levels / each, 2),
+            "goal": GOAL_LEVEL,
+        },
+        {
+            "bench": "choose.levels",
+            "what": "driver, largest worker",
+            "ours": f"{many['driver_mb']}, {many['worker_mb']}",
+            "unit": "MB",
+            **about,
+            "theirs": "",
+            "ratio": "",
+            "goal": GOAL_MEGABYTES,
+        },
+    ]
+
+
+def make(out: Path, texts: pa.Array, pages: int) -> dict[str, Any]:
+    """Tables as the verbs before `choose` leave them; the columns of all parts."""
+    batch, known = PageBatch(texts), load_groups("filters", "classifiers")
+    measured = {
+        group: configure(group, {}, known).measure(pa.array([""] * len(texts)), batch).drop_columns(["id"])
+        for group in GROUPS
+    }
+    random = np.random.default_rng(0)
+    kept: dict[str, list[Any]] = {}
+    parts: dict[str, list[Part]] = {}
+    for part in range(pages // PAGES_OF_PART):
+        taken = random.integers(0, len(texts), PAGES_OF_PART)
+        ids = pa.array([f"{part}-{row}" for row in range(len(taken))])
+        name = f"part-{part:05d}"
+        source = _write(out / "pages", name, pa.table({"id": ids}), "made", parts)
+        hashes = id_hashes(ids)
+        held_out = split.held_out(hashes, hashes, "page", 0.05, 0)
+        rows = pa.table([ids, hashes, held_out, np.zeros(len(ids), bool), split.fold(hashes, 0)], schema=SPLIT)
+        _write(out / "split", name, rows, source, parts)
+        for group, signals in measured.items():
+            some = pa.Table.from_batches([signals]).take(pa.array(taken))
+            _write(out / "signals" / group, name, some.add_column(0, "id", ids), source, parts)
+            for column in set(some.column_names) & {SWEPT, *RULES, "text_bytes"}:
+                kept.setdefault(column, []).append(some[column].to_numpy(zero_copy_only=False))
+        kept.setdefault("id_hash", []).append(hashes)
+        kept.setdefault("free", []).append(~held_out)
+    return {name: np.concatenate(some) for name, some in kept.items()}
+
+
+def _write(table: Path, name: str, rows: pa.Table, identity: str, parts: dict[str, list[Any]]) -> str:
+    """Write one part, and the manifest with it; the part's SHA-256."""
+    of = Table(table, {"made": "to measure"}, rows.schema)
+
+    def batches(*_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+        return ((of.name, batch) for batch in rows.to_batches())
+
+    outcome = loop.write_part(Part(name, "", identity), [of], batches)
+    if outcome.failure:
+        raise RuntimeError(outcome.failure)
+    lines = parts.setdefault(str(table), [])
+    lines.append(outcome.entries[of.name])
+    publish("made", of, lines)
+    return str(lines[-1]["sha256"])
+
+
+def _job(out: Path, folder: Path, levels: int) -> dict[str, Any]:
+    """The job with so many levels in a process of its own."""
+    values = [round(value, 6) for value in np.linspace(0.95, 0.05, levels)]
+    conf = {
+        "out": str(out),
+        "pages": {"from": ["none.warc"]},
+        "signals": {group: {} for group in GROUPS if group != "size"},
+        "rules": RULES,
+        "sweep": {f"rules.{SWEPT}.keep_fraction": values},
+        "controls": {"random": "all"},
+        "write": {"subsets": []},
+    }
+    file = folder / f"{levels}.json"
+    file.write_text(json.dumps(conf))
+    for made in ("subsets", "verdicts"):
+        storage.remove_folder(out / made)
+    command = [sys.executable, "-m", "jobs.bench.choose_levels", str(file)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def _timed(conf: Path) -> None:
+    """What the child does: Spark first, then the job by the clock, with the largest worker's memory watched."""
+    from jobs import choose
+    from jobs.parts.experiment_file import load
+    from jobs.parts.session import session
+
+    session("bench").sparkContext.parallelize(range(8), 8).map(str).collect()
+    largest, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.2):
+            largest[0] = max(largest[0], *(_resident(pid) for pid in _workers()), 0)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    begin = time.monotonic()
+    choose.main(load(conf))
+    seconds = time.monotonic() - begin
+    ended.set()
+    watcher.join()
+    # Not getrusage: what it tells begins with the memory of the process that this one was forked from.
+    status = Path("/proc/self/status").read_text().splitlines()
+    driver = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
+    print(json.dumps({"seconds": seconds, "driver_mb": driver, "worker_mb": largest[0] // 2**20}))
+
+
+def _workers() -> Iterator[int]:
+    """Processes below this one that run Python."""
+    parents: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        parents[int(status.parent.name)] = int(fields[1])
+    for pid in parents:
+        above = pid
+        while above in parents and above != os.getpid():
+            above = parents[above]
+        if above == os.getpid() and pid != above and "python" in _name(pid):
+            yield pid
+
+
+def _name(pid: int) -> str:
+    try:
+        return (Path("/proc") / str(pid) / "comm").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int((Path("/proc") / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # it has ended
+        return 0
+
+
+def _in_memory(columns: dict[str, Any], levels: int) -> float:
+    """Seconds of NumPy for the same levels and controls over columns that are there."""
+    begin = time.monotonic()
+    free, sizes = columns["free"], columns["text_bytes"]
+    values = columns[SWEPT].astype(np.float64)
+    base = free.copy()
+    for signal, bounds in RULES.items():
+        base &= columns[signal] >= bounds.get("min", -np.inf)
+        base &= columns[signal] <= bounds.get("max", np.inf)
+    measured = np.sort(values[free & ~np.isnan(values)])
+    candidates = np.flatnonzero(base)
+    chance = draw(columns["id_hash"], 0, "random")[candidates]
+    order = candidates[np.argsort(chance, kind="stable")]
+    cumulative = np.cumsum(sizes[order])
+    for share in np.linspace(0.95, 0.05, levels):
+        kept = base & (values >= measured[int((1 - share) * len(measured))])
+        total = sizes[kept].sum()
+        control = np.zeros(len(base), bool)
+        control[order[: int(np.searchsorted(cumulative, total, side="right"))]] = True
+    return time.monotonic() - begin
+
+
+if __name__ == "__main__":
+    _timed(Path(sys.argv[1]))

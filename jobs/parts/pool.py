@@ -1,0 +1,98 @@
+"""A part's small columns as rules see them, and which of its pages may be chosen."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from filters.rules import Pool
+from filters.signals import nearest
+from jobs.parts import storage
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.table import Part, identity_of, sidecar, signal_tables
+
+Truth = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where the signals lie that a choice needs. It travels to the workers."""
+
+    places: Places
+    tables: Mapping[Path, Sequence[str]]
+    seed: int
+
+    @classmethod
+    def find(cls, experiment: Experiment, signals: Collection[str]) -> Self:
+        """The tables of these signals, of sizes, and where they are measured of language and tokens.
+
+        Raises ExperimentError where a signal is missing.
+        """
+        where = signal_tables(experiment.out)
+        tables: dict[Path, list[str]] = {}
+        for signal in sorted({*signals, "text_bytes"} | ({"language", "token_count"} & set(where))):
+            if signal not in where:
+                raise ExperimentError(
+                    f"a rule or the sweep needs the signal {signal!r}: {nearest(signal, list(where))}. "
+                    "Add its group under signals: and run jobs.score again"
+                )
+            tables.setdefault(where[signal], []).append(signal)
+        return cls(Places(experiment.out), tables, experiment.seed)
+
+    def only(self, signals: Collection[str]) -> Self:
+        """These signals and the weights alone, for a pass that reads no others."""
+        wanted = {*signals, "text_bytes", "token_count"}
+        tables = {table: [signal for signal in some if signal in wanted] for table, some in self.tables.items()}
+        return replace(self, tables={table: some for table, some in tables.items() if some})
+
+    @property
+    def weights(self) -> list[str]:
+        """What pages can be weighed by."""
+        signals = [signal for some in self.tables.values() for signal in some]
+        return ["pages", "bytes", *(["tokens"] if "token_count" in signals else [])]
+
+    def identities(self) -> dict[str, str]:
+        """What tells the tables that are read from others of their names."""
+        return {table.name: identity_of(table) for table in sorted({self.places.pages, self.places.split, *self.tables})}
+
+    def of(self, part: Part, check: bool = False) -> "PartPool":
+        """A part's columns. `check`: that each row is the same page in all tables, not only each file from those pages."""
+        ids = storage.read_table(part.source, ["id"])["id"] if check else None
+        split = sidecar(self.places.split, part, ["id_hash", "held_out", "copy_of_held_out"], ids)
+        columns: dict[str, pa.ChunkedArray] = {}
+        for table, signals in self.tables.items():
+            rows = sidecar(table, part, signals, ids)
+            columns |= {signal: rows[signal] for signal in signals}
+        hashes = split["id_hash"].to_numpy()
+        weights = {"pages": np.ones(len(hashes), np.int64), "bytes": columns["text_bytes"].fill_null(0).to_numpy()}
+        if "token_count" in columns:
+            weights["tokens"] = columns["token_count"].fill_null(0).to_numpy()
+        held_out, copies = (split[name].to_numpy() for name in ("held_out", "copy_of_held_out"))
+        return PartPool(Pool(hashes, columns, weights, self.seed, hashes), held_out, copies)
+
+
+@dataclass(frozen=True)
+class PartPool:
+    """All pages of a part, and which of them nothing may be chosen from."""
+
+    pages: Pool
+    held_out: Truth
+    copies: Truth
+
+    @property
+    def free(self) -> Truth:
+        """True for the pages that may be chosen."""
+        return ~(self.held_out | self.copies)
+
+    def chosen_from(self) -> Pool:
+        """The pages that may be chosen: thresholds never see the others."""
+        free, pages = self.free, self.pages
+        columns = {name: column.filter(pa.array(free)) for name, column in pages.columns.items()}
+        hashes = np.asarray(pages.ids)[free]
+        return Pool(hashes, columns, {name: weight[free] for name, weight in pages.weights.items()}, pages.seed, hashes)

@@ -1,0 +1,197 @@
+"""What each stream of tokens reads: which pages of a level in which replicate, up to which key, and what a part has of it.
+
+A replicate reads its own fold of a level's pages, so that no two read the same page. Where the fold holds too little, it
+draws from all of the level's pages. The cut of a stream is the key under which its slices hold the budget: a quantile over
+all parts (`filters.quantiles`), after which a part gives the slices under it and no other tokens leave it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eval.packed import Regime, header_path, index_path
+from eval.slices import SLICES, Integers, Slices, Truth, gathered, slice_keys, tokens_in_slices
+from filters.draws import Hashes
+from filters.quantiles import Targets, count, find, merged, ranked
+from jobs.parts import storage
+from jobs.parts.places import Places
+from jobs.parts.refusals import InvariantBroken
+from jobs.parts.table import Part, sidecar
+
+Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
+"""A function of one part and how its values are merged -> the value of all parts."""
+
+
+@dataclass(frozen=True)
+class LevelStream:
+    """One level in one replicate. `fold`: the fold that it reads; None where it draws from all of the level's pages."""
+
+    level: str
+    replicate: int
+    fold: int | None
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A part's pages without their tokens: uint64 hashes of ids and draws of folds, int64 numbers of tokens, and which each
+    level keeps; every array has shape (pages,).
+    """
+
+    id_hash: Hashes
+    fold: Hashes
+    tokens: Integers
+    kept: Mapping[str, Truth]
+    folds: int
+    context: int
+    _sliced: dict[int, Slices] = field(default_factory=dict, compare=False)
+
+    def by_fold(self) -> Integers:
+        """Tokens in all slices of each level, by the fold of their page; shape (levels, folds)."""
+        held = self.tokens + -(-self.tokens // self.context)  # as `tokens_in_slices`: a mark after every slice
+        totals = np.zeros((len(self.kept), self.folds), np.int64)
+        for total, kept in zip(totals, self.kept.values(), strict=True):
+            np.add.at(total, self._folds[kept], held[kept])
+        return totals
+
+    def slices(self, stream: LevelStream) -> Slices:
+        """All slices that a stream may read."""
+        if stream.replicate not in self._sliced:
+            tokens = np.where(np.logical_or.reduce(list(self.kept.values())), self.tokens, 0)
+            self._sliced[stream.replicate] = slice_keys(self.id_hash, tokens, self.context, stream.replicate)
+        every, kept = self._sliced[stream.replicate], self.kept[stream.level]
+        read = kept if stream.fold is None else kept & (self._folds == stream.fold)
+        return every.where(read[every.page])
+
+    @property
+    def _folds(self) -> Integers:
+        return (self.fold % np.uint64(self.folds)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Where the tokens of pages lie, and how they are cut into slices. It travels to the workers."""
+
+    places: Places
+    counts: Path
+    tokens: Path
+    levels: tuple[str, ...]
+    folds: int
+    context: int
+
+    def pages(self, part: Part, ids: pa.ChunkedArray | None = None) -> Pages:
+        """A part's pages. `ids` are those of the rows to which they shall belong, to check them one by one."""
+        split = sidecar(self.places.split, part, ["id_hash", "fold"], ids)
+        verdicts = sidecar(self.places.verdicts, part, [f"subset {level}" for level in self.levels], ids)
+        tokens = sidecar(self.counts, part, ["token_count"], ids)["token_count"].to_numpy()
+        kept = {level: verdicts[f"subset {level}"].to_numpy() for level in self.levels}
+        return Pages(split["id_hash"].to_numpy(), split["fold"].to_numpy(), tokens, kept, self.folds, self.context)
+
+    def given(self, part: Part, cuts: Mapping[LevelStream, int]) -> Iterator[pa.RecordBatch]:
+        """A part's slices under the cuts: of every row group of its tokens, a batch of SLICES for each stream in its turn.
+
+        Raises InvariantBroken where the tables are not of the same pages.
+        """
+        ids = sidecar(self.tokens, part, ["id"])["id"]
+        pages = self.pages(part, ids)
+        wanted = [(slices := pages.slices(stream)).where(slices.key < cut) for stream, cut in cuts.items()]
+        file = storage.open_parquet(self.tokens / f"{part.name}.parquet")
+        at = 0
+        for group in range(file.num_row_groups):
+            end = at + file.metadata.row_group(group).num_rows
+            here = [slices.where((slices.page >= at) & (slices.page < end)) for slices in wanted]
+            if any(len(slices.page) for slices in here):
+                rows = file.read_row_group(group, columns=["id", "tokens"])
+                _same_counts(rows["tokens"], pages.tokens[at:end], part)
+                rows = rows.append_column("id_hash", pa.array(pages.id_hash[at:end]))
+                yield from (
+                    _only_batch(gathered(rows, slices._replace(page=slices.page - at), self.context)) for slices in here
+                )
+            at = end
+
+
+def _same_counts(tokens: pa.ChunkedArray, counts: Integers, part: Part) -> None:
+    if not np.array_equal(pc.list_value_length(tokens).to_numpy(), counts):
+        raise InvariantBroken(
+            f"the pages of {part.name} have other numbers of tokens than were counted: run jobs.score again"
+        )
+
+
+def _only_batch(rows: pa.Table) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([rows[name].combine_chunks() for name in SLICES.names], schema=SLICES)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The streams to read, with the tokens in all slices that each may read, and levels too small, with a sentence."""
+
+    pools: Mapping[LevelStream, int]
+    small: Mapping[str, str]
+
+
+def planned(levels: Sequence[str], replicates: Sequence[int], by_fold: Integers, least: int) -> Plan:
+    """Each replicate reads its own fold if that holds `least` tokens, else draws from all of its level's pages.
+
+    `by_fold`: tokens in slices, shape (levels, replicates).
+    """
+    pools: dict[LevelStream, int] = {}
+    small = {}
+    for level, own in zip(levels, by_fold.tolist(), strict=True):
+        if sum(own) < least:
+            small[level] = f"it has {sum(own):,} tokens with their marks, a run needs {least:,}"
+            continue
+        for place, replicate in enumerate(replicates):
+            alone = own[place] >= least
+            pools[LevelStream(level, replicate, place if alone else None)] = own[place] if alone else sum(own)
+    return Plan(pools, small)
+
+
+def least_pool(regime: Regime, budget: int, context: int) -> int:
+    """Tokens that a stream must be able to read: `fresh` reads each once, `fixed_pool` asks for more than one window."""
+    return budget if regime == "fresh" else context + 1
+
+
+def cuts(streams: Sequence[LevelStream], budget: int, encoded: Encoded, over: Over) -> dict[LevelStream, int]:
+    """Under which key the slices of each stream hold the budget, or are all of them."""
+
+    def counted(wanted: Mapping[LevelStream, Any]) -> Any:
+        def of_part(part: Part) -> Any:
+            pages = encoded.pages(part)
+
+            def column(stream: LevelStream) -> Any:
+                slices = pages.slices(stream)
+                return ranked(slices.key, tokens_in_slices(slices.length), lowest=True)
+
+            return count(wanted, column)
+
+        return over(of_part, merged)
+
+    found = find({stream: Targets("at least", (budget,)) for stream in streams}, counted)
+    return {stream: int(found[stream].places[0, 0]) + 1 for stream in streams}
+
+
+def overlap(packed: Sequence[Path]) -> dict[str, float]:
+    """How far the replicates of a level read the same, from their packed files: shares of the tokens that they read.
+
+    `tokens`: those that another replicate reads too; `pages`: those from pages that another replicate reads of.
+    """
+    rows = pa.concat_tables([_read(file, replicate) for replicate, file in enumerate(packed)])
+    return {"tokens": _shared(rows, ["id", "number"]), "pages": _shared(rows, ["id"])}
+
+
+def _read(packed: Path, replicate: int) -> pa.Table:
+    """The slices of a packed file, each with its tokens."""
+    index, end = storage.read_table(index_path(packed)), storage.read_json(header_path(packed))["tokens"]
+    held = np.diff(index["offset"].to_numpy(), append=end)
+    columns = {"id": index["id"], "number": index["number"], "tokens": held}
+    return pa.table(columns | {"replicate": np.full(len(held), replicate)})
+
+
+def _shared(rows: pa.Table, by: list[str]) -> float:
+    found = rows.group_by(by).aggregate([("tokens", "sum"), ("replicate", "count_distinct")])
+    shared = pc.sum(found.filter(pc.greater(found["replicate_count_distinct"], 1))["tokens_sum"]).as_py() or 0
+    return float(shared / pc.sum(rows["tokens"]).as_py())

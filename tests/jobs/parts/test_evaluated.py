@@ -1,0 +1,130 @@
+"""The pages evaluated are those that a look at all held-out pages would take, and no part gives more than it must."""
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from filters.draws import draw, id_hashes
+from jobs.parts import loop
+from jobs.parts.evaluated import held_out_pages, least_bytes, taken
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.places import Places
+from jobs.parts.table import Part, Table, entry, parts_of, publish
+from jobs.split import SPLIT
+
+PAGES = pa.schema([("id", pa.string()), ("domain", pa.string()), ("text", pa.large_string())])
+SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_characters", pa.int64())])
+LANGUAGE = pa.schema([("id", pa.string()), ("language", pa.string())])
+CHARACTERS = 12
+
+
+def made(folder, pages, parts):
+    """pages/, split/ and the signals of size and language with these rows in each part; the pages' parts."""
+    places = Places(folder)
+    schemas = {
+        places.pages: PAGES,
+        places.split: SPLIT,
+        places.signals("size"): SIZE,
+        places.signals("language"): LANGUAGE,
+    }
+    tables = [Table(path, {"made": "up"}, schema) for path, schema in schemas.items()]
+    lines = {table.path: [] for table in tables}
+    for at, rows in enumerate(parts):
+        identity = "shard"
+        some = [pages[row] for row in rows]
+        ids, texts, no = [page["id"] for page in some], [page["text"] for page in some], [False] * len(some)
+        sizes = [[len(text.encode()) for text in texts], [len(text) for text in texts]]
+        columns = {
+            places.pages: [ids, [page["site"] for page in some], texts],
+            places.split: [ids, id_hashes(ids), [page["held_out"] for page in some], no, [0] * len(some)],
+            places.signals("size"): [ids, *sizes],
+            places.signals("language"): [ids, [page["language"] for page in some]],
+        }
+        for table in tables:
+            batches = pa.table(columns[table.path], schema=table.schema).to_batches(max_chunksize=3)
+            part = Part(f"part-{at}", "", identity)
+
+            def work(*_, table=table, batches=batches):
+                yield from ((table.name, batch) for batch in batches)
+
+            assert loop.write_part(part, [table], work).failure is None
+            lines[table.path].append(entry(table, part))
+            identity = lines[places.pages][at]["sha256"]
+    for table in tables:
+        publish("made up", table, lines[table.path])
+    return parts_of(places.pages)
+
+
+def experiment(out, most_bytes):
+    held_out = {"most_bytes": most_bytes, "page_characters": CHARACTERS}
+    return Experiment.model_validate({"pages": {"from": ["none"]}, "out": out, "evaluate": {"held_out": held_out}})
+
+
+texts = st.text(alphabet="ab é語𝄞", max_size=30)
+page = st.fixed_dictionaries(
+    {
+        "text": texts,
+        "held_out": st.booleans(),
+        "site": st.sampled_from(["a.org", "b.org", None]),
+        "language": st.sampled_from(["eng", None]),
+    }
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    pages=st.lists(page, min_size=1, max_size=40),
+    most_bytes=st.integers(1, 300),
+    bounds=st.lists(st.integers(0, 40), max_size=3),
+)
+def test_the_cut_takes_what_a_look_at_all_pages_would_take(tmp_path_factory, pages, most_bytes, bounds):
+    out = tmp_path_factory.mktemp("out")
+    pages = [one | {"id": f"page-{at}"} for at, one in enumerate(pages)]
+    ends = [0, *sorted(min(bound, len(pages)) for bound in bounds), len(pages)]
+    parts = made(out, pages, [range(start, end) for start, end in itertools.pairwise(ends)])
+    given_away = []
+
+    def over(function, merge):
+        values = [function(part) for part in parts]
+        given_away.extend(len(value) for value in values if isinstance(value, pa.Table))
+        return merge(values[::-1])
+
+    found = held_out_pages(experiment(out, most_bytes), over)
+    everything = [
+        {key: one[key] for key in ("id", "site", "language")}
+        | {"text": one["text"][:CHARACTERS], "draw": int(draw(id_hashes([one["id"]]), 0, "evaluated held_out")[0])}
+        for one in pages
+        if one["held_out"]
+    ]
+    assert found == taken(everything, most_bytes)
+    assert sum(given_away) <= len(everything)
+
+
+def test_pages_beyond_the_cut_do_not_leave_their_part(tmp_path):
+    pages = [{"id": str(at), "text": "x" * 12, "held_out": True, "site": None, "language": None} for at in range(500)]
+    parts = made(tmp_path, pages, [range(250), range(250, 500)])
+    given_away = []
+
+    def over(function, merge):
+        values = [function(part) for part in parts]
+        given_away.extend(len(value) for value in values if isinstance(value, pa.Table))
+        return merge(values)
+
+    assert len(held_out_pages(experiment(tmp_path, 120), over)) == 10
+    assert sum(given_away) == 11
+
+
+@given(st.lists(texts, min_size=1))
+def test_no_beginning_has_fewer_bytes_than_the_least(some):
+    size = pa.table({"text_bytes": [len(text.encode()) for text in some], "text_characters": [len(text) for text in some]})
+    assert (least_bytes(size, CHARACTERS) <= np.array([len(text[:CHARACTERS].encode()) for text in some])).all()
+
+
+@pytest.mark.parametrize(("most_bytes", "ids"), [(3, ["b"]), (5, ["b"]), (8, ["b", "a"]), (100, ["b", "a", "c"])])
+def test_pages_are_taken_by_draw_until_the_bytes_are_full(most_bytes, ids):
+    pages = [{"id": name, "draw": drawn, "text": "four"} for name, drawn in (("a", 2), ("b", 1), ("c", 9))]
+    assert [one["id"] for one in taken(pages, most_bytes)] == ids

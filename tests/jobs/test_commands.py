@@ -1,0 +1,85 @@
+"""Every command of jobs/ says what it does when it is asked, and stops when it is told to."""
+
+import importlib
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.bench import __main__ as bench
+
+JOBS = Path(__file__).resolve().parents[2] / "jobs"
+COMMANDS = sorted(f"jobs.{file.stem}" for file in JOBS.glob("*.py") if file.stem != "__init__")
+BENCHMARKS = sorted(file.stem for file in (JOBS / "bench").glob("*.py") if not file.stem.startswith("__"))
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "jobs.bench"])
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+def test_help_is_printed_and_nothing_is_done(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(command, run_name="__main__")
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: ") and f"python -m {command}" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_is_a_module_whose_name_the_help_lists(name):
+    importlib.import_module(f"jobs.bench.{name}")
+    assert name in bench.BENCHES and f"`{name}`" in bench.__doc__
+
+
+def test_no_benchmark_is_without_a_module():
+    assert sorted(bench.BENCHES) == BENCHMARKS
+
+
+def test_an_unknown_benchmark_is_refused_with_the_nearest(capsys):
+    assert bench.main(["heuristic"]) == 2
+    assert "did you mean 'heuristics'?" in capsys.readouterr().err
+
+
+def test_where_there_are_no_shards_the_benchmarks_say_how_to_get_some(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "HOME", tmp_path / "checkout")
+    assert bench.main(["read"]) == 2
+    assert "run `make demo` once" in capsys.readouterr().err
+
+
+def test_the_heuristics_measured_are_groups_that_measure():
+    from jobs.bench import heuristics
+
+    assert [len(group.signals) > 0 for group in heuristics.groups()] == [True] * 4
+
+
+def heed_interrupts():
+    """What a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("said", ["WARNING", "read:"], ids=["while the JVM starts", "while tasks run"])
+def test_ctrl_c_is_one_sentence_and_leaves_no_process(said, made_crawl, tmp_path):
+    conf, errors = tmp_path / "read.yaml", tmp_path / "errors"
+    conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: ['{made_crawl}/*.warc.gz']}}\n")
+    command = [sys.executable, "-m", "jobs.read", str(conf)]
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(
+            command, cwd=JOBS.parent, stdout=subprocess.PIPE, stderr=log, start_new_session=True, preexec_fn=heed_interrupts
+        ) as process,
+    ):
+        while said not in errors.read_text() and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the JVM too
+        process.communicate(timeout=120)  # returns when the last process that holds our pipe has ended
+    assert process.returncode == 130
+    [*before, last] = errors.read_text().splitlines()
+    assert last == "goodhart: stopped; what is done stays, and the same command goes on from there"
+    assert not [line for line in before if "Traceback" in line or "ERROR" in line or "Interrupt" in line]
