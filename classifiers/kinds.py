@@ -14,7 +14,8 @@ import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from filters.signals import Group, nearest
+from filters.nearest import nearest
+from filters.signals import Group
 
 KINDS: Mapping[str, str] = {"fasttext": "classifiers.fasttext.kind"}
 """Kind -> its module."""

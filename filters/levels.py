@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from filters.nearest import nearest
 from filters.quantiles import Column, ranked, ranks
 from filters.rules import Floats, Pool, Rule, RuleError, keeps_highest, parse, preference, without
-from filters.signals import nearest
 
 Truth = npt.NDArray[np.bool_]
 

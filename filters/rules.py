@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.draws import Hashes, draw, id_hashes, uniform
+from filters.nearest import nearest
 from filters.quantiles import Column, Found, Targets, count, find, floats, merged, ranked
-from filters.signals import nearest
 
 Floats = npt.NDArray[np.float64]
 Truth = npt.NDArray[np.bool_]

@@ -10,13 +10,13 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filters.nearest import nearest
 from filters.pages import PageBatch
 
 Float = npt.NDArray[np.float64]
@@ -88,12 +88,6 @@ def load_groups(*packages: str) -> dict[str, dict[str, Signal]]:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
             importlib.import_module(module.name)
     return GROUPS
-
-
-def nearest(given: str, known: Mapping[str, Any] | list[str]) -> str:
-    """The end of an error sentence about a name: the nearest known one, else all of them."""
-    close = get_close_matches(given, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(sorted(known))
 
 
 @dataclass(frozen=True)

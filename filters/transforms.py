@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filters.nearest import nearest
 from filters.pages import PageBatch
-from filters.signals import Float, nearest
+from filters.signals import Float
 
 Transform = Callable[[PageBatch], pa.Array]
 

@@ -18,8 +18,9 @@ from classifiers import language
 from eval.tokenizer import encode_batch, load_tokenizer
 from filters.files import sha256_of
 from filters.kernels.unicode_tables import UNICODE_VERSION
+from filters.nearest import nearest
 from filters.pages import PageBatch
-from filters.signals import Group, Signal, configure, load_groups, nearest
+from filters.signals import Group, Signal, configure, load_groups
 from jobs.parts import command, loop, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places

@@ -15,7 +15,8 @@ from classifiers.fasttext.model import classifier_group, digest
 from classifiers.fasttext.text import Reading
 from classifiers.fasttext.training import Recipe, recipe, train
 from classifiers.kinds import LocalPath, Pages, Seed, Several, Source
-from filters.signals import Group, nearest
+from filters.nearest import nearest
+from filters.signals import Group
 
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "classifiers"
 MODEL = "model.bin"

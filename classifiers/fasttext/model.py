@@ -19,8 +19,9 @@ import pyarrow.compute as pc
 from classifiers.fasttext.child import ChildError, in_child
 from classifiers.fasttext.file import ModelFileError, check_file
 from classifiers.fasttext.text import Reading, lines
+from filters.nearest import nearest
 from filters.pages import PageBatch
-from filters.signals import Group, Signal, nearest
+from filters.signals import Group, Signal
 
 LOADING_BASE_S = 30.0
 LOADING_BYTES_PER_S = 20e6  # a slow network disk; a deadline is for files that would never load

@@ -26,8 +26,8 @@ from classifiers.fasttext.child import ChildError, in_child
 from classifiers.fasttext.model import digest
 from classifiers.fasttext.text import Reading, lines
 from classifiers.kinds import Pages, TrainingError
+from filters.nearest import nearest
 from filters.pages import PageBatch
-from filters.signals import nearest
 
 LABELS = ("__label__negative", "__label__positive")
 PAGES_AT_A_TIME = 256

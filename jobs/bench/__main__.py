@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.signals import nearest
+from filters.nearest import nearest
 from jobs.bench import choose_levels, datatrove, dolma, fasttext_calls, heuristics, pipeline, read, score_job, train
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard

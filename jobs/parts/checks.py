@@ -14,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from classifiers.language import ISO_639_3
 from filters.levels import Level, needed
+from filters.nearest import nearest
 from filters.rules import Rule, RuleError, check_types, parse
-from filters.signals import Signal, configure, load_groups, nearest
+from filters.signals import Signal, configure, load_groups
 from filters.transforms import TRANSFORMS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.presets import compared_sets, levels_of

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filters.nearest import nearest
 from filters.rules import Pool
-from filters.signals import nearest
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from filters.levels import Level, plan
+from filters.nearest import nearest
 from filters.rules import together
-from filters.signals import nearest
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import HOME

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.signals import nearest
+from filters.nearest import nearest
 from jobs.parts.refusals import ExperimentError
 from jobs.shards.locations import (
     COMPRESSED,
