@@ -6,10 +6,12 @@ system knows of a kind are the methods of that class.
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,10 +19,11 @@ from pydantic_core import PydanticCustomError
 from filters.nearest import nearest
 from filters.signals import Group
 
-KINDS: Mapping[str, str] = {"fasttext": "classifiers.fasttext.kind"}
+KINDS: Mapping[str, str] = {"fasttext": "classifiers.fasttext.kind", "ensemble": "classifiers.ensemble"}
 """Kind -> its module."""
 
 
+Floats = npt.NDArray[np.float64]
 Pages = Iterable[tuple[str, str]]
 """(id, text) of pages."""
 
@@ -73,6 +76,17 @@ class Scorer(Options, ABC):
     def pool_pages(self) -> int:
         """How many of them it takes at most."""
         return 0
+
+    def derived_from(self) -> list[str]:
+        """The signals that its own are made of, where pages are not looked at: those must be measured first."""
+        return []
+
+    def derive(self, name: str, ranks: Sequence[Floats]) -> dict[str, Floats]:
+        """The signals of a classifier of this name, from the ranks of each of `derived_from()`; NaN is not measured.
+
+        ranks: in [0, 1] among the pages that may be chosen, one array of shape (pages,) a signal; so is every value.
+        """
+        raise NotImplementedError(f"{name} is not derived")
 
     @property
     @abstractmethod

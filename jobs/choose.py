@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from filters.levels import Level, Order, needed, order_of, other_rules, signals_of
-from filters.quantiles import RANKS, Found, Targets, count, find, floats, merged, ranked
+from filters.quantiles import RANKS, Found, Targets, floats, ranked
 from filters.rules import Floats, Pool, Resolved, parse, preference, rankings, resolve
 from filters.signals import load_groups
 from filters.transforms import apply_transforms
@@ -30,15 +30,13 @@ from filters.verdicts import Bits, Tally, failing, passing, tally
 from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
-from jobs.parts.pool import Columns
+from jobs.parts.pool import Columns, Over, cuts_of
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.table import Part, PartReport, Table, code_version, known, make_again, parts_of, sidecar, signal_tables
 
 Truth = npt.NDArray[np.bool_]
 Value = TypeVar("Value")
-Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
-"""A function of one part and how its values are merged -> the value of all parts."""
 SHOWN_NAMES = 12
 """Languages that a rule drops most pages of, told in a subset's facts."""
 
@@ -186,7 +184,7 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     everything = [rule for some in (*asked.values(), *others.values()) for rule in some]
     ranked_by = rankings(everything)
     signals = {name for ranking in ranked_by for name in (ranking.signal, ranking.within) if name}
-    found = _cuts(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
+    found = cuts_of(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
     numbers: dict[str, int] = {}
     rules: list[Resolved] = []
 
@@ -200,21 +198,6 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     among = {name: tuple(number(resolve(rule, found)) for rule in some) for name, some in others.items()}
     controls = {name: Control(rules_of, "", 0) for name, rules_of in among.items()}
     return Decision(tuple(rules), by_level, controls, {}, {}, {})
-
-
-def _cuts(
-    targets: Mapping[Any, Targets], column: Callable[[Any, Pool], Any], columns: Columns, over: Over
-) -> dict[Any, Found]:
-    """Cuts over all pages that may be chosen."""
-
-    def counted(wanted: Mapping[Any, Any]) -> Any:
-        def of_part(part: Part) -> Any:
-            pool = columns.of(part).chosen_from()
-            return count(wanted, lambda key: column(key, pool))
-
-        return over(of_part, merged)
-
-    return find(targets, counted) if targets else {}
 
 
 def _shown(decision: Decision) -> int:
@@ -259,7 +242,7 @@ def with_controls(levels: Sequence[Level], decision: Decision, counted: Tally, c
     targets = {cut: Targets("at most", tuple(sorted(set(some.values())))) for cut, some in amounts.items()}
     used = [decision.rules[rule].rule for _, among in keys.values() for rule in among]
     used += [rule for order, _ in keys.values() for rule in order.swept]
-    cuts = _cuts(targets, column, columns.only(signals_of(used)), over)
+    cuts = cuts_of(targets, column, columns.only(signals_of(used)), over)
     controls = {
         name: Control(keys[cut][1], keys[cut][0].name, targets[cut].amounts.index(amount))
         for cut, some in amounts.items()
@@ -277,7 +260,7 @@ def _wishes(orders: Sequence[Order], columns: Columns, over: Over) -> dict[str, 
     def column(signal: str, pool: Pool) -> Any:
         return ranked(preference(rules[signal], pool, invert=True), pool.weight("pages"), lowest=True)
 
-    found = _cuts(dict.fromkeys(rules, RANKS), column, columns.only(rules), over)
+    found = cuts_of(dict.fromkeys(rules, RANKS), column, columns.only(rules), over)
     return {signal: floats(one.places[:, 0], lowest=True) for signal, one in found.items()}
 
 

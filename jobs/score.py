@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from classifiers import language
+from classifiers.kinds import Floats, Scorer
 from eval.tokenizer import encode_batch, load_tokenizer
 from filters.files import sha256_of
 from filters.kernels.unicode_tables import UNICODE_VERSION
 from filters.nearest import nearest
 from filters.pages import PageBatch
+from filters.quantiles import RANKS, floats, ranked, ranks
 from filters.signals import Group, Signal, configure, load_groups
-from jobs.parts import command, loop, session, storage
+from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
+from jobs.parts.pool import Columns, cuts_of
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.table import Part, PartReport, Table, parts_of
+from jobs.parts.table import Part, PartReport, StageReport, Table, parts_of
 
 TOKEN_IDS = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
 TOKEN_COUNT = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
@@ -52,8 +56,10 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return score_part(part, {table.name for table in missing}, measures)
 
     reports = loop.run(lambda: session.session("score"), "score", pages, tables, work)
+    for name, kind in _derived(experiment).items():
+        reports[name] = _derive(experiment, name, kind, pages)
     rows = max((report.rows for report in reports.values()), default=0)
-    print(f"score: {rows:,} pages, groups {', '.join(measures.groups) or 'none'}")
+    print(f"score: {rows:,} pages, groups {', '.join([*measures.groups, *_derived(experiment)]) or 'none'}")
     return command.OK
 
 
@@ -70,7 +76,10 @@ def groups(experiment: Experiment) -> dict[str, Group]:
     """Every group the experiment asks for, bound to its options and models. Raises ExperimentError with the nearest name."""
     known = load_groups("filters", "classifiers")
     bound: dict[str, Group] = {}
+    derived = _derived(experiment)
     for name, options in experiment.signals.items():
+        if name in derived:
+            continue
         if name not in known and name not in experiment.classifiers:
             raise ExperimentError(f"unknown signal group {name!r}: {nearest(name, [*known, *experiment.classifiers])}")
         try:
@@ -100,6 +109,40 @@ def _tables(experiment: Experiment, measures: Measures) -> list[Table]:
             Table(places.token_ids, config, TOKEN_IDS),
         ]
     return tables
+
+
+def _derived(experiment: Experiment) -> dict[str, Scorer]:
+    """The classifiers whose signals are made of other signals, in the order of the file."""
+    kinds = {name: experiment.classifiers[name].options for name in experiment.signals if name in experiment.classifiers}
+    return {name: kind for name, kind in kinds.items() if kind.derived_from()}
+
+
+def _derive(experiment: Experiment, name: str, kind: Scorer, pages: Sequence[Part]) -> StageReport:
+    """Rank the signals that a classifier is made of among pages that may be chosen, and write what it makes of the ranks."""
+    signals = kind.derived_from()
+    columns = Columns.find(experiment, signals)
+    schema = pa.schema([("id", pa.string()), *kind.columns(name).items()])
+    config = {"identity": kind.identity(), "tables": columns.identities()}
+    table = Table(Places(experiment.out).signals(name), config, schema)
+    quantiles: dict[str, Floats] = {}
+    if loop.to_do(pages, [table]):
+        spark = session.session("score")
+        found = cuts_of(
+            dict.fromkeys(signals, RANKS),
+            lambda signal, pool: ranked(pool.numbers(signal), pool.weight("pages"), lowest=True),
+            columns.only(signals),
+            lambda function, merge: passes.merged(spark, "score", pages, function, merge),
+        )
+        quantiles = {signal: floats(cut.places[:, 0], lowest=True) for signal, cut in found.items()}
+
+    def work(part: Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+        pool = columns.of(part).pages
+        made = kind.derive(name, [ranks(pool.numbers(signal), quantiles[signal]) for signal in signals])
+        values = [pa.array(value, mask=np.isnan(value)) for value in made.values()]
+        rows = pa.table([storage.read_table(part.source, ["id"])["id"], *values], schema=schema)
+        yield from ((name, batch) for batch in rows.to_batches())
+
+    return loop.run(lambda: session.session("score"), "score", pages, [table], work)[name]
 
 
 def _config(group: Group) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def check(experiment: Experiment) -> None:
     for name, options in experiment.signals.items():
         _check_group(experiment, name, options, groups)
     types = columns(experiment, groups)
+    _check_derived(experiment, types)
     levels = levels_of(experiment)
     compared = [Level(name, rules) for name, rules in compared_sets(experiment).items()]
     _check_rules(experiment, [*levels, *compared], types, groups)
@@ -54,6 +55,18 @@ def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) 
         else:
             types |= experiment.classifiers[group].options.columns(group)
     return types | ({"token_count": pa.int64()} if experiment.tokenizer else {})
+
+
+def _check_derived(experiment: Experiment, types: Types) -> None:
+    """What a classifier is made of is measured before it, and is a number."""
+    for name in experiment.signals:
+        for signal in experiment.classifiers[name].options.derived_from() if name in experiment.classifiers else ():
+            before = list(types)[: list(types).index(name)]
+            if signal not in before or (not pa.types.is_floating(types[signal]) and not pa.types.is_integer(types[signal])):
+                known = [one for one in before if pa.types.is_floating(types[one]) or pa.types.is_integer(types[one])]
+                raise ExperimentError(
+                    f"classifiers.{name}: {signal!r} is no number that is measured before it: {nearest(signal, known)}"
+                )
 
 
 def _check_files(experiment: Experiment) -> None:

@@ -1,15 +1,16 @@
 """A part's small columns as rules see them, and which of its pages may be chosen."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from filters.nearest import nearest
+from filters.quantiles import Buckets, Column, Found, Open, Targets, count, find, merged
 from filters.rules import Pool
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment
@@ -18,6 +19,9 @@ from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, identity_of, sidecar, signal_tables
 
 Truth = npt.NDArray[np.bool_]
+Key = TypeVar("Key", bound=Hashable)
+Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
+"""A function of one part and how its values are merged -> the value of all parts."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +100,19 @@ class PartPool:
         columns = {name: column.filter(pa.array(free)) for name, column in pages.columns.items()}
         hashes = np.asarray(pages.ids)[free]
         return Pool(hashes, columns, {name: weight[free] for name, weight in pages.weights.items()}, pages.seed, hashes)
+
+
+def cuts_of(
+    targets: Mapping[Key, Targets], column: Callable[[Key, Pool], Column], columns: Columns, over: Over
+) -> dict[Key, Found]:
+    """The cuts of some rankings over all pages that may be chosen; `column` is what a part has of a ranking."""
+
+    def counted(wanted: Mapping[Key, Open | None]) -> Mapping[Key, Buckets]:
+        def of_part(part: Part) -> dict[Key, Buckets]:
+            pool = columns.of(part).chosen_from()
+            return count(wanted, lambda key: column(key, pool))
+
+        sums: Mapping[Key, Buckets] = over(of_part, merged)
+        return sums
+
+    return find(targets, counted) if targets else {}

@@ -5,6 +5,7 @@ import shutil
 from itertools import pairwise
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from jobs import experiment as all_verbs
 from jobs import read, score, split
 from jobs import train_tokenizer as tokenizer_job
 from jobs.parts import passes, session
+from jobs.parts.checks import check
 from jobs.parts.experiment_file import load
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import finished
@@ -157,3 +159,42 @@ def rename_mark(file):
     tree["added_tokens"][0]["content"] = "<end>"
     tree["model"]["vocab"]["<end>"] = tree["model"]["vocab"].pop("<|endoftext|>")
     file.write_text(json.dumps(tree))
+
+
+def test_a_derived_signal_is_made_of_the_ranks_of_others(crawl, foreign, tasks):
+    crawl.grow(0, 1)
+    experiment = crawl.asked(
+        classifiers={
+            "edu": {"fasttext": {"model": str(foreign), "label": "__label__positive"}},
+            "both": {"ensemble": {"of": ["edu", "word_count"], "by": "min_rank"}},
+        },
+        signals={"gopher": {}, "edu": {}, "both": {}},
+    )
+    for verb in (read.main, split.main, score.main):
+        assert verb(experiment) == 0
+    columns = {}
+    for table in ("edu", "gopher", "both"):
+        rows = pq.read_table(experiment.out / "signals" / table)
+        columns |= {name: rows[name].to_numpy() for name in rows.column_names if name != "id"}
+    free = ~pq.read_table(experiment.out / "split")["held_out"].to_numpy()
+    ranks = [
+        (
+            (columns[name][free][None, :] < columns[name][:, None]).mean(axis=1)
+            + (columns[name][free][None, :] <= columns[name][:, None]).mean(axis=1)
+        )
+        / 2
+        for name in ("edu", "word_count")
+    ]
+    assert np.abs(columns["both"] - np.minimum(*ranks)).max() < 0.02
+    tasks.clear()
+    assert score.main(experiment) == 0 and not tasks
+
+
+def test_what_an_ensemble_is_made_of_must_be_a_number_measured_before_it(crawl):
+    for of in (["word_count", "qualty"], ["word_count", "language"], ["word_count", "both"]):
+        with pytest.raises(ExperimentError, match="is no number that is measured before it"):
+            check(
+                crawl.asked(
+                    classifiers={"both": {"ensemble": {"of": of}}}, signals={"gopher": {}, "language": {}, "both": {}}
+                )
+            )
