@@ -1,7 +1,5 @@
 """How long the verbs take over many parts when all is done.
 
-    python -m jobs.bench.rerun [PARTS]
-
 One small page is read, split, scored and chosen from; its parts then get as many names as are asked for, in every table, and
 the manifests say so. What is timed is each verb on its command line, which starts no Spark where nothing is to do.
 """
@@ -27,12 +25,13 @@ from jobs.parts.table import MANIFEST, identity_of
 from jobs.read import UNIQUE
 
 PARTS = 20_000
+GOAL = 30.0  # seconds
 VERBS = ("read", "split", "score", "choose")
 PAGE = "A page of some words. It has two sentences, and both of them end.\n" * 4
 
 
-def main(parts: int = PARTS) -> None:
-    """Print the seconds of every verb and of all."""
+def rows(parts: int = PARTS) -> list[dict[str, Any]]:
+    """The row of `rerun`: seconds of all verbs, and of each."""
     with tempfile.TemporaryDirectory(prefix="rerun-") as name:
         folder = Path(name)
         conf = _one_part(folder)
@@ -43,8 +42,19 @@ def main(parts: int = PARTS) -> None:
             _rewrite(manifest, lambda told: _repeated(told, parts))
         _as_chosen(conf)
         seconds = {verb: _seconds(verb, conf) for verb in VERBS}
-    told = ", ".join(f"{verb} {taken:.1f} s" for verb, taken in seconds.items())
-    print(f"{parts:,} parts, {len(tables)} tables, nothing to do: {told}; {sum(seconds.values()):.1f} s in all")
+    return [
+        {
+            "bench": "rerun",
+            "what": f"{parts:,} parts, {len(tables)} tables",
+            "ours": round(sum(seconds.values()), 1),
+            "unit": "s",
+            "each": {verb: round(taken, 1) for verb, taken in seconds.items()},
+            "against": "nobody",
+            "theirs": "",
+            "ratio": "",
+            "goal": GOAL,
+        }
+    ]
 
 
 def _one_part(folder: Path) -> Path:
@@ -107,7 +117,3 @@ def _seconds(verb: str, conf: Path) -> float:
     if done.returncode:
         raise RuntimeError(f"{verb}: {done.stderr}")
     return time.monotonic() - begun
-
-
-if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
