@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters.draws import mix
+
 Truth = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -51,7 +53,7 @@ def slice_key(id_hash: Keys, number: Integers, replicate: int, epoch: int = 0) -
     with np.errstate(over="ignore"):
         key = np.zeros(1, np.uint64)
         for field in (_word(replicate), _word(epoch), id_hash, number.astype(np.uint64)):
-            key = _mix((key ^ field) + np.uint64(0x9E3779B97F4A7C15))
+            key = mix((key ^ field) + np.uint64(0x9E3779B97F4A7C15))
     return key
 
 
@@ -103,9 +105,3 @@ def ranges(starts: Integers, lengths: Integers) -> Integers:
 def _word(value: int) -> Keys:
     """A Python integer as 64 bits."""
     return np.array([value & 0xFFFFFFFFFFFFFFFF], np.uint64)
-
-
-def _mix(state: Keys) -> Keys:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))

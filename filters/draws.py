@@ -32,11 +32,11 @@ def draw(hashes: Hashes, seed: int, purpose: str) -> Hashes:
     different hashes have different draws. Draws of two seeds or purposes are independent for all that can be measured.
     """
     key = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{purpose}".encode()))
-    return _mix(_mix(hashes ^ key) + key)
+    return mix(mix(hashes ^ key) + key)
 
 
-def _mix(state: Hashes) -> Hashes:
-    """Each bit that goes in flips each bit that comes out in about half of all cases."""
+def mix(state: Hashes) -> Hashes:
+    """SplitMix64's output function, a bijection: each bit that goes in flips each that comes out in half of all cases."""
     state = (state ^ state >> np.uint64(30)) * MIX_1
     state = (state ^ state >> np.uint64(27)) * MIX_2
     return state ^ state >> np.uint64(31)

@@ -74,7 +74,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 
 def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> Iterator[Evaluation]:
     pages = Places(experiment.out).evaluated
-    if not pages.is_file():
+    if not storage.exists(pages):
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
     digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
     size = Path(experiment.train.model).stem if experiment.train else ""

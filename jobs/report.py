@@ -11,7 +11,7 @@ from dataclasses import replace
 from eval.gpt import read_size
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from filters.files import write_whole
-from jobs.parts import command
+from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.gathered import collect
 from jobs.parts.places import Places
@@ -24,7 +24,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     places = Places(experiment.out)
     page = places.report("html")
     if dry_run:
-        print(f"report: {page}{' is there and would be written again' if page.is_file() else ' would be written'}")
+        print(f"report: {page}{' is there and would be written again' if storage.exists(page) else ' would be written'}")
         return command.OK
     try:
         train = experiment.train

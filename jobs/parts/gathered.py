@@ -395,7 +395,7 @@ def _cells(places: Places, part: str, rows: set[int], signals: Sequence[str]) ->
 def _read_rows(path: Path, columns: Sequence[str], rows: set[int]) -> Iterable[tuple[int, dict[str, Any]]]:
     """Some rows of a part, a batch at a time and long text cut: a part may hold gigabytes of it."""
     first = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=1024, columns=columns) if columns else ():
+    for batch in storage.open_parquet(path).iter_batches(batch_size=1024, columns=columns) if columns else ():
         for row in sorted(row for row in rows if first <= row < first + batch.num_rows):
             yield row, {name: _cut(batch[name].slice(row - first, 1)) for name in columns}
         first += batch.num_rows

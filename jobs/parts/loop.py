@@ -134,15 +134,11 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
         done.add(1)
         return outcome
 
-    outcomes = watch(
-        stage, len(missing), lambda: list(_outcomes(spark, missing, tables, task)), lambda: (done.value, rows.value)
-    )
+    outcomes = watch(stage, len(missing), lambda: list(_outcomes(spark, missing, task)), lambda: (done.value, rows.value))
     return outcomes
 
 
-def _outcomes(
-    spark: SparkSession, missing: Sequence[Part], tables: Sequence[Table], task: Callable[[Part], Outcome]
-) -> Iterator[Outcome]:
+def _outcomes(spark: SparkSession, missing: Sequence[Part], task: Callable[[Part], Outcome]) -> Iterator[Outcome]:
     """Outcomes of the parts. A task whose worker dies again and again ends Spark's job: the others go on in a new one."""
     left = list(missing)
     while left:
@@ -154,7 +150,6 @@ def _outcomes(
             if lost is None:
                 raise
             yield Outcome(left.pop(int(lost[1])).name, 0, f"its task died {lost[2]} times: {lost[3]}")
-            left = to_do(left, tables)
 
 
 def watch(stage: str, parts: int, job: Callable[[], Value], progress: Callable[[], tuple[int, int | None]]) -> Value:
