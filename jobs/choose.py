@@ -110,7 +110,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 
 def _config(level: Level, columns: Columns, identities: Mapping[str, str]) -> dict[str, Any]:
     """What decides a subset: its rules, the pages, their split and the signals it was chosen by, the seed."""
-    own = needed([level]) | {"text_bytes"}
+    own = needed([level]) | {"text_bytes"} | ({"token_count"} if level.of is not None else set())  # what controls match
     not_used = {table.name for table, signals in columns.tables.items() if not own & set(signals)}
     return {
         "rules": as_tree(level.rules),

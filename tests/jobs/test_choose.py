@@ -365,3 +365,15 @@ def test_a_sidecar_of_other_pages_is_refused(tmp_path):
     finish(tmp_path, "signals/size")
     with pytest.raises(InvariantBroken, match="other pages, or another order"):
         chosen(experiment)
+
+
+def test_a_control_belongs_to_the_tokens_it_was_matched_by(tmp_path):
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={"random": "hardest"})
+    choose.main(experiment)
+    counts = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
+    for at in range(2):
+        rows = pa.table([[f"page-{at}-{row}" for row in range(ROWS)], [7] * ROWS], schema=counts)
+        write(tmp_path, "signals/tokens", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
+    finish(tmp_path, "signals/tokens")
+    with pytest.raises(ExperimentError, match="random-quality-pareto-9 was made by configuration"):
+        choose.main(experiment)
