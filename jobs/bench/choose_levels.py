@@ -3,7 +3,7 @@
 The pages are made: signals of the pages at hand, drawn again and again until there are enough, in parts as `read` and
 `score` leave them. Ours is the whole job in a process of its own, from the tables to verdicts and facts, without Spark's
 start; it takes the cores that Spark takes. The other side has all columns in memory and only masks and counts: no files,
-no checks.
+no checks. `python -m jobs.bench.choose_levels PAGES FOLDER` does ours once for so many pages: they need not fit into memory.
 """
 
 import json
@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 
 from filters import split
 from filters.draws import draw, id_hashes
 from filters.pages import PageBatch
 from filters.signals import configure, load_groups
+from jobs.bench.processes import below, ticks
 from jobs.parts import loop, storage
 from jobs.parts.table import Part, Table, publish
 from jobs.split import SPLIT
@@ -51,9 +53,9 @@ def rows(texts: pa.Array, pages: int = PAGES, levels: int = LEVELS) -> list[dict
     """The rows of `choose.levels`: seconds for all levels and for one more, memory of the driver and of a worker."""
     with tempfile.TemporaryDirectory(prefix="choose-") as folder:
         out = Path(folder) / "out"
-        columns = make(out, texts, pages)
+        make(out, texts, pages)
         few, many = (_job(out, Path(folder), number) for number in (2, levels))
-        theirs = _in_memory(columns, levels)
+        theirs = _in_memory(_columns(out), levels)
     each = (many["seconds"] - few["seconds"]) / (levels - 2)
     about = {"against": "NumPy, all columns in memory", "pages": pages, "levels": levels}
     return [
@@ -89,49 +91,59 @@ def rows(texts: pa.Array, pages: int = PAGES, levels: int = LEVELS) -> list[dict
     ]
 
 
-def make(out: Path, texts: pa.Array, pages: int) -> dict[str, Any]:
-    """Tables as the verbs before `choose` leave them; the columns of all parts."""
+def make(out: Path, texts: pa.Array, pages: int) -> None:
+    """Write tables as the verbs before `choose` leave them."""
     batch, known = PageBatch(texts), load_groups("filters", "classifiers")
     measured = {
-        group: configure(group, {}, known).measure(pa.array([""] * len(texts)), batch).drop_columns(["id"])
+        group: pa.Table.from_batches(
+            [configure(group, {}, known).measure(pa.array([""] * len(texts)), batch).drop_columns(["id"])]
+        )
         for group in GROUPS
     }
     random = np.random.default_rng(0)
-    kept: dict[str, list[Any]] = {}
-    parts: dict[str, list[Part]] = {}
+    made: dict[str, Table] = {}
+    entries: dict[str, list[Any]] = {}
+
+    def write(name: str, part: str, rows: pa.Table, identity: str) -> str:
+        table = made.setdefault(name, Table(out / name, {"made": "to measure"}, rows.schema))
+        entries.setdefault(name, []).append(_write(table, part, rows, identity))
+        return str(entries[name][-1]["sha256"])
+
     for part in range(pages // PAGES_OF_PART):
-        taken = random.integers(0, len(texts), PAGES_OF_PART)
+        taken = pa.array(random.integers(0, len(texts), PAGES_OF_PART))
         ids = pa.array([f"{part}-{row}" for row in range(len(taken))])
         name = f"part-{part:05d}"
-        source = _write(out / "pages", name, pa.table({"id": ids}), "made", parts)
+        source = write("pages", name, pa.table({"id": ids}), "made")
         hashes = id_hashes(ids)
         held_out = split.held_out(hashes, hashes, "page", 0.05, 0)
         rows = pa.table([ids, hashes, held_out, np.zeros(len(ids), bool), split.fold(hashes, 0)], schema=SPLIT)
-        _write(out / "split", name, rows, source, parts)
+        write("split", name, rows, source)
         for group, signals in measured.items():
-            some = pa.Table.from_batches([signals]).take(pa.array(taken))
-            _write(out / "signals" / group, name, some.add_column(0, "id", ids), source, parts)
-            for column in set(some.column_names) & {SWEPT, *RULES, "text_bytes"}:
-                kept.setdefault(column, []).append(some[column].to_numpy(zero_copy_only=False))
-        kept.setdefault("id_hash", []).append(hashes)
-        kept.setdefault("free", []).append(~held_out)
-    return {name: np.concatenate(some) for name, some in kept.items()}
+            write(f"signals/{group}", name, signals.take(taken).add_column(0, "id", ids), source)
+    for name, table in made.items():
+        publish("made", table, entries[name])
 
 
-def _write(table: Path, name: str, rows: pa.Table, identity: str, parts: dict[str, list[Any]]) -> str:
-    """Write one part, and the manifest with it; the part's SHA-256."""
-    of = Table(table, {"made": "to measure"}, rows.schema)
+def _write(table: Table, part: str, rows: pa.Table, identity: str) -> Any:
+    """Write one part; its line in the manifest."""
 
     def batches(*_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return ((of.name, batch) for batch in rows.to_batches())
+        return ((table.name, batch) for batch in rows.to_batches())
 
-    outcome = loop.write_part(Part(name, "", identity), [of], batches)
+    outcome = loop.write_part(Part(part, "", identity), [table], batches)
     if outcome.failure:
         raise RuntimeError(outcome.failure)
-    lines = parts.setdefault(str(table), [])
-    lines.append(outcome.entries[of.name])
-    publish("made", of, lines)
-    return str(lines[-1]["sha256"])
+    return outcome.entries[table.name]
+
+
+def _columns(out: Path) -> dict[str, Any]:
+    """The columns of all pages that the levels need, in memory."""
+    wanted = {SWEPT, *RULES, "text_bytes", "id_hash", "held_out"}
+    found: dict[str, Any] = {}
+    for folder in (out / "split", *(out / "signals" / group for group in GROUPS)):
+        rows = pyarrow.dataset.dataset(folder, format="parquet").to_table()
+        found |= {name: rows[name].to_numpy() for name in wanted & set(rows.column_names)}
+    return found | {"free": ~found["held_out"]}
 
 
 def _job(out: Path, folder: Path, levels: int) -> dict[str, Any]:
@@ -163,54 +175,25 @@ def _timed(conf: Path) -> None:
     from jobs.parts.session import session
 
     session("bench").sparkContext.parallelize(range(8), 8).map(str).collect()
-    largest, ended = [0], threading.Event()
+    driver, largest, ended = os.getpid(), [0], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.2):
-            largest[0] = max(largest[0], *(_resident(pid) for pid in _workers()), 0)
+            workers = [one.resident for one in below(driver) if one.name.startswith("python") and one.pid != driver]
+            largest[0] = max(largest[0], *workers, 0)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    begin = time.monotonic()
+    begin, before = time.monotonic(), ticks(driver)
     choose.main(load(conf))
-    seconds = time.monotonic() - begin
+    seconds, used = time.monotonic() - begin, ticks(driver) - before
     ended.set()
     watcher.join()
     # Not getrusage: what it tells begins with the memory of the process that this one was forked from.
     status = Path("/proc/self/status").read_text().splitlines()
-    driver = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
-    print(json.dumps({"seconds": seconds, "driver_mb": driver, "worker_mb": largest[0] // 2**20}))
-
-
-def _workers() -> Iterator[int]:
-    """Processes below this one that run Python."""
-    parents: dict[int, int] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        parents[int(status.parent.name)] = int(fields[1])
-    for pid in parents:
-        above = pid
-        while above in parents and above != os.getpid():
-            above = parents[above]
-        if above == os.getpid() and pid != above and "python" in _name(pid):
-            yield pid
-
-
-def _name(pid: int) -> str:
-    try:
-        return (Path("/proc") / str(pid) / "comm").read_text()
-    except OSError:  # it has ended
-        return ""
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int((Path("/proc") / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # it has ended
-        return 0
+    held = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024
+    told = {"seconds": seconds, "driver_mb": held, "worker_mb": largest[0] // 2**20}
+    print(json.dumps(told | {"processor_seconds": used.total() / os.sysconf("SC_CLK_TCK")}))
 
 
 def _in_memory(columns: dict[str, Any], levels: int) -> float:
@@ -235,5 +218,16 @@ def _in_memory(columns: dict[str, Any], levels: int) -> float:
     return time.monotonic() - begin
 
 
+def by_hand(pages: int, folder: Path) -> None:
+    """Print what so many pages take: they need not fit into memory. The folder is left as it is then."""
+    from jobs.bench.__main__ import shards, texts
+
+    make(folder / "out", texts(shards()[:2]), pages)
+    print(_job(folder / "out", folder, LEVELS))
+
+
 if __name__ == "__main__":
-    _timed(Path(sys.argv[1]))
+    if len(sys.argv) == 3:
+        by_hand(int(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        _timed(Path(sys.argv[1]))

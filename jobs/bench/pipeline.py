@@ -4,8 +4,10 @@ Ours reads, splits, scores and chooses in Spark; datatrove reads, extracts with 
 with one task. Ours measures every signal on every page, the language too; a page that one of datatrove's filters drops is
 not seen by those behind it. Both are held to one core and measured by the processor time of all their processes: driver,
 workers, the helper that extracts, and Spark's JVM from when it has started. Ours without the JVM is told beside it: what the
-JVM takes is its own compiling, for the most part, and does not grow with the pages. Before the clock begins Spark and
-its worker have started, and datatrove and spaCy are imported. The sides take turns, each time in new processes.
+JVM takes is its own compiling, for the most part, and does not grow with the pages. The limit is told too:
+a bare loop that takes records out of the same shards, decodes them and extracts their text, and nothing else. Before the
+clock begins Spark and its worker have started, and datatrove and spaCy are imported. The sides take turns, each time in new
+processes.
 """
 
 import json
@@ -15,12 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobs.bench.heuristics import OURS, peer
+from jobs.bench.processes import ticks
 from jobs.parts.session import HOME
 
 SECONDS = 180  # for all rounds; one is made however long it takes
@@ -72,6 +74,7 @@ def rows(shards: list[Path]) -> list[dict[str, Any]]:
     datatrove's side is null where its environment is not there.
     """
     sides: dict[str, Callable[[], Used]] = {name: _ours(shards, name) for name in GOALS}
+    sides |= {f"bare {name}": _bare(shards, name) for name in GOALS}
     python = _reads_warc(peer())
     if python is not None:
         sides["theirs"] = _theirs(python, shards)
@@ -84,13 +87,15 @@ def rows(shards: list[Path]) -> list[dict[str, Any]]:
         for name, side in sides.items():
             used[name].append(side())
         longest = max(longest, time.monotonic() - turn)
-    return [_row(name, goal, used[name], used.get("theirs")) for name, goal in GOALS.items()]
+    return [_row(name, goal, used) for name, goal in GOALS.items()]
 
 
-def _row(extract: str, goal: float, ours: list[Used], theirs: list[Used] | None) -> dict[str, Any]:
+def _row(extract: str, goal: float, used: dict[str, list[Used]]) -> dict[str, Any]:
+    ours, theirs = used[extract], used.get("theirs")
     both = {"ours": ours} | ({"theirs": theirs} if theirs else {})
     middle = {whose: statistics.median(one.seconds for one in some) for whose, some in both.items()}
     own = statistics.median(one.seconds - one.jvm for one in ours)
+    bare = statistics.median(one.seconds for one in used[f"bare {extract}"])
     against = middle.get("theirs")
     return {
         "bench": "pipeline.warc",
@@ -102,6 +107,7 @@ def _row(extract: str, goal: float, ours: list[Used], theirs: list[Used] | None)
         "ratio": against and round(against / middle["ours"], 2),
         "goal": goal,
         "without_jvm": {"ours": round(own, 2), "ratio": against and round(against / own, 2)},
+        "bare_extraction": {"ours": round(bare, 2), "ratio": against and round(against / bare, 2)},
         "rounds": len(ours),
         "spread": {whose: [round(min(some).seconds, 2), round(max(some).seconds, 2)] for whose, some in both.items()},
         "pages": {whose: some[-1].pages for whose, some in both.items()},
@@ -133,6 +139,11 @@ def _ours(shards: list[Path], extract: str) -> Callable[[], Used]:
     return side
 
 
+def _bare(shards: list[Path], extract: str) -> Callable[[], Used]:
+    command = [sys.executable, "-m", "jobs.bench.pipeline", extract, *(str(shard.resolve()) for shard in shards)]
+    return lambda: _measured(command)
+
+
 def _experiment(shards: list[Path], extract: str, out: Path) -> dict[str, Any]:
     return {
         "out": str(out),
@@ -162,11 +173,11 @@ def _measured(command: list[str]) -> "Used":
     with subprocess.Popen(command, cwd=HOME, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin
         _answer(child)
-        before = _ticks(child.pid)
+        before = ticks(child.pid)
         child.stdin.write("\n")
         child.stdin.flush()
         pages = int(_answer(child))
-        after = _ticks(child.pid)
+        after = ticks(child.pid)
         after.subtract(before)
     per_second = os.sysconf("SC_CLK_TCK")
     return Used(after.total() / per_second, after["java"] / per_second, pages)
@@ -179,26 +190,6 @@ def _answer(child: "subprocess.Popen[str]") -> str:
         if line.strip() == "ready" or line.strip().isdigit():
             return line
     raise RuntimeError(f"the pipeline ended with code {child.wait()}: see its message above")
-
-
-def _ticks(root: int) -> Counter[str]:
-    """Clock ticks of a process and all below it, those that ended included, by the command's name."""
-    found: dict[int, tuple[int, str, int]] = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            name, _, rest = file.read_text().partition("(")[2].rpartition(")")
-        except OSError:  # it has ended, and its parent has its time
-            continue
-        fields = rest.split()
-        found[int(file.parent.name)] = int(fields[1]), name, sum(map(int, fields[11:15]))
-    ticks = Counter[str]()
-    for pid, (_, name, used) in found.items():
-        above = pid
-        while above in found and above != root:
-            above = found[above][0]
-        if above == root:
-            ticks[name] += used
-    return ticks
 
 
 def _run(conf: Path) -> None:
@@ -220,6 +211,19 @@ def _run(conf: Path) -> None:
     sys.stdin.readline()
 
 
+def _extract(extract: str, shards: list[str]) -> None:
+    """What the child of the bare loop does."""
+    from jobs.bench.read import decoded, loop
+    from jobs.shards.extract_page import html_extractor
+
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    extractor = html_extractor(extract)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(sum(loop(Path(shard), decoded, extractor)[0] for shard in shards), flush=True)
+    sys.stdin.readline()
+
+
 def _imported(_: int) -> str:
     """Import in a worker what its tasks need."""
     import jobs.choose
@@ -229,4 +233,7 @@ def _imported(_: int) -> str:
 
 
 if __name__ == "__main__":
-    _run(Path(sys.argv[1]))
+    if sys.argv[1] in GOALS:
+        _extract(sys.argv[1], sys.argv[2:])
+    else:
+        _run(Path(sys.argv[1]))

@@ -29,19 +29,27 @@ GOAL = 0.85  # of the plain loop's pages per processor second
 
 def plain_loop(path: Path) -> tuple[int, int]:
     """Pages and bytes of HTML read by FastWARC and resiliparse as their manuals say, and nothing else."""
-    return _loop(path, lambda body, _: str(bytes_to_str(body, detect_encoding(body) or "utf-8")))
+    return loop(path, lambda body, _: str(bytes_to_str(body, detect_encoding(body) or "utf-8")), resiliparse_text)
 
 
 def plain_loop_with_our_decoding(path: Path) -> tuple[int, int]:
     """The same with `jobs.shards.decoding.decode`, which tries UTF-8 first and is faster for it."""
-    return _loop(path, lambda body, charset: (decode(body, charset, html=True) or ("", 0))[0])
+    return loop(path, decoded, resiliparse_text)
 
 
-def _loop(path: Path, to_text: Callable[[bytes, str | None], str]) -> tuple[int, int]:
+def decoded(body: bytes, charset: str | None) -> str:
+    """The body as the reader decodes it; nothing where it cannot."""
+    return (decode(body, charset, html=True) or ("", 0))[0]
+
+
+def loop(
+    path: Path, to_text: Callable[[bytes, str | None], str], extract: Callable[[str], tuple[str, bool]]
+) -> tuple[int, int]:
+    """Pages and bytes of HTML of a shard's responses, each decoded and its text extracted."""
     pages = html_bytes = 0
     for record in ArchiveIterator(path.open("rb"), record_types=WarcRecordType.response):
         body = record.reader.read()
-        pages += bool(resiliparse_text(to_text(body, record.http_charset))[0])
+        pages += bool(extract(to_text(body, record.http_charset))[0])
         html_bytes += len(body)
     return pages, html_bytes
 

@@ -52,7 +52,7 @@ def _or_full(main: str, html: str, tree: HTMLTree | None = None) -> tuple[str, b
     return (full, True) if len(main) < LEAST_SHARE * len(full) else (main, False)
 
 
-def _html_extractor(name: str) -> Callable[[str], tuple[str, bool]]:
+def html_extractor(name: str) -> Callable[[str], tuple[str, bool]]:
     """The function that turns markup into text; only the package in use is imported, beside resiliparse."""
     if name == "trafilatura":
         import trafilatura
@@ -74,7 +74,7 @@ def serve(name: str, characters: int, seconds: float, memory: int) -> None:
     _limit(resource.RLIMIT_AS, memory)
     _limit(resource.RLIMIT_CORE, 0)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process
-    extract = _html_extractor(name)
+    extract = html_extractor(name)
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     replies.write(READY)
     replies.flush()
