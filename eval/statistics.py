@@ -1,30 +1,31 @@
-"""Which level is best, whether the hardest is worse, and how sure that is, with seeds as blocks.
+"""How well each subset predicts held-out pages, and how sure their differences are, with replicates as blocks.
 
-Two things vary by chance: the seed (first weights, order and choice of tokens) and the held-out pages. Every seed is used
-for every subset and every model reads the same pages, so differences are paired in both.
+Two things vary by chance: the replicate (first weights, the fold of pages, the draws of noisy cuts and controls) and the
+held-out pages. Every replicate is used for every subset and every model reads the same held-out pages, so differences are
+paired in both.
 
-*Pages* are resampled by cluster (a registrable domain, or a page where one site dominates): pages of one site are alike.
-*Seeds* are not resampled. With two seeds a bootstrap of seeds draws the same one twice half of the time and finds half
-of the variance. What is left of the table subset x seed when the means of its rows and columns are taken away is pooled
-instead, as in a randomised block design (Fisher 1935, chapter 4): with 6 levels and 2 seeds it has 5 degrees of freedom
-where each difference alone has 1. Each resample then draws the seeds' share from Student's t with those degrees of
-freedom. A level whose own runs scatter more than the others gets a wider share. The bootstrap of clusters gets the same
-treatment, with Kish's effective number of clusters, so that a few large sites are not taken for many.
-
-The best level is chosen from the same numbers that are to prove it, which makes it look better than it is. So the claim
-about the hardest level is made from intervals that hold for all its differences at once (multiple comparisons with the
-best, Hsu 1984). docs/training.md has the measured coverage and false claims.
+*Pages* are resampled by cluster (a site: its pages are alike) within each stratum. Strata are fixed, named parts of the
+held-out pages; what is compared is the mean of their bits per byte, so that one large site is not the verdict.
+*Replicates* are not resampled. With two of them a bootstrap draws the same one twice half of the time and finds half of
+the variance. What is left of the table subset x replicate when the means of its rows and columns are taken away is pooled
+instead, as in a randomised block design (Fisher 1935, chapter 4): with 6 subsets and 2 replicates it has 5 degrees of
+freedom where each difference alone has 1. Each resample then draws the replicates' share from Student's t with those
+degrees of freedom. A subset whose own runs scatter more than the others gets a wider share, and none gets less than
+subsets that differ by chance alone (random controls of every size) are seen to differ. The bootstrap of clusters gets the
+same treatment, with Kish's effective number of clusters, so that a few large sites are not taken for many.
+docs/training.md has the measured coverage.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Average = Literal["micro", "macro"]
+Labels = Sequence[object] | npt.NDArray[np.generic]
 
 CONFIDENCE = 0.95
 
@@ -50,36 +51,68 @@ class Interval:
         """The whole interval lies above 0."""
         return self.low > 0
 
+    @property
+    def negative(self) -> bool:
+        """The whole interval lies below 0."""
+        return self.high < 0
+
+    def __neg__(self) -> "Interval":
+        return Interval(-self.value, -self.high, -self.low)
+
 
 @dataclass(frozen=True)
 class Comparison:
     """Bits per byte of every subset with resamples that are shared by all of them."""
 
     subsets: tuple[str, ...]
-    values: Floats
-    """[subsets] bits per byte, the mean over seeds."""
-    by_seed: Floats
-    """[subsets, seeds]"""
-    errors: Floats
-    """[resamples, subsets]: how far off each subset may be, without what all subsets of a seed share."""
+    by_replicate: Floats
+    """[subsets, replicates] bits per byte, the mean over strata."""
+    pages: Floats
+    """[resamples, subsets]: how far off each subset may be for the pages that were held out."""
+    runs: Floats
+    """[resamples, subsets]: the same for its replicates, without what all subsets of a replicate share."""
     shared: Floats
-    """[resamples]: what all subsets of a seed share; it cancels in differences."""
+    """[resamples]: what all subsets of a replicate share; it cancels in differences."""
     clusters: int
+    """Clusters of held-out pages, over all strata."""
+    thin: str | None = None
+    """A stratum with one cluster, whose pages cannot show how much pages differ."""
+
+    @cached_property
+    def values(self) -> Floats:
+        """[subsets] bits per byte, the mean over replicates."""
+        means: Floats = self.by_replicate.mean(axis=1)
+        return means
+
+    @cached_property
+    def errors(self) -> Floats:
+        """[resamples, subsets]: how far off each subset may be."""
+        return self.pages + self.runs
+
+    @property
+    def replicates(self) -> int:
+        """Runs of each subset."""
+        return int(self.by_replicate.shape[1])
 
     @property
     def unknown(self) -> str | None:
-        """What cannot be known from so few seeds or clusters; None when intervals are whole."""
-        if self.by_seed.shape[1] < 2:
+        """What cannot be known from so few replicates or clusters; None when intervals are whole."""
+        if self.replicates < 2:
             return "one replicate per subset does not show how much chance does; train at least two"
         if self.clusters < 2:
             return "all held-out pages are of one cluster, so how much pages differ cannot be seen; hold out more"
+        if self.thin is not None:
+            return f"all held-out pages of the stratum {self.thin} are of one cluster; hold out more, or name fewer strata"
         return None
 
+    def value(self, subset: str) -> float:
+        """The subset's bits per byte."""
+        return float(self.values[self.subsets.index(subset)])
+
     def interval(self, subset: str) -> Interval:
-        """The subset's bits per byte, with the interval for other seeds and other pages of this kind."""
-        at = self.subsets.index(subset)
-        half = _half_width(self.errors[:, at] + self.shared)
-        return Interval(float(self.values[at]), float(self.values[at] - half), float(self.values[at] + half))
+        """The subset's bits per byte, with the interval for other replicates and other pages of this kind."""
+        half = _half_width(self.errors[:, self.subsets.index(subset)] + self.shared)
+        return _around(self.value(subset), half)
 
     def difference(self, subset: str, other: str) -> Interval:
         """``subset`` minus ``other``, paired; positive when ``subset`` needs more bits. For one planned comparison."""
@@ -87,13 +120,24 @@ class Comparison:
 
     def differences(self, subset: str, others: Sequence[str]) -> list[Interval]:
         """``subset`` minus each of the others, with intervals that hold for all of them at once."""
-        at, rest = self.subsets.index(subset), [self.subsets.index(other) for other in others]
-        errors = self.errors[:, [at]] - self.errors[:, rest]
-        halves = np.array([_half_width(column) for column in errors.T])
-        widest = np.max(np.abs(errors) / np.where(halves > 0, halves, np.inf), axis=1, initial=0.0)
-        factor = max(1.0, _half_width(widest))
-        means = self.values[at] - self.values[rest]
-        return [Interval(m, m - factor * h, m + factor * h) for m, h in zip(means.tolist(), halves.tolist(), strict=True)]
+        found = self._at_once([(subset, other) for other in others])
+        return [found[subset, other] for other in others]
+
+    def all_pairs(self, subsets: Sequence[str]) -> Mapping[tuple[str, str], Interval]:
+        """(one, other) -> one minus the other, both ways round, with intervals that hold for all pairs at once."""
+        found = self._at_once(list(itertools.combinations(subsets, 2)))
+        return found | {(other, one): -interval for (one, other), interval in found.items()}
+
+    def p_value(self, subset: str, other: str) -> float:
+        """How often chance alone makes a difference as large as the one between two subsets."""
+        at, base = self.subsets.index(subset), self.subsets.index(other)
+        beyond = np.abs(self.errors[:, at] - self.errors[:, base]) >= abs(self.values[at] - self.values[base])
+        return float((beyond.sum() + 1) / (len(beyond) + 1))
+
+    def noise(self, subset: str, other: str) -> tuple[float, float]:
+        """The variances of a difference that replicates and held-out pages make."""
+        at, base = self.subsets.index(subset), self.subsets.index(other)
+        return float(np.var(self.runs[:, at] - self.runs[:, base])), float(np.var(self.pages[:, at] - self.pages[:, base]))
 
     def best_share(self, subsets: Sequence[str]) -> dict[str, float]:
         """How often each of the subsets has the fewest bits per byte among them, over the resamples."""
@@ -102,53 +146,97 @@ class Comparison:
         shares = np.bincount(winners, minlength=len(at)) / len(winners)
         return dict(zip(subsets, shares.tolist(), strict=True))
 
+    def _at_once(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
+        """The largest error of any pair, in units of its own interval, widens all of them (single-step max-t)."""
+        halves, widest = [], np.zeros(len(self.errors))
+        for one, other in pairs:
+            errors = np.abs(self.errors[:, self.subsets.index(one)] - self.errors[:, self.subsets.index(other)])
+            halves.append(float(np.quantile(errors, CONFIDENCE)))
+            if halves[-1] > 0:
+                np.maximum(widest, errors / halves[-1], out=widest)
+        factor = max(1.0, float(np.quantile(widest, CONFIDENCE)))
+        return {
+            (one, other): _around(self.value(one) - self.value(other), factor * half)
+            for (one, other), half in zip(pairs, halves, strict=True)
+        }
 
-def hierarchical_bootstrap(
+
+def _around(value: float, half: float) -> Interval:
+    return Interval(value, value - half, value + half)
+
+
+def compare(
     nats: npt.ArrayLike,
     byte_counts: npt.ArrayLike,
-    clusters: Sequence[object] | npt.NDArray[np.generic],
+    clusters: Labels,
     subsets: Sequence[str],
-    average: Average = "micro",
+    strata: Labels | None = None,
+    alike: Sequence[str] = (),
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
-    """Compare subsets by bits per byte on the same held-out pages with the same seeds.
+    """Compare subsets by bits per byte on the same held-out pages with the same replicates.
 
-    nats: [subsets, seeds, pages], the negative log likelihood of each page (`eval.bits_per_byte.page_nats`).
-    byte_counts: [pages] UTF-8 bytes. clusters: [pages] a label each. ``micro`` is the ratio of sums over all pages;
-    ``macro`` the mean over clusters of each cluster's ratio. The same arguments give the same numbers.
+    nats: [subsets, replicates, pages], the negative log likelihood of each page (`eval.bits_per_byte.page_nats`).
+    byte_counts: [pages] UTF-8 bytes. clusters, strata: [pages] a label each; without strata all pages are one. A
+    stratum's value is the ratio of its sums; a subset's is the mean over strata. `alike`: subsets that differ by chance
+    alone; where there are three or more, no subset's runs are taken to scatter less than these do. The same arguments
+    give the same numbers.
 
     Raises:
         ValueError: shapes do not fit, a number is not finite (leave diverged runs out first), a cluster has no bytes.
     """
-    table, sizes, labels = (
-        np.asarray(nats, dtype=np.float64),
-        np.asarray(byte_counts, dtype=np.float64),
-        np.asarray(clusters),
-    )
-    _check(table, sizes, labels, subsets)
+    table, sizes, labels = np.asarray(nats, np.float64), np.asarray(byte_counts, np.float64), np.asarray(clusters)
+    parts = np.zeros(len(sizes), np.int64) if strata is None else np.asarray(strata)
+    _check(table, sizes, (labels, parts), subsets)
+    random = np.random.default_rng(seed)
+    found = [_stratum(table[:, :, parts == name], sizes[parts == name], labels[parts == name]) for name in np.unique(parts)]
+    by_replicate = np.mean([values for values, _, _ in found], axis=0)
+    thin = next((str(name) for name, part in zip(np.unique(parts), found, strict=True) if len(part[2]) < 2), None)
+    chance = [subsets.index(name) for name in alike]
+    floor = len(by_replicate[0]) * float(np.var(by_replicate[chance].mean(axis=1), ddof=1)) if len(chance) > 2 else 0.0
+    runs, shared = _run_errors(by_replicate, floor, resamples, random)
+    pages = _page_errors([(tops, bottoms) for _, tops, bottoms in found], resamples, random)
+    clusters_ = sum(len(bottoms) for _, _, bottoms in found)
+    return Comparison(tuple(subsets), by_replicate, pages, runs, shared, clusters_, thin if strata is not None else None)
+
+
+def _stratum(nats: Floats, sizes: Floats, labels: npt.NDArray[np.generic]) -> tuple[Floats, Floats, Floats]:
+    """[subsets, replicates] bits per byte; [subsets, clusters] bits, the mean over replicates; [clusters] bytes."""
     names, members = np.unique(labels, return_inverse=True)
-    tops = np.stack([np.bincount(members, row, len(names)) for row in table.reshape(-1, len(sizes))]) / np.log(2)
+    bits = np.stack([np.bincount(members, row, len(names)) for row in nats.reshape(-1, len(sizes))]) / np.log(2)
+    bits = bits.reshape(*nats.shape[:2], len(names))
     bottoms = np.bincount(members, sizes, len(names)).astype(np.float64)
     if not (bottoms > 0).all():
         raise ValueError(f"cluster {names[np.argmin(bottoms > 0)]!r} has no bytes; leave empty pages out")
-    if average == "macro":
-        tops, bottoms = tops / bottoms, np.ones_like(bottoms)
-    by_seed = (tops.sum(axis=1) / bottoms.sum()).reshape(table.shape[:2])
-    random = np.random.default_rng(seed)
-    pages = _cluster_errors(tops.reshape(*table.shape[:2], -1).mean(axis=1), bottoms, resamples, random)
-    seeds, shared = _seed_errors(by_seed, resamples, random)
-    return Comparison(tuple(subsets), by_seed.mean(axis=1), by_seed, pages + seeds, shared, len(names))
+    return bits.sum(axis=2) / bottoms.sum(), bits.mean(axis=1), bottoms
 
 
-def _check(table: Floats, sizes: Floats, labels: npt.NDArray[np.generic], subsets: Sequence[str]) -> None:
+def _check(table: Floats, sizes: Floats, labels: Sequence[npt.NDArray[np.generic]], subsets: Sequence[str]) -> None:
     if table.ndim != 3 or table.shape[0] != len(subsets) or 0 in table.shape:
-        raise ValueError(f"nats must be [subsets, seeds, pages] for {len(subsets)} subsets, got shape {table.shape}")
-    if sizes.shape != table.shape[2:] or labels.shape != table.shape[2:]:
-        raise ValueError(f"{table.shape[2]} pages, but byte_counts {sizes.shape} and clusters {labels.shape}")
+        raise ValueError(f"nats must be [subsets, replicates, pages] for {len(subsets)} subsets, got shape {table.shape}")
+    if sizes.shape != table.shape[2:] or any(each.shape != table.shape[2:] for each in labels):
+        clusters, strata = (each.shape for each in labels)
+        raise ValueError(f"{table.shape[2]} pages, but byte_counts {sizes.shape}, clusters {clusters} and strata {strata}")
     if not np.isfinite(table).all():
         subset, run, page = np.argwhere(~np.isfinite(table))[0]
-        raise ValueError(f"subset {subsets[subset]!r}, seed {run}, page {page} has no finite number; leave the run out")
+        raise ValueError(f"subset {subsets[subset]!r}, replicate {run}, page {page} has no finite number; leave the run out")
+
+
+def _page_errors(strata: Sequence[tuple[Floats, Floats]], resamples: int, random: np.random.Generator) -> Floats:
+    """[resamples, subsets]: the mean over strata of the errors of each, with the tails of Student's t.
+
+    The degrees of freedom of such a mean are Satterthwaite's (1946): each stratum's own, weighted by its share of the
+    variance.
+    """
+    each = [_cluster_errors(tops, bottoms, resamples, random) / len(strata) for tops, bottoms in strata]
+    freedoms = np.array([max(1.0, bottoms.sum() ** 2 / (bottoms**2).sum() - 1) for _, bottoms in strata])
+    # What all subsets share cancels in their differences, so it does not say which stratum they depend on.
+    variances = np.array([np.var(errors - errors.mean(axis=1, keepdims=True), axis=0).sum() for errors in each])
+    weights = variances if variances.sum() > 0 else np.ones(len(strata))
+    freedom = float(weights.sum() ** 2 / (weights**2 / freedoms).sum())
+    errors: Floats = np.sum(each, axis=0) * _tails(freedom, resamples, random)[:, None]
+    return errors
 
 
 def _cluster_errors(tops: Floats, bottoms: Floats, resamples: int, random: np.random.Generator) -> Floats:
@@ -162,40 +250,43 @@ def _cluster_errors(tops: Floats, bottoms: Floats, resamples: int, random: np.ra
         weights = random.multinomial(count, np.full(count, 1 / count), min(step, resamples - start)).astype(np.float64)
         ratios.append(weights @ tops.T / (weights @ bottoms)[:, None])
     errors: Floats = np.concatenate(ratios) - tops.sum(axis=1) / bottoms.sum()
-    effective = bottoms.sum() ** 2 / (bottoms**2).sum()
-    freedom = max(1.0, effective - 1)
-    errors *= np.sqrt(count / (count - 1)) * _tails(freedom, resamples, random)[:, None]
+    errors *= np.sqrt(count / (count - 1))
     return errors
 
 
-def _seed_errors(by_seed: Floats, resamples: int, random: np.random.Generator) -> tuple[Floats, Floats]:
-    """What other seeds may change: [resamples, subsets] of each subset's own, [resamples] shared; 0 with one seed."""
-    subsets, seeds = by_seed.shape
-    if seeds < 2:
+def _run_errors(by_replicate: Floats, floor: float, resamples: int, random: np.random.Generator) -> tuple[Floats, Floats]:
+    """What other replicates may change: [resamples, subsets] of each subset's own, [resamples] shared; 0 with one of
+    them."""
+    subsets, replicates = by_replicate.shape
+    if replicates < 2:
         return np.zeros((resamples, subsets)), np.zeros(resamples)
-    columns = by_seed.mean(axis=0)
+    columns = by_replicate.mean(axis=0)
     between = subsets * float(np.var(columns, ddof=1))
-    freedom, own = (subsets - 1) * (seeds - 1), np.zeros(subsets)
+    freedom, own = (subsets - 1) * (replicates - 1), np.zeros(subsets)
     if freedom:
-        own = _own_variances(by_seed - by_seed.mean(axis=1, keepdims=True) - columns + by_seed.mean())
-    errors = random.standard_normal((resamples, subsets)) * np.sqrt(own / seeds)
+        own = _own_variances(by_replicate - by_replicate.mean(axis=1, keepdims=True) - columns + by_replicate.mean())
+    own = np.maximum(own, floor)
+    errors = random.standard_normal((resamples, subsets)) * np.sqrt(own / replicates)
     errors *= _tails(max(1, freedom), resamples, random)[:, None]
     common = max(0.0, (between - float(own.min())) / subsets)
-    return errors, random.standard_normal(resamples) * np.sqrt(common / seeds) * _tails(seeds - 1, resamples, random)
+    return errors, random.standard_normal(resamples) * np.sqrt(common / replicates) * _tails(
+        replicates - 1, resamples, random
+    )
 
 
 def _own_variances(rest: Floats) -> Floats:
-    """[subsets] variance of a run's own noise from the residuals [subsets, seeds]: pooled, or more where one is noisier.
+    """[subsets] variance of a run's own noise from the residuals [subsets, replicates]: pooled, or more where one is
+    noisier.
 
-    A subset's own estimate (Grubbs 1948, for the residuals of a two-way table) counts with the weight of its seeds against
-    one more, and only upwards: too small a variance would be a false claim, too large a one is a wider interval.
+    A subset's own estimate (Grubbs 1948, for the residuals of a two-way table) counts with the weight of its replicates
+    against one more, and only upwards: too small a variance would be a false claim, too large a one is a wider interval.
     """
-    subsets, seeds = rest.shape
-    pooled = float((rest**2).sum()) / ((subsets - 1) * (seeds - 1))
+    subsets, replicates = rest.shape
+    pooled = float((rest**2).sum()) / ((subsets - 1) * (replicates - 1))
     if subsets < 3:
         return np.full(subsets, pooled)
-    grubbs = ((rest**2).sum(axis=1) / (seeds - 1) - pooled / subsets) * subsets / (subsets - 2)
-    weight = (seeds - 1) / seeds
+    grubbs = ((rest**2).sum(axis=1) / (replicates - 1) - pooled / subsets) * subsets / (subsets - 2)
+    weight = (replicates - 1) / replicates
     own: Floats = np.maximum(pooled, weight * grubbs + (1 - weight) * pooled)
     return own
 
@@ -208,6 +299,16 @@ def _tails(freedom: float, resamples: int, random: np.random.Generator) -> Float
 
 def _half_width(errors: Floats) -> float:
     return float(np.quantile(np.abs(errors), CONFIDENCE))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p values adjusted so that all of them hold at once (Holm 1979): name -> adjusted value, in the order given."""
+    ordered = sorted(p_values, key=lambda name: p_values[name])
+    adjusted, least = {}, 0.0
+    for at, name in enumerate(ordered):
+        least = max(least, min(1.0, (len(ordered) - at) * p_values[name]))
+        adjusted[name] = least
+    return {name: adjusted[name] for name in p_values}
 
 
 @dataclass(frozen=True)
@@ -223,103 +324,7 @@ class TwoLines:
     @property
     def u_shaped(self) -> bool:
         """Both slopes have their sign beyond chance."""
-        return self.falling.high < 0 and self.rising.positive
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What an experiment may say about its levels, from the mildest to the hardest."""
-
-    best: str
-    best_share: dict[str, float]
-    """Share of resamples in which each level is best."""
-    hardest: str
-    hardest_minus_best: Interval
-    """Paired, corrected for having picked the best; against the runner-up when the hardest is the best itself."""
-    over_best: dict[str, Interval]
-    """Every level minus the best, with intervals that hold at once; the best itself is not there."""
-    begins_at: str | None
-    """The mildest level beyond the best from which on all are worse than it; None when that cannot be said."""
-    two_lines: TwoLines | None
-    """None with fewer than five levels."""
-    resolution: float
-    """Bits per byte: the least difference between the hardest and the best level that this experiment could have told."""
-    text: str
-    """The same in one sentence."""
-
-
-def verdict(comparison: Comparison, levels: Sequence[str], parameters: int, data: str) -> Verdict:
-    """Judge the levels of a sweep, given from the mildest to the hardest; controls are no levels.
-
-    ``parameters`` of the models and a few words on the held-out ``data`` go into the sentence.
-
-    Raises:
-        ValueError: there are fewer than two levels, or one was not compared.
-    """
-    missing = [level for level in levels if level not in comparison.subsets]
-    if len(levels) < 2 or missing:
-        raise ValueError(f"a verdict needs two levels or more that were compared; got {list(levels)}, missing {missing}")
-    values = [float(comparison.values[comparison.subsets.index(level)]) for level in levels]
-    ranked = sorted(range(len(levels)), key=lambda at: (values[at], at))
-    best, hardest = levels[ranked[0]], levels[-1]
-    milder = list(levels[:-1])
-    rival = best if best != hardest else levels[ranked[1]]
-    gap = comparison.differences(hardest, milder)[milder.index(rival)]
-    others = [level for level in levels if level != best]
-    over = {
-        level: Interval(-found.value, -found.high, -found.low)
-        for level, found in zip(others, comparison.differences(best, others), strict=True)
-    }
-    begins = _begins_at(levels, best, over) if best != hardest and gap.positive and not comparison.unknown else None
-    found = Verdict(
-        best=best,
-        best_share=comparison.best_share(levels),
-        hardest=hardest,
-        hardest_minus_best=gap,
-        over_best=over,
-        begins_at=begins,
-        two_lines=two_lines(comparison, levels) if len(levels) >= 5 else None,
-        resolution=gap.half_width,
-        text="",
-    )
-    return replace(found, text=_sentence(found, comparison, levels, parameters, data))
-
-
-def _begins_at(levels: Sequence[str], best: str, over: dict[str, Interval]) -> str:
-    """The hardest level is worse already; go back towards the best while levels are worse too."""
-    begins = levels[-1]
-    for level in reversed(levels[levels.index(best) + 1 : -1]):
-        if not over[level].positive:
-            break
-        begins = level
-    return begins
-
-
-def _sentence(found: Verdict, comparison: Comparison, levels: Sequence[str], parameters: int, data: str) -> str:
-    gap, share = found.hardest_minus_best, f"{100 * found.best_share[found.best]:.0f} % of resamples"
-    scope = (
-        f"all this with models of {parameters:,} parameters, {_replicates(comparison.by_seed.shape[1])}, {data}, "
-        "which says nothing of larger models or other crawls."
-    )
-    between = f"{gap.value:+.4f} bits per byte (95 % interval {gap.low:+.4f} to {gap.high:+.4f})"
-    if comparison.unknown:
-        return f"Cannot tell which level is best: {comparison.unknown}; {scope}"
-    if found.begins_at:
-        none = ", the mildest: no stronger filter was better" if found.best == levels[0] else ""
-        return (
-            f"Over-filtering begins at {found.begins_at}: the hardest level, {found.hardest}, differs by {between} "
-            f"from the best, {found.best} (best in {share}{none}); {scope}"
-        )
-    limit = f"and less than {found.resolution:.4f} cannot be told from chance here"
-    if found.best == found.hardest:
-        return (
-            f"Cannot tell where over-filtering begins: the hardest level, {found.hardest}, is also the best (in {share}), "
-            f"it differs by {between} from the next, {limit}; {scope}"
-        )
-    return (
-        f"Cannot tell whether the hardest level, {found.hardest}, filters too much: it differs by {between} from the best, "
-        f"{found.best} (best in {share}), {limit}; {scope}"
-    )
+        return self.falling.negative and self.rising.positive
 
 
 def two_lines(comparison: Comparison, levels: Sequence[str]) -> TwoLines:
@@ -353,10 +358,5 @@ def _slopes(values: Floats, errors: Floats, at: int) -> tuple[Interval, Interval
     for part in (slice(0, at + 1), slice(at, len(values))):
         steps = np.arange(len(values), dtype=np.float64)[part]
         weights = (steps - steps.mean()) / ((steps - steps.mean()) ** 2).sum()
-        slope, half = float(values[part] @ weights), _half_width(errors[:, part] @ weights)
-        found.append(Interval(slope, slope - half, slope + half))
+        found.append(_around(float(values[part] @ weights), _half_width(errors[:, part] @ weights)))
     return found[0], found[1]
-
-
-def _replicates(count: int) -> str:
-    return f"{count} replicate" + "s" * (count != 1)

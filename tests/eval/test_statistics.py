@@ -1,36 +1,46 @@
-"""Intervals cover what they say, sweeps without an effect claim none, a planted one is found; all on simulated sweeps.
+"""Intervals are as wide as worked out by hand, cover what they say on simulated sweeps, and hold at once where they say so.
 
-A simulated sweep has known bits per byte per level, noise of a seed shared by all levels, noise of a run of its own, and
-held-out pages in clusters whose difficulty depends on the level.
+A simulated sweep has known bits per byte per level, noise of a replicate shared by all levels, noise of a run of its own,
+and held-out pages in clusters whose difficulty depends on the level.
 """
+
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.statistics import hierarchical_bootstrap, two_lines, verdict
+from eval.statistics import Comparison, Interval, _own_variances, compare, holm, two_lines
 
 LEVELS = ["none", "1", "2", "3", "5", "9"]
 RESAMPLES = 1000
+LN2 = np.log(2)
 
 
-def sweep(truth, seeds, random, clusters=40, run_noise=0.01, cluster_noise=0.03, seed_noise=0.02, spread=None):
-    """Nats [levels, seeds, pages], bytes and clusters of one experiment."""
+def sweep(truth, replicates, random, clusters=40, run_noise=0.01, cluster_noise=0.03, shared_noise=0.02, spread=None):
+    """Nats [levels, replicates, pages], bytes and clusters of one experiment."""
     pages_of = random.integers(1, 6, clusters)
     cluster = np.repeat(np.arange(clusters), pages_of)
     sizes = random.integers(500, 5000, len(cluster))
-    runs = np.asarray(truth)[:, None] + random.normal(0, seed_noise, seeds)
-    runs = runs + random.normal(0, run_noise, (len(truth), seeds)) * (1 if spread is None else np.asarray(spread)[:, None])
+    runs = np.asarray(truth)[:, None] + random.normal(0, shared_noise, replicates)
+    runs = runs + random.normal(0, run_noise, (len(truth), replicates)) * (
+        1 if spread is None else np.asarray(spread)[:, None]
+    )
     sites = random.normal(0, 0.3, clusters) + random.normal(0, cluster_noise, (len(truth), clusters))
-    pages = random.normal(0, 0.02, (len(truth), seeds, len(cluster)))
+    pages = random.normal(0, 0.02, (len(truth), replicates, len(cluster)))
     bits = runs[:, :, None] + sites[:, None, cluster] + pages
-    return bits * sizes * np.log(2), sizes, cluster
+    return bits * sizes * LN2, sizes, cluster
 
 
-def compare(nats, sizes, cluster, names=None, **options):
-    options = {"resamples": RESAMPLES, **options}
-    return hierarchical_bootstrap(nats, sizes, cluster, names or LEVELS[: len(nats)], **options)
+def compared(nats, sizes, cluster, names=None, **options):
+    return compare(nats, sizes, cluster, names or LEVELS[: len(nats)], **{"resamples": RESAMPLES, **options})
+
+
+def one_page_each(by_replicate, resamples=100_000, **options):
+    """Subsets whose pages are all alike, so that replicates alone make a difference."""
+    table = np.repeat(np.asarray(by_replicate, float)[:, :, None], 2, axis=2) * LN2
+    return compare(table, [1, 1], [0, 1], LEVELS[: len(table)], resamples=resamples, **options)
 
 
 def share_of(trials, claim, seed=0):
@@ -38,37 +48,24 @@ def share_of(trials, claim, seed=0):
     return sum(claim(random) for _ in range(trials)) / trials
 
 
-@pytest.mark.parametrize("seeds", [2, 4])
-def test_random_subsets_are_called_over_filtered_in_at_most_one_sweep_of_twenty(seeds):
-    def claimed(random):
-        return verdict(compare(*sweep([3.0] * 6, seeds, random)), LEVELS, 1, "test").begins_at is not None
-
-    assert share_of(200, claimed) <= 0.05
+def made(values, errors):
+    """A comparison whose errors are given: [resamples, subsets]."""
+    errors, runs = np.asarray(errors, float), np.asarray(values, float)
+    return Comparison(tuple(LEVELS[: len(runs)]), np.stack([runs, runs], 1), errors, 0 * errors, 0 * errors[:, 0], 10)
 
 
-def test_a_planted_u_is_found_in_four_sweeps_of_five_with_two_seeds():
-    """A rise of 0.06 bits per byte, where the hardest and the best level differ by 0.012 in standard error."""
-    truth = [3.04, 3.01, 3.0, 3.0, 3.02, 3.06]
-
-    def found(random):
-        said = verdict(compare(*sweep(truth, 2, random)), LEVELS, 1, "test")
-        return said.begins_at in ("5", "9") and said.best in LEVELS[1:4]
-
-    assert share_of(100, found) >= 0.8
-
-
-@pytest.mark.parametrize(("seeds", "run_noise", "cluster_noise"), [(2, 0.02, 0.0), (2, 0.01, 0.03), (5, 0.0, 0.05)])
-def test_the_interval_of_a_planned_difference_holds_the_truth_nineteen_times_of_twenty(seeds, run_noise, cluster_noise):
+@pytest.mark.parametrize(("replicates", "run_noise", "cluster_noise"), [(2, 0.02, 0.0), (2, 0.01, 0.03), (5, 0.0, 0.05)])
+def test_the_interval_of_a_planned_difference_holds_the_truth_nineteen_times_of_twenty(replicates, run_noise, cluster_noise):
     def held(random):
-        table = sweep([3.0, 3.01, 3.0, 3.02], seeds, random, run_noise=run_noise, cluster_noise=cluster_noise)
-        found = compare(*table).difference("1", "none")
+        table = sweep([3.0, 3.01, 3.0, 3.02], replicates, random, run_noise=run_noise, cluster_noise=cluster_noise)
+        found = compared(*table).difference("1", "none")
         return found.low <= 0.01 <= found.high
 
     assert share_of(200, held) >= 0.92
 
 
-def test_a_bootstrap_of_two_seeds_alone_would_not_cover():
-    """Why seeds are not resampled: the obvious way, at two seeds."""
+def test_a_bootstrap_of_two_replicates_alone_would_not_cover():
+    """Why replicates are not resampled: the obvious way, with two."""
 
     def held(random):
         runs = random.normal(0, 1, 2) - random.normal(0, 1, 2)
@@ -79,104 +76,181 @@ def test_a_bootstrap_of_two_seeds_alone_would_not_cover():
     assert share_of(300, held) < 0.6
 
 
-def test_point_values_are_ratios_of_sums_and_means_of_ratios():
+def test_the_interval_of_a_difference_is_students_t_over_the_pooled_residuals():
+    """Rows differ by 1, the residuals of three rows are (.02, -.02), (-.01, .01), (-.01, .01): pooled variance .0006, 2
+    degrees of freedom; the first row's own estimate is .0012 (worked out below). t at 97.5 % with 2 degrees is 4.303."""
+    rows = np.array([[3.02, 2.98], [3.99, 4.01], [4.99, 5.01]])
+    found = one_page_each(rows)
+    assert found.difference("2", "1").half_width == pytest.approx(4.303 * np.sqrt(2 * 0.0006 / 2), rel=0.03)
+    assert found.difference("1", "none").half_width == pytest.approx(4.303 * np.sqrt((0.0012 + 0.0006) / 2), rel=0.03)
+
+
+def test_a_noisier_subset_has_half_of_its_own_variance_and_half_of_the_pooled_one():
+    """By hand, in units of 1: pooled = 12 / 2; Grubbs for the first row (8 - 6/3) * 3 = 18; with two replicates (18 + 6)
+    / 2."""
+    rest = np.array([[2.0, -2.0], [-1.0, 1.0], [-1.0, 1.0]])
+    assert _own_variances(rest) == pytest.approx([12, 6, 6])
+    assert _own_variances(rest[:2] * [[0.5], [1.0]]) == pytest.approx([4, 4])  # of two rows both have the pooled one
+
+
+def test_what_replicates_share_widens_one_level_by_students_t_over_the_root_of_their_number():
+    """Columns 1, 2, 3, 4 above a row: standard deviation 1.291; t at 97.5 % with 3 degrees is 3.182; over the root of 4."""
+    found = one_page_each(np.arange(1.0, 5.0) + np.array([[0.0], [1.0], [5.0]]))
+    assert found.interval("1").half_width == pytest.approx(3.182 * 1.291 / 2, rel=0.03)
+    assert found.difference("1", "none").half_width == pytest.approx(0.0, abs=1e-9)
+
+
+def test_pages_count_by_cluster_with_students_t():
+    """Differences of 30 equal clusters, each of two equal pages: t at 97.5 % with 29 degrees is 2.045, and 60 pages are
+    not 60."""
+    random = np.random.default_rng(0)
+    each = random.normal(0, 0.1, 30)
+    bits = np.stack([np.repeat(3 + each, 2), np.full(60, 3.0)])[:, None, :].repeat(2, axis=1)
+    found = compare(bits * LN2 * 100, np.full(60, 100), np.repeat(np.arange(30), 2), ["a", "b"], resamples=50_000)
+    assert found.difference("a", "b").half_width == pytest.approx(2.045 * each.std(ddof=1) / np.sqrt(30), rel=0.04)
+
+
+def test_strata_are_averaged_and_their_differences_are_not_taken_for_chance():
+    """A stratum of ten pages and one of a thousand count alike, and that one is harder than the other is no noise."""
+    random = np.random.default_rng(1)
+    strata = np.repeat(["small", "large"], [20, 1000])
+    bits = np.where(strata == "small", 2.0, 4.0) + random.normal(0, 0.01, (2, 1, 1020))
+    found = compare(bits.repeat(2, axis=1) * LN2, np.ones(1020), np.arange(1020), ["a", "b"], strata)
+    pooled = compare(bits.repeat(2, axis=1) * LN2, np.ones(1020), np.arange(1020), ["a", "b"])
+    assert found.value("a") == pytest.approx(3.0, abs=0.01) and pooled.value("a") > 3.9
+    assert found.interval("a").half_width < 0.01 < pooled.interval("a").half_width
+    both = bits[:, 0]
+    error = (
+        np.sqrt(sum(np.var((both[0] - both[1])[strata == name], ddof=1) / n for name, n in (("small", 20), ("large", 1000))))
+        / 2
+    )
+    assert found.difference("a", "b").half_width == pytest.approx(2.08 * error, rel=0.06)  # t with some 20 degrees
+
+
+def test_a_stratum_of_one_cluster_can_tell_nothing():
+    nats = np.random.default_rng(0).normal(3, 0.1, (2, 2, 30))
+    found = compare(nats, np.ones(30), np.repeat([0, 1, 2], 10), ["a", "b"], np.repeat(["x", "y", "y"], 10), resamples=10)
+    assert found.unknown and "stratum x" in found.unknown and found.clusters == 3
+
+
+def test_no_subset_scatters_less_than_those_that_differ_by_chance():
+    """Three placebos at 3.0, 3.1 and 3.2 with runs that agree to the digit: variance .01 of a mean of two runs."""
+    rows = np.array([[3.0, 3.0], [3.1, 3.1], [3.2, 3.2], [2.0, 2.0]])
+    assert one_page_each(rows).difference("3", "none").half_width == pytest.approx(0, abs=1e-9)
+    found = one_page_each(rows, alike=LEVELS[:3])
+    assert found.difference("3", "none").half_width == pytest.approx(3.182 * np.sqrt(2 * 0.01), rel=0.03)
+    assert one_page_each(rows, alike=LEVELS[:2]).difference("3", "none").half_width == pytest.approx(0, abs=1e-9)
+
+
+def test_point_values_are_ratios_of_sums():
     sizes, cluster = np.array([100, 300, 50]), ["a", "a", "b"]
     nats = np.array([[[10.0, 50.0, 30.0]], [[20.0, 20.0, 20.0]]])
-    micro = compare(nats, sizes, cluster, ["x", "y"])
-    macro = compare(nats, sizes, cluster, ["x", "y"], average="macro")
-    assert micro.values == pytest.approx(np.array([90, 60]) / 450 / np.log(2))
-    assert macro.values == pytest.approx(np.array([(60 / 400 + 30 / 50) / 2, (40 / 400 + 20 / 50) / 2]) / np.log(2))
+    assert compared(nats, sizes, cluster, ["x", "y"]).values == pytest.approx(np.array([90, 60]) / 450 / LN2)
+    apart = compared(nats, sizes, cluster, ["x", "y"], strata=cluster)
+    assert apart.values == pytest.approx(np.array([(60 / 400 + 30 / 50) / 2, (40 / 400 + 20 / 50) / 2]) / LN2)
 
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), scale=st.floats(0.1, 10))
 def test_a_difference_is_antisymmetric_and_scales_with_the_data(seed, scale):
     nats, sizes, cluster = sweep([3.0, 3.1, 3.2], 2, np.random.default_rng(seed), clusters=5)
-    first, again = compare(nats, sizes, cluster, resamples=200), compare(nats * scale, sizes, cluster, resamples=200)
+    first, again = compared(nats, sizes, cluster, resamples=200), compared(nats * scale, sizes, cluster, resamples=200)
     one, other = first.difference("1", "none"), first.difference("none", "1")
-    assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+    assert one == -other
     assert again.difference("1", "none").half_width == pytest.approx(one.half_width * scale, rel=1e-6)
 
 
 def test_the_same_arguments_give_the_same_numbers_and_order_of_pages_does_not_matter():
     nats, sizes, cluster = sweep([3.0, 3.1], 3, np.random.default_rng(0))
-    first = compare(nats, sizes, cluster)
-    assert np.array_equal(first.errors, compare(nats, sizes, cluster).errors)
+    strata = cluster % 3
+    first = compared(nats, sizes, cluster, strata=strata)
+    assert np.array_equal(first.errors, compared(nats, sizes, cluster, strata=strata).errors)
     order = np.random.default_rng(1).permutation(len(sizes))
-    assert compare(nats[:, :, order], sizes[order], cluster[order]).errors == pytest.approx(first.errors, abs=1e-9)
+    again = compared(nats[:, :, order], sizes[order], cluster[order], strata=strata[order])
+    assert again.errors == pytest.approx(first.errors, abs=1e-9)
 
 
-def test_what_all_subsets_of_a_seed_share_widens_a_level_but_no_difference():
-    calm = sweep([3.0, 3.0, 3.0], 3, np.random.default_rng(5), seed_noise=0.0)
-    nats = calm[0] + np.array([0.0, 1.0, -1.0])[None, :, None] * calm[1] * np.log(2)
-    quiet, loud = compare(*calm), compare(nats, *calm[1:])
-    assert loud.interval("1").half_width > 3 * quiet.interval("1").half_width
-    assert loud.difference("1", "2").half_width == pytest.approx(quiet.difference("1", "2").half_width)
-
-
-def test_intervals_for_many_differences_at_once_are_wider_than_for_one():
-    comparison = compare(*sweep([3.0] * 6, 3, np.random.default_rng(2)))
-    many = comparison.differences("9", LEVELS[:-1])
+def test_intervals_for_many_differences_at_once_are_wider_than_for_one_and_for_all_pairs_wider_still():
+    comparison = compared(*sweep([3.0] * 6, 3, np.random.default_rng(2)))
+    many, pairs = comparison.differences("9", LEVELS[:-1]), comparison.all_pairs(LEVELS)
     for level, wide in zip(LEVELS[:-1], many, strict=True):
         narrow = comparison.difference("9", level)
-        assert wide.value == narrow.value and wide.half_width > narrow.half_width
+        assert wide.value == narrow.value and narrow.half_width < wide.half_width < pairs["9", level].half_width
+        assert pairs[level, "9"] == -pairs["9", level]
 
 
-def test_a_sweep_that_only_falls_says_that_it_cannot_tell():
-    said = verdict(compare(*sweep([3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 2, np.random.default_rng(0))), LEVELS, 184_608, "40 sites")
-    assert said.begins_at is None and said.best == said.hardest == "9"
-    assert said.text.startswith("Cannot tell where over-filtering begins: the hardest level, 9, is also the best")
-    assert "184,608 parameters, 2 replicates, 40 sites" in said.text
+def test_no_pair_of_equal_levels_is_told_apart_in_nineteen_sweeps_of_twenty():
+    def claims(random):
+        pairs = compared(*sweep([3.0] * 6, 3, random), resamples=600).all_pairs(LEVELS)
+        return any(pairs[pair].positive for pair in itertools.permutations(LEVELS, 2))
+
+    assert share_of(100, claims) <= 0.08
 
 
-def test_a_sweep_that_only_rises_says_that_no_filter_helped():
-    said = verdict(compare(*sweep([3.0, 3.1, 3.2, 3.3, 3.4, 3.5], 2, np.random.default_rng(0))), LEVELS, 1, "test")
-    assert said.best == "none" and said.begins_at == "1"
-    assert "the mildest: no stronger filter was better" in said.text
+def test_all_pairs_at_once_is_the_largest_error_of_any():
+    """Errors of three subsets in four resamples: differences |e0 - e1|, |e0 - e2|, |e1 - e2| have maxima known by hand."""
+    errors = np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 4.0], [0.0, 0.0, 0.0]])
+    pairs = made([5.0, 5.0, 9.0], errors).all_pairs(LEVELS[:3])
+    halves = {
+        pair: np.quantile(each, 0.95)
+        for pair, each in {(0, 1): [1, 2, 0, 0], (0, 2): [1, 0, 4, 0], (1, 2): [0, 2, 4, 0]}.items()
+    }
+    ratios = [max(1 / halves[0, 1], 1 / halves[0, 2]), 2 / halves[0, 1], 4 / halves[0, 2], 0]
+    factor = max(1, np.quantile(ratios, 0.95))
+    assert pairs["2", "none"] == Interval(
+        4.0, pytest.approx(4 - factor * halves[0, 2]), pytest.approx(4 + factor * halves[0, 2])
+    )
 
 
-def test_a_small_difference_comes_with_the_resolution():
-    said = verdict(compare(*sweep([3.0, 2.999, 3.001, 3.0, 3.0, 3.0005], 2, np.random.default_rng(7))), LEVELS, 1, "test")
-    assert said.begins_at is None
-    assert said.text.startswith("Cannot tell") and f"{said.resolution:.4f}" in said.text
-    assert sum(said.best_share.values()) == pytest.approx(1.0)
+def test_a_p_value_counts_errors_at_least_as_large():
+    errors = np.zeros((99, 2))
+    errors[:4, 0] = [0.5, -0.5, 0.6, 0.4]
+    assert made([1.0, 1.5], errors).p_value("1", "none") == pytest.approx(4 / 100)
 
 
-def test_one_seed_or_one_cluster_can_tell_nothing():
-    nats, sizes, cluster = sweep([3.0, 3.5, 4.0], 2, np.random.default_rng(0))
-    one_seed = verdict(compare(nats[:, :1], sizes, cluster), LEVELS[:3], 1, "test")
-    one_cluster = verdict(compare(nats, sizes, np.zeros(len(sizes))), LEVELS[:3], 1, "test")
-    assert one_seed.begins_at is None and "train at least two" in one_seed.text
-    assert one_cluster.begins_at is None and "hold out more" in one_cluster.text
+def test_holm_multiplies_the_smallest_by_their_number_and_never_falls():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
 
 
 def test_two_equal_subsets_differ_by_nothing():
     nats, sizes, cluster = sweep([3.0], 3, np.random.default_rng(0))
-    comparison = compare(np.repeat(nats, 3, axis=0), sizes, cluster)
+    comparison = compared(np.repeat(nats, 3, axis=0), sizes, cluster)
     assert comparison.difference("1", "2").half_width == pytest.approx(0.0, abs=1e-12)
-    assert verdict(comparison, LEVELS[:3], 1, "test").begins_at is None
 
 
 def test_two_lines_sees_a_u_and_not_a_slope():
-    u = compare(*sweep([3.2, 3.1, 3.0, 3.0, 3.1, 3.2], 3, np.random.default_rng(0)))
-    slope = compare(*sweep([3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 3, np.random.default_rng(0)))
+    u = compared(*sweep([3.2, 3.1, 3.0, 3.0, 3.1, 3.2], 3, np.random.default_rng(0)))
+    slope = compared(*sweep([3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 3, np.random.default_rng(0)))
     assert two_lines(u, LEVELS).u_shaped and two_lines(u, LEVELS).break_at in ("2", "3")
     assert not two_lines(slope, LEVELS).u_shaped
-    assert verdict(compare(*sweep([3.0] * 4, 2, np.random.default_rng(0))), LEVELS[:4], 1, "test").two_lines is None
     with pytest.raises(ValueError, match="five levels"):
         two_lines(u, LEVELS[:4])
+
+
+def test_slopes_and_their_margins_are_those_of_least_squares():
+    """Levels 3, 2, 1, 2, 3 with an error at the first alone: three points have weights -1/2, 0, 1/2."""
+    errors = np.zeros((100, 5))
+    errors[:, 0] = np.linspace(-1, 1, 100)
+    half = np.quantile(np.abs(errors[:, 0]), 0.95) / 2
+    found = two_lines(made([3.0, 2.0, 1.0, 2.0, 3.0], errors), LEVELS[:5])
+    assert found.break_at == "2"
+    assert found.falling == Interval(-1.0, pytest.approx(-1 - half), pytest.approx(-1 + half))
+    assert found.rising == Interval(1.0, 1.0, 1.0) and found.u_shaped
+    shallow = two_lines(made([1.4, 1.2, 1.0, 2.0, 3.0], errors), LEVELS[:5])
+    assert shallow.falling.high > 0 and not shallow.u_shaped
 
 
 def test_what_cannot_be_compared_is_named():
     nats, sizes, cluster = sweep([3.0, 3.0], 2, np.random.default_rng(0))
     with pytest.raises(ValueError, match="for 3 subsets"):
-        compare(nats, sizes, cluster, LEVELS[:3])
+        compared(nats, sizes, cluster, LEVELS[:3])
     with pytest.raises(ValueError, match="pages, but byte_counts"):
-        compare(nats, sizes[:-1], cluster)
+        compared(nats, sizes[:-1], cluster)
+    with pytest.raises(ValueError, match="and strata"):
+        compared(nats, sizes, cluster, strata=cluster[:-1])
     nats[1, 0, 3] = np.nan
-    with pytest.raises(ValueError, match="subset '1', seed 0, page 3"):
-        compare(nats, sizes, cluster)
+    with pytest.raises(ValueError, match="subset '1', replicate 0, page 3"):
+        compared(nats, sizes, cluster)
     with pytest.raises(ValueError, match="has no bytes"):
-        compare(np.ones((1, 1, 2)), [5, 0], ["a", "b"])
-    with pytest.raises(ValueError, match=r"missing \['3'\]"):
-        verdict(compare(np.ones((2, 1, 2)), [5, 5], ["a", "b"]), ["none", "3"], 1, "test")
+        compared(np.ones((1, 1, 2)), [5, 0], ["a", "b"])

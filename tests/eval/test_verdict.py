@@ -1,0 +1,137 @@
+"""The verdict says one of four things, whatever the order of the list; each is worked out from numbers given by hand."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval.statistics import Comparison
+from eval.verdict import EIGHTY, Level, placebo, verdict
+
+NAMES = ("all", "half", "tenth")
+LEVELS = [Level("all", 1.0), Level("half", 0.5), Level("tenth", 0.1)]
+
+
+def made(values, error=0.01, names=NAMES, replicates=3, clusters=40):
+    """Levels of these bits per byte; an error of each is `error` in one of ten resamples of its own, either way."""
+    count = len(values)
+    runs = np.zeros((20 * count, count))
+    for at in range(count):
+        runs[20 * at : 20 * at + 20, at] = np.tile([error, -error], 10)
+    rows = np.repeat(np.asarray(values, float)[:, None], replicates, axis=1)
+    return Comparison(tuple(names), rows, 0 * runs, runs, 0 * runs[:, 0], clusters)
+
+
+def said(values, **options):
+    return verdict(made(values), LEVELS, **options)
+
+
+def test_a_hardest_level_worse_than_a_level_that_helped_is_over_filtering():
+    found = said([3.1, 3.0, 3.05])
+    assert (found.outcome, found.best, found.hardest, found.begun_by) == ("over_filtering", "half", "tenth", "tenth")
+    assert found.hardest_minus_best.value == pytest.approx(0.05) and found.hardest_minus_best.half_width == pytest.approx(
+        0.01
+    )
+    assert (
+        found.text == "Over-filtering has begun by tenth: tenth is 0.0500 bits per byte worse [+0.0400, +0.0600] than half."
+    )
+
+
+def test_what_is_said_of_the_hardest_is_said_with_one_interval():
+    found = said([3.1, 3.0, 3.05])
+    assert found.over_best["tenth"] == found.hardest_minus_best
+
+
+def test_harm_has_begun_by_the_mildest_level_from_which_on_all_are_worse():
+    names = ("all", "a", "b", "c", "d")
+    levels = [Level(name, 1 - 0.2 * at) for at, name in enumerate(names)]
+    assert verdict(made([3.1, 3.0, 3.05, 3.1, 3.2], names=names), levels).begun_by == "b"
+    assert verdict(made([3.1, 3.0, 3.05, 3.001, 3.2], names=names), levels).begun_by == "d"
+
+
+def test_a_best_hardest_level_is_no_sign_of_over_filtering():
+    found = said([3.2, 3.1, 3.0])
+    assert found.outcome == "none_found" and found.begun_by is None and found.at_most == 0.0
+    assert found.text == "No over-filtering found up to tenth: it is no worse than any milder level."
+
+
+def test_a_hardest_level_that_helped_may_yet_be_a_little_worse():
+    found = said([3.2, 3.0, 3.005])
+    assert found.outcome == "none_found" and found.at_most == pytest.approx(0.015)
+    assert "at most 0.0150 bits per byte worse" in found.text
+
+
+def test_a_filter_that_only_hurts_never_helped():
+    assert said([3.0, 3.1, 3.2]).outcome == "never_helped"
+    assert said([3.0, 2.999, 3.2]).outcome == "never_helped"  # half is better by less than chance makes
+    assert said([3.0, 3.1, 3.2]).text.startswith("This filter never helped: no level beat all, and tenth is 0.2000")
+
+
+def test_differences_within_chance_cannot_be_told_and_the_price_of_telling_is():
+    """A gap of .005 where .01 is the half width: (1.45 * .01 / .005) ** 2 = 8.41 times as much of everything."""
+    found = said([3.002, 3.0, 3.005])
+    assert found.outcome == "cannot_tell" and found.resolution == pytest.approx(0.01)
+    assert found.resolution_at_80 == pytest.approx(EIGHTY * 0.01)
+    assert "26 replicates (here 3) and held-out pages of 337 clusters (here 40)" in found.text
+    assert "runs make 100 % of the variance" in found.text
+    assert "not worth deciding" in said([3.0005, 3.0, 3.0008]).text
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.floats(2.9, 3.1), min_size=5, max_size=5), order=st.permutations(range(5)))
+def test_the_order_of_the_list_changes_nothing(values, order):
+    names = tuple("abcde")
+    comparison = made(values, names=names)
+    levels = [Level(name, 1 - 0.1 * at) for at, name in enumerate(names)]
+    assert verdict(comparison, [levels[at] for at in order], "a") == verdict(comparison, levels, "a")
+
+
+def test_levels_are_ordered_by_what_they_keep():
+    found = verdict(made([3.05, 3.0, 3.1]), [Level("all", 0.1), Level("half", 0.5), Level("tenth", 1.0)])
+    assert found.levels == ("tenth", "half", "all") and found.hardest == "all" and found.outcome == "over_filtering"
+
+
+def test_the_base_need_not_be_a_level():
+    comparison = made([3.0, 3.1, 3.2, 2.9], names=(*NAMES, "unfiltered"))
+    assert verdict(comparison, LEVELS).outcome == "never_helped"
+    found = verdict(comparison, LEVELS, "unfiltered")
+    assert found.outcome == "never_helped" and found.best == "all" and found.best_minus_base.value == pytest.approx(0.1)
+
+
+def test_a_grid_has_no_hardest_level():
+    found = said([3.2, 3.0, 3.1], grid=True)
+    assert found.outcome == "helped" and found.hardest is None and found.begun_by is None and found.two_lines is None
+    assert "the best of the grid: 0.2000 bits per byte better" in found.text
+    assert said([3.0, 3.1, 3.2], grid=True).outcome == "never_helped"
+    assert said([3.0, 3.001, 3.001], grid=True).outcome == "cannot_tell"
+
+
+def test_a_lost_level_is_named():
+    found = verdict(made([3.1, 3.0, 3.05]), LEVELS, lost=[Level("hundredth", 0.01)])
+    assert found.lost == ("hundredth",) and found.text.endswith("hundredth has no complete runs and cannot be judged.")
+
+
+@pytest.mark.parametrize("made_up", [{"replicates": 1}, {"clusters": 1}])
+def test_one_replicate_or_one_cluster_can_tell_nothing(made_up):
+    found = verdict(made([3.1, 3.0, 3.5], **made_up), LEVELS)
+    assert (
+        found.outcome == "cannot_tell"
+        and found.begun_by is None
+        and found.text.startswith("Cannot tell which level is best")
+    )
+
+
+def test_two_levels_are_the_least():
+    with pytest.raises(ValueError, match="two levels or more"):
+        verdict(made([3.0, 3.1, 3.2]), LEVELS[:1])
+    with pytest.raises(ValueError, match=r"missing \['gone'\]"):
+        verdict(made([3.0, 3.1, 3.2]), [*LEVELS, Level("gone", 0.01)])
+
+
+def test_the_placebo_is_silent_where_there_is_nothing_and_speaks_where_there_is():
+    quiet = placebo(made([3.0, 3.002, 3.001]), NAMES)
+    assert quiet.speaks is None and quiet.scatter == pytest.approx(0.001) and quiet.widest == pytest.approx(0.002)
+    assert placebo(made([3.0, 3.5, 3.0]), NAMES).speaks in itertools.permutations(NAMES, 2)
+    assert placebo(made([3.0, 3.5, 3.0]), NAMES[:1]) is None
