@@ -2,7 +2,9 @@
 
     python -m jobs.evaluate CONF [--set key=value ...] [--dry-run]
 
-Each run writes what every evaluated page costs it (`evaluation.parquet`); `results.jsonl` sums that up by set and domain.
+Each run writes what every evaluated page costs it (`evaluation.parquet`); `results.jsonl` sums that up by set, and by
+stratum or the largest domains: `held_out` are pages that pass the rules which all levels share, `pool` are pages as they
+come, `reference` are good texts.
 """
 
 import json
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from eval import side_by_side
 from eval.bits_per_byte import bits_per_byte, page_nats
@@ -24,6 +27,7 @@ from eval.tokenizer import end_of_text, load_tokenizer
 from eval.training import RunConfig
 from filters.files import sha256_of, write_whole
 from jobs.parts import command, storage
+from jobs.parts.evaluated import SETS
 from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
@@ -101,7 +105,7 @@ def _evaluate(one: Evaluation, tell: Tell) -> None:
 
 
 def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
-    """One row per set and domain group, all of them together, and the mean over domains."""
+    """One row per set and stratum, or domain where there are no strata; all of them together, and the mean over strata."""
     rows = storage.read_table(one.file)
     summary = finished(one.run)
     if summary is None:
@@ -115,17 +119,17 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
         "commit": code_version(),
         "config_hash": config_hash(experiment),
     }
-    sets = np.array(rows["set"].to_pylist())
-    domains = np.array([domain or "no domain" for domain in rows["domain"].to_pylist()], object)
+    domains = np.array([domain or "no domain" for domain in rows["site"].to_pylist()], object)
+    strata = np.array(rows["stratum"].to_pylist(), object)
     nll, size = rows["nll"].to_numpy(), rows["bytes"].to_numpy()
-    for name in sorted(set(sets.tolist())):
-        here = sets == name
-        for group, mask in _groups(domains, size, here).items():
+    for name, (which, column) in SETS.items():
+        here = pc.and_(pc.equal(rows["set"], which), rows[column]).to_numpy()
+        if not here.any():
+            continue
+        parts = sorted(set(strata[here]))
+        for group, mask in _groups(domains if len(parts) == 1 else strata, size, here).items():
             yield _row(one, name, group, bits_per_byte(nll[mask], size[mask]), mask, size) | about
-        each = [
-            bits_per_byte(nll[here & (domains == one_of)], size[here & (domains == one_of)])
-            for one_of in sorted(set(domains[here]))
-        ]
+        each = [bits_per_byte(nll[here & (strata == part)], size[here & (strata == part)]) for part in parts]
         yield _row(one, name, "macro", float(np.mean(each)), here, size) | about
 
 

@@ -14,6 +14,7 @@ NOT_TRAINED = "not trained"
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,16 @@ class Run:
 class Scores:
     """Every run's loss on every page of one evaluation set.
 
-    nll: nats per page, float64 [subsets, replicates, pages], NaN where there is no run; bytes: int64 [pages]; cluster: int64
-    [pages], pages that were held out together share a number.
+    nll: nats per page, float64 [subsets, replicates, pages], NaN where there is no run; bytes: int64 [pages]; cluster and
+    stratum: [pages], a label each: pages of one cluster are alike, strata are averaged.
     """
 
     subsets: tuple[str, ...]
     replicates: tuple[int, ...]
     nll: Floats
     bytes: Integers
-    cluster: Integers
+    cluster: Labels
+    stratum: Labels
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ class Facts:
     subsets: tuple[Subset, ...] = ()
     runs: tuple[Run, ...] = ()
     held_out: Scores | None = None
+    pool: Scores | None = None
+    """Held-out pages as they come, where `held_out` are only those that pass the rules all levels share."""
     reference: Scores | None = None
     results: tuple[Mapping[str, Any], ...] = ()
     packed: tuple[Packed, ...] = ()

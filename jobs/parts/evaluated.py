@@ -1,18 +1,21 @@
 """The pages that every run is evaluated on: held-out pages of the crawl, and good texts that no classifier was trained on.
 
-Held-out pages are taken in the order of a draw until there are bytes enough. Each part gives only the pages whose draw is
+Models are judged by held-out pages that pass the rules which all levels share: an experiment on English is not judged by
+other languages. Beside them stand held-out pages as the pool has them. Both are taken in the order of one draw until there
+are bytes enough. Each part gives only the pages whose draw is
 below a cut under which there are certainly enough, so that no other page leaves its part.
 """
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
 from filters.quantiles import Column, Targets, count, find, merged, ranked
@@ -20,11 +23,17 @@ from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
+from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sample import is_reference
 from jobs.parts.table import Part, identity_of, parts_of, sidecar, signal_tables
 from jobs.shards.sources import texts_of
 
+Truth = npt.NDArray[np.bool_]
+SETS = {"held_out": ("held_out", "passes"), "pool": ("held_out", "in_pool"), "reference": ("reference", "passes")}
+"""What is measured -> the `set` of its pages, and the column that is true for them."""
+ALL = "all"
+"""The only stratum where there are no others."""
 Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
 """A function of one part and how its values are merged -> the value of all parts."""
 
@@ -32,17 +41,23 @@ EVALUATED = pa.schema(
     [
         ("id", pa.string()),
         ("set", pa.string()),
-        ("domain", pa.string()),
+        ("passes", pa.bool_()),
+        ("in_pool", pa.bool_()),
         ("site", pa.string()),
+        ("cluster", pa.string()),
+        ("stratum", pa.string()),
         ("language", pa.string()),
         ("bytes", pa.int64()),
         ("tokens", pa.list_(pa.uint32())),
     ]
 )
+"""`passes`: it passes the rules that all levels share; `in_pool`: it is one of the held-out pages drawn without any rule."""
 DRAWN = pa.schema(
     [
         ("id", pa.string()),
+        ("url", pa.string()),
         ("site", pa.string()),
+        ("passes", pa.bool_()),
         ("language", pa.string()),
         ("text", pa.large_string()),
         ("draw", pa.uint64()),
@@ -54,8 +69,10 @@ def write_evaluated(experiment: Experiment) -> None:
     """Encode the pages once for all runs. Raises ExperimentError where no page is held out."""
     places = Places(experiment.out)
     file = places.evaluated
+    shared, tables = shared_rules(experiment), signal_tables(experiment.out)
     config = {
-        "held_out": as_tree(experiment.evaluate.held_out),
+        "evaluate": as_tree(experiment.evaluate),
+        "rules": {rule: identity_of(tables[signal]) for rule, signal in shared.items()},
         "seed": experiment.seed,
         "reference": {name: as_tree(files) for name, files in _good_texts(experiment).items()},
         "pages": identity_of(places.pages),
@@ -70,7 +87,7 @@ def write_evaluated(experiment: Experiment) -> None:
     def over(function: Callable[[Part], Any], merge: Callable[[Sequence[Any]], Any]) -> Any:
         return passes.merged(spark, "pack", parts, function, merge)
 
-    held_out, reference = held_out_pages(experiment, over), _reference_pages(experiment)
+    held_out, reference = held_out_pages(experiment, over, list(shared)), _reference_pages(experiment)
     if not held_out:
         how = experiment.evaluate.held_out
         raise ExperimentError(
@@ -79,38 +96,88 @@ def write_evaluated(experiment: Experiment) -> None:
     rows = [{**page, "set": "held_out"} for page in held_out] + [{**page, "set": "reference"} for page in reference]
     flat, offsets = encode_batch(load_tokenizer(places.tokenizer), [row["text"] for row in rows])
     sizes = [len(row["text"].encode()) for row in rows]
-    columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in ("id", "set", "site", "language")}
+    columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in EVALUATED.names if name in DRAWN.names}
+    columns |= {name: [row.get(name, name == "passes") for row in rows] for name in ("set", "passes", "in_pool")}
+    columns |= _parts_of(experiment, rows)
     tokens = [flat[begin:end] for begin, end in itertools.pairwise(offsets)]
-    columns |= {"domain": columns["site"], "bytes": sizes, "tokens": tokens}
+    columns |= {"bytes": sizes, "tokens": tokens}
     storage.write_table(file, pa.table(columns, schema=EVALUATED))
     say_made(file, made_by)
     for name in ("held_out", "reference"):
-        chosen = [size for row, size in zip(rows, sizes, strict=True) if row["set"] == name]
+        chosen = [size for row, size in zip(rows, sizes, strict=True) if row["set"] == name and row.get("passes", True)]
         print(f"pack: evaluated on {len(chosen):,} pages of {name}, {sum(chosen):,} bytes", flush=True)
 
 
-def held_out_pages(experiment: Experiment, over: Over) -> list[dict[str, Any]]:
-    """The beginnings of held-out pages up to `most_bytes`, in the order of their draws."""
+def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Cluster and stratum of each page, as the experiment has them."""
+    by = experiment.evaluate.strata
+    site, url, page = ([row.get(name) for row in rows] for name in ("site", "url", "id"))
+    cluster = clusters(site, url, [str(one) for one in page], experiment.evaluate.clusters)
+    if by is None:
+        return {"cluster": cluster, "stratum": [ALL] * len(rows)}
+    column, named = (by, None) if isinstance(by, str) else next(iter(by.items()))
+    values = site if column == "domain" else [row.get("language") for row in rows]
+    # Only the pages that models are judged by decide what is a stratum.
+    judged = [at for at, row in enumerate(rows) if row["set"] == "held_out" and row.get("passes")]
+    if named is None:
+        found = strata([values[at] for at in judged], [cluster[at] for at in judged])
+        named = sorted({one for one in found if one != OTHER})
+    return {"cluster": cluster, "stratum": strata(values, cluster, named)}
+
+
+def shared_rules(experiment: Experiment) -> dict[str, str]:
+    """The rules that every level has, as verdicts name them -> the signal of each: held-out pages pass them too."""
+    places = Places(experiment.out)
+    levels = [level.name for level in levels_of(experiment) if level.control is None]
+    dropped = [storage.read_json(places.subset_facts(name))["dropped"] for name in levels]
+    rules = [{drop["rule"]: drop["signal"] for drop in drops} for drops in dropped]
+    return {rule: signal for rule, signal in rules[0].items() if all(rule in others for others in rules)} if rules else {}
+
+
+def held_out_pages(experiment: Experiment, over: Over, shared: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The beginnings of held-out pages in the order of their draws: up to `most_bytes` that pass the rules, and of all."""
     places, most_bytes = Places(experiment.out), experiment.evaluate.held_out.most_bytes
     characters, seed = experiment.evaluate.held_out.page_characters, experiment.seed
 
-    def column(part: Part) -> Column:
+    def passing(part: Part) -> Truth:
+        names = [f"rule {rule}" for rule in shared]
+        verdicts = sidecar(places.verdicts, part, names) if names else None
+        rows = len(sidecar(places.split, part, ["id_hash"])) if verdicts is None else len(verdicts)
+        return np.logical_and.reduce([np.ones(rows, bool), *(verdicts[name].to_numpy() for name in names)])
+
+    def column(part: Part, judged: bool) -> Column:
         split = sidecar(places.split, part, ["id_hash", "held_out"])
         size = sidecar(places.signals("size"), part, ["text_bytes", "text_characters"])
-        return ranked(_draws(split, seed), least_bytes(size, characters), lowest=True, among=split["held_out"].to_numpy())
+        among = split["held_out"].to_numpy() & (passing(part) if judged else True)
+        return ranked(_draws(split, seed), least_bytes(size, characters), lowest=True, among=among)
 
     def counted(wanted: Mapping[str, Any]) -> Any:
-        return over(lambda part: count(wanted, lambda _: column(part)), merged)
+        return over(lambda part: count(wanted, lambda name: column(part, name == "judged")), merged)
 
     # The page that goes beyond the bytes ends the set, so a weight of one byte more than them holds all that is taken.
-    found = find({"held out": Targets("at least", (most_bytes + 1,))}, counted)["held out"]
+    enough = Targets("at least", (most_bytes + 1,))
+    cuts = find({"judged": enough, "all": enough} if shared else {"all": enough}, counted)
     language = signal_tables(experiment.out).get("language")
 
     def below(part: Part) -> pa.Table:
-        split = sidecar(places.split, part, ["id_hash", "held_out"])
-        return _beginnings(part, found.keeps(column(part), 0), _draws(split, seed), language, characters)
+        split, passes = sidecar(places.split, part, ["id_hash", "held_out"]), passing(part)
+        wanted = np.logical_or.reduce([cut.keeps(column(part, name == "judged"), 0) for name, cut in cuts.items()])
+        rows = Rows(_draws(split, seed), passes, language)
+        return _beginnings(part, wanted, rows, characters)
 
-    return taken(over(below, pa.concat_tables).to_pylist(), most_bytes)
+    pages = over(below, pa.concat_tables).to_pylist()
+    in_pool = {page["id"] for page in taken(pages, most_bytes)}
+    judged = {page["id"] for page in taken([page for page in pages if page["passes"]], most_bytes)}
+    ordered = sorted(pages, key=lambda page: (page["draw"], page["id"]))
+    return [page | {"in_pool": page["id"] in in_pool} for page in ordered if page["id"] in in_pool | judged]
+
+
+class Rows(NamedTuple):
+    """Of every page of a part: its draw and whether it passes the shared rules; where its language stands, if anywhere."""
+
+    draws: Hashes
+    passes: Truth
+    language: Any
 
 
 def _draws(split: pa.Table, seed: int) -> Hashes:
@@ -125,18 +192,19 @@ def least_bytes(size: pa.Table, most_characters: int) -> npt.NDArray[np.int64]:
     return least
 
 
-def _beginnings(part: Part, wanted: npt.NDArray[np.bool_], draws: Hashes, language: Any, characters: int) -> pa.Table:
+def _beginnings(part: Part, wanted: Truth, of: Rows, characters: int) -> pa.Table:
     """The wanted pages of a part as rows of DRAWN; row groups without any are not read."""
     rows = [DRAWN.empty_table()]
-    languages = sidecar(language, part, ["language"])["language"] if language else None
+    languages = sidecar(of.language, part, ["language"])["language"] if of.language else None
     file = storage.open_parquet(part.source)
     at = 0
     for group in range(file.num_row_groups):
         end = at + file.metadata.row_group(group).num_rows
         here = np.flatnonzero(wanted[at:end])
         if len(here):
-            pages = file.read_row_group(group, columns=["id", "domain", "text"]).take(pa.array(here))
-            found = {"id": pages["id"], "site": pages["domain"], "draw": draws[at:end][here]}
+            pages = file.read_row_group(group, columns=["id", "url", "domain", "text"]).take(pa.array(here))
+            found = {"id": pages["id"], "url": pages["url"], "site": pages["domain"]}
+            found |= {"draw": of.draws[at:end][here], "passes": of.passes[at:end][here]}
             found["text"] = pc.utf8_slice_codeunits(pages["text"], 0, characters)
             found["language"] = pa.nulls(len(here), pa.string()) if languages is None else languages.take(at + here)
             rows.append(pa.table(found, schema=DRAWN))

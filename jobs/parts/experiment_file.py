@@ -177,11 +177,23 @@ class HeldOut(Options):
     """Whether exact copies of held-out pages are taken out of the pool."""
 
 
+Strata = dict[Literal["domain", "language"], Annotated[EachOnce[str], Field(min_length=1)]]
+OneKey = Annotated[Strata, Field(min_length=1, max_length=1)]
+
+
 class Evaluate(Options):
     """What the models are measured on."""
 
     held_out: HeldOut = Field(default=HeldOut(), examples=["{by: page, share: 0.2}"])
     """Pages that no classifier, tokenizer or model is trained on; without `train:` none, unless this key is there."""
+    strata: Literal["domain", "language"] | OneKey | None = Field(
+        default=None, examples=["domain", "{language: [eng, deu]}"]
+    )
+    """Parts of the held-out pages whose mean decides, so that a large one does not: each domain or language that has five
+    clusters or more, or those that are named; the others together are one. All pages are one part where the key is not there."""
+    clusters: Literal["site", "path", "page"] | None = None
+    """What is drawn together when it is asked how much pages differ: a registrable domain, or a section of it by the first
+    segment of the address. By default sites, and sections of a site that holds more than a fifth of the pages."""
 
 
 WhichSubsets = Annotated[

@@ -20,7 +20,6 @@ from eval.report.facts import (
     NOT_TRAINED,
     Drop,
     Facts,
-    Integers,
     Packed,
     Run,
     Sample,
@@ -33,6 +32,7 @@ from eval.report.facts import (
 )
 from filters.rules import uniforms
 from jobs.parts import storage
+from jobs.parts.evaluated import SETS
 from jobs.parts.places import Places
 from jobs.parts.table import MANIFEST
 
@@ -74,6 +74,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         subsets=subsets,
         runs=runs,
         held_out=_scores("held_out", subsets, runs, missing),
+        pool=_scores("pool", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
         results=() if trained is None else tuple(_json_lines(places.results, missing)),
         packed=tuple(_packed(places, context, subsets, missing)),
@@ -219,10 +220,9 @@ def _scores(name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: 
     nll = np.full((len(names), len(replicates), first.num_rows), np.nan)
     for (subset_name, replicate), table in tables.items():
         nll[names[subset_name], replicates[replicate]] = table["nll"].to_numpy()
-    by_domain = any(subset.held_out.get("by") == "domain" for subset in subsets)
-    return Scores(
-        tuple(names), tuple(replicates), nll, first["bytes"].to_numpy().astype(np.int64), _clusters(first, by_domain)
-    )
+    size = first["bytes"].to_numpy().astype(np.int64)
+    cluster, stratum = (np.array(first[name].to_pylist()) for name in ("cluster", "stratum"))
+    return Scores(tuple(names), tuple(replicates), nll, size, cluster, stratum)
 
 
 def _evaluation(name: str, run: Run, missing: list[str]) -> pa.Table | None:
@@ -230,26 +230,18 @@ def _evaluation(name: str, run: Run, missing: list[str]) -> pa.Table | None:
     if not run.finished or not storage.exists(path):
         return None
     try:
-        table = storage.read_table(path, ["id", "set", "site", "bytes", "nll"])
+        table = storage.read_table(path, ["id", "set", "passes", "in_pool", "cluster", "stratum", "bytes", "nll"])
     except (pa.ArrowException, OSError) as error:
         missing.append(f"the evaluation of {run.subset}, replicate {run.replicate}, cannot be read: {error}")
         return None
-    table = table.filter(pc.and_(pc.equal(table["set"], name), pc.greater(table["bytes"], 0)))
+    in_set = pc.and_(pc.equal(table["set"], SETS[name][0]), table[SETS[name][1]])
+    table = table.filter(pc.and_(in_set, pc.greater(table["bytes"], 0)))
     if not np.isfinite(table["nll"].to_numpy()).all():
         missing.append(
             f"the evaluation of {run.subset}, replicate {run.replicate}, has values that are not numbers and was left out"
         )
         return None
     return table
-
-
-def _clusters(table: pa.Table, by_domain: bool) -> Integers:
-    """Pages of one site together where whole domains were held out; otherwise each page by itself."""
-    pages = np.arange(table.num_rows, dtype=np.int64)
-    if not by_domain:
-        return pages
-    codes = pc.dictionary_encode(table["site"].combine_chunks()).indices.to_numpy(zero_copy_only=False).astype(np.float64)
-    return np.where(np.isnan(codes), pages + len(pages), np.nan_to_num(codes)).astype(np.int64)
 
 
 def _packed(places: Places, context: int, subsets: Sequence[Subset], missing: list[str]) -> Iterable[Packed]:

@@ -16,7 +16,8 @@ from jobs.parts.places import Places
 from jobs.parts.table import Part, Table, entry, parts_of, publish
 from jobs.split import SPLIT
 
-PAGES = pa.schema([("id", pa.string()), ("domain", pa.string()), ("text", pa.large_string())])
+PAGES = pa.schema([("id", pa.string()), ("url", pa.string()), ("domain", pa.string()), ("text", pa.large_string())])
+VERDICTS = pa.schema([("id", pa.string()), ("rule long", pa.bool_()), ("rule good", pa.bool_())])
 SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_characters", pa.int64())])
 LANGUAGE = pa.schema([("id", pa.string()), ("language", pa.string())])
 CHARACTERS = 12
@@ -30,6 +31,7 @@ def made(folder, pages, parts):
         places.split: SPLIT,
         places.signals("size"): SIZE,
         places.signals("language"): LANGUAGE,
+        places.verdicts: VERDICTS,
     }
     tables = [Table(path, {"made": "up"}, schema) for path, schema in schemas.items()]
     lines = {table.path: [] for table in tables}
@@ -39,7 +41,8 @@ def made(folder, pages, parts):
         ids, texts, no = [page["id"] for page in some], [page["text"] for page in some], [False] * len(some)
         sizes = [[len(text.encode()) for text in texts], [len(text) for text in texts]]
         columns = {
-            places.pages: [ids, [page["site"] for page in some], texts],
+            places.pages: [ids, [f"https://x/{name}" for name in ids], [page["site"] for page in some], texts],
+            places.verdicts: [ids, [page["long"] for page in some], [page["good"] for page in some]],
             places.split: [ids, id_hashes(ids), [page["held_out"] for page in some], no, [0] * len(some)],
             places.signals("size"): [ids, *sizes],
             places.signals("language"): [ids, [page["language"] for page in some]],
@@ -71,6 +74,8 @@ page = st.fixed_dictionaries(
         "held_out": st.booleans(),
         "site": st.sampled_from(["a.org", "b.org", None]),
         "language": st.sampled_from(["eng", None]),
+        "long": st.booleans(),
+        "good": st.booleans(),
     }
 )
 
@@ -80,8 +85,9 @@ page = st.fixed_dictionaries(
     pages=st.lists(page, min_size=1, max_size=40),
     most_bytes=st.integers(1, 300),
     bounds=st.lists(st.integers(0, 40), max_size=3),
+    shared=st.sampled_from([[], ["long"], ["long", "good"]]),
 )
-def test_the_cut_takes_what_a_look_at_all_pages_would_take(tmp_path_factory, pages, most_bytes, bounds):
+def test_the_cut_takes_what_a_look_at_all_pages_would_take(tmp_path_factory, pages, most_bytes, bounds, shared):
     out = tmp_path_factory.mktemp("out")
     pages = [one | {"id": f"page-{at}"} for at, one in enumerate(pages)]
     ends = [0, *sorted(min(bound, len(pages)) for bound in bounds), len(pages)]
@@ -93,19 +99,27 @@ def test_the_cut_takes_what_a_look_at_all_pages_would_take(tmp_path_factory, pag
         given_away.extend(len(value) for value in values if isinstance(value, pa.Table))
         return merge(values[::-1])
 
-    found = held_out_pages(experiment(out, most_bytes), over)
+    found = held_out_pages(experiment(out, most_bytes), over, shared)
     everything = [
         {key: one[key] for key in ("id", "site", "language")}
+        | {"url": f"https://x/{one['id']}", "passes": all(one[rule] for rule in shared)}
         | {"text": one["text"][:CHARACTERS], "draw": int(draw(id_hashes([one["id"]]), 0, "evaluated held_out")[0])}
         for one in pages
         if one["held_out"]
     ]
-    assert found == taken(everything, most_bytes)
+    of_pool, judged = taken(everything, most_bytes), taken([one for one in everything if one["passes"]], most_bytes)
+    ids = {one["id"] for one in of_pool}
+    assert [one for one in found if one["in_pool"]] == [one | {"in_pool": True} for one in of_pool]
+    # A page of the pool that passes is evaluated anyway, so it counts, as the pages below its draw do.
+    assert [one for one in found if one["passes"]] == [one | {"in_pool": one["id"] in ids} for one in judged]
     assert sum(given_away) <= len(everything)
 
 
 def test_pages_beyond_the_cut_do_not_leave_their_part(tmp_path):
-    pages = [{"id": str(at), "text": "x" * 12, "held_out": True, "site": None, "language": None} for at in range(500)]
+    pages = [
+        {"id": str(at), "text": "x" * 12, "held_out": True, "site": None, "language": None, "long": True, "good": True}
+        for at in range(500)
+    ]
     parts = made(tmp_path, pages, [range(250), range(250, 500)])
     given_away = []
 
