@@ -78,8 +78,8 @@ def page_nats(
     nats = np.zeros(len(offsets) - 1, dtype=np.float64)
     for batch in _by_length(windows, BATCH_TOKENS["cpu" if device == "cpu" else "cuda"]):
         inputs, targets, scored = _window_batch(tokens, offsets, batch, end_of_text)
-        losses = _token_nats(model, torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device))
-        np.add.at(nats, batch[:, 0], np.where(scored, losses, 0.0).sum(axis=1))
+        losses = _token_nats(model, *(torch.from_numpy(each).to(device) for each in (inputs, targets, scored)))
+        np.add.at(nats, np.repeat(batch[:, 0], scored.sum(axis=1)), losses)
     if not np.isfinite(nats).all():
         raise ValueError(f"the model gives no finite likelihood for page {int(np.argmin(np.isfinite(nats)))}")
     return nats
@@ -117,13 +117,15 @@ def _window_batch(
     return inputs, targets, scored
 
 
-def _token_nats(model: LlamaForCausalLM, inputs: torch.Tensor, targets: torch.Tensor) -> npt.NDArray[np.float64]:
-    """Nats of each target, float64 in the targets' shape; logits are held a few rows at a time."""
-    hidden, flat = hidden_states(model, inputs), targets.flatten()[:, None]
+def _token_nats(
+    model: LlamaForCausalLM, inputs: torch.Tensor, targets: torch.Tensor, scored: torch.Tensor
+) -> npt.NDArray[np.float64]:
+    """Nats of each target that is scored, float64, row by row; logits are held a few rows at a time, of no other."""
+    hidden, flat = hidden_states(model, inputs)[scored.flatten()], targets[scored][:, None]
     rows = max(16, (CACHED_LOGITS if hidden.device.type == "cpu" else 2**27) // model.config.vocab_size)
     parts = []
     for start in range(0, len(hidden), rows):
         logits = model.lm_head(hidden[start : start + rows])
         chosen = logits.gather(1, flat[start : start + rows])
         parts.append((logits.logsumexp(dim=1, keepdim=True) - chosen).double())
-    return torch.cat(parts).reshape(targets.shape).cpu().numpy().astype(np.float64)
+    return torch.cat(parts).flatten().cpu().numpy().astype(np.float64)

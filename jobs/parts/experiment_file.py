@@ -190,7 +190,7 @@ class Evaluate(Options):
         default=None, examples=["domain", "{language: [eng, deu]}"]
     )
     """Parts of the held-out pages whose mean decides, so that a large one does not: each domain or language that has five
-    clusters or more, or those that are named; the others together are one. All pages are one part where the key is not there."""
+    clusters or more, or those that are named; the others together are one. Without the key all pages are one part."""
     clusters: Literal["site", "path", "page"] | None = None
     """What is drawn together when it is asked how much pages differ: a registrable domain, or a section of it by the first
     segment of the address. By default sites, and sections of a site that holds more than a fifth of the pages."""

@@ -116,10 +116,8 @@ def test_the_cut_takes_what_a_look_at_all_pages_would_take(tmp_path_factory, pag
 
 
 def test_pages_beyond_the_cut_do_not_leave_their_part(tmp_path):
-    pages = [
-        {"id": str(at), "text": "x" * 12, "held_out": True, "site": None, "language": None, "long": True, "good": True}
-        for at in range(500)
-    ]
+    page = {"text": "x" * 12, "held_out": True, "site": None, "language": None, "long": True, "good": True}
+    pages = [page | {"id": str(at)} for at in range(500)]
     parts = made(tmp_path, pages, [range(250), range(250, 500)])
     given_away = []
 
