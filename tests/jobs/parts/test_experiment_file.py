@@ -38,7 +38,7 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("pages: {from_: a}", "unknown key 'pages.from_': did you mean 'from'?"),
         ("pages: {from: {parquet: a, txet: b}}", "unknown key 'pages.from.txet': did you mean 'txt'?"),
         ("pages: {from: [a.warc, {jsnl: a}]}", "unknown key 'pages.from[1].jsnl': did you mean 'jsonl'?"),
-        ("evaluate: {tasks: []}", "unknown key 'evaluate.tasks': known: held_out"),
+        ("evaluate: {tasks: []}", "unknown key 'evaluate.tasks': known: clusters, held_out, strata"),
         ("evaluate: {held_out: {shar: 1}}", "unknown key 'evaluate.held_out.shar': did you mean 'share'?"),
         ("reuse: out/other", "unknown key 'reuse': "),
         ("pages: {}", "the key 'pages.from' is missing"),
