@@ -22,6 +22,7 @@ from eval.report.safe_text import code, fenced, inline, plain
 from eval.report.story import Story, tell
 from eval.report.wording import bits, bracketed, byte_size, duration, from_to, listed, percent, plural, short_count, signed
 
+BARS = "Bars: 95 % intervals of the difference to the best level"
 MOST_ROWS = 60  # subsets in one table; of more some are shown, and results.jsonl has the rest
 MOST_RULE_LEVELS = 12
 MOST_SENTENCES = 30
@@ -46,7 +47,7 @@ def figure_svg(facts: Facts) -> str:
     unmeasured = "Nothing has been measured yet" if facts.trains else "No model is trained: pages are only filtered"
     drawn = f"as {facts.swept} filters harder" if facts.ordered else f"over {facts.swept}"
     title = f"Held-out bits per byte {drawn}" if panels else unmeasured
-    return figures.panels_svg(panels, title, f"{_scale(facts)} {_intervals(story)}".strip())
+    return figures.panels_svg(panels, title, f"{_scale(facts)} {BARS}." if _intervals(story) else _scale(facts))
 
 
 def terminal_table(facts: Facts) -> str:
@@ -183,8 +184,7 @@ def _intervals(story: Story) -> str:
     several = len(facts.held_out.replicates) > 1
     one = "" if several else " One replicate was trained, so they leave out how much another replicate would differ."
     over = f"{'replicates and ' if several else ''}held-out {plural(2, by)}"
-    best = plain(story.held_out.best or "", NAME_SHOWN)
-    return f"Bars: 95 % intervals of the difference to the best level, {best}, paired over {over}.{one}"
+    return f"{BARS}, paired over {over}.{one}"
 
 
 def _replicates(facts: Facts) -> str:
