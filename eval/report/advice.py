@@ -4,11 +4,11 @@ Over-filtering is spoken of only where a filter helped at all and the levels lea
 be overdone, and the cells of a grid have no order. Every interval quoted here stands in the table of levels too.
 """
 
-from eval.report.facts import Facts
+from eval.report.facts import Facts, Subset
 from eval.report.safe_text import plain
 from eval.report.standing import Standings
 from eval.report.story import Story
-from eval.report.wording import byte_size, listed, plural, signed
+from eval.report.wording import byte_size, listed, percent, plural, signed
 from eval.statistics import Interval, Verdict
 
 NAME_SHOWN = 60
@@ -65,7 +65,10 @@ def _nothing_helped(story: Story, held_out: Standings, unfiltered: str) -> tuple
 
 def _use(story: Story, held_out: Standings, verdict: Verdict) -> tuple[str, str]:
     """The best level, and where the levels lead from mild to hard, whether the hardest ones hurt."""
-    best, differences = _named(verdict.best), _minus_best(story, held_out)
+    level = next(level for level in story.facts.levels if level.name == verdict.best)
+    best, differences = _named(verdict.best), f"{_keeps(level)}{_minus_best(story, held_out)}"
+    if level.unswept:
+        return f"Use {best}: no swept filter beat it", differences.strip()
     if not story.facts.ordered:
         return f"Use {best}", f"{differences}{_others(held_out)}"
     if verdict.begins_at:
@@ -73,6 +76,11 @@ def _use(story: Story, held_out: Standings, verdict: Verdict) -> tuple[str, str]
     if verdict.best == verdict.hardest:
         return f"Use {best}, the hardest level tried", f"{differences}Still harder ones may be better."
     return f"Use {best}", f"{differences}Whether harder filtering hurts cannot be told from this."
+
+
+def _keeps(level: Subset) -> str:
+    """How much a level keeps."""
+    return f"It keeps {level.kept.pages:,} of {level.pool.pages:,} pages, {percent(level.share)} of the bytes. "
 
 
 def _minus_best(story: Story, held_out: Standings) -> str:
@@ -116,7 +124,7 @@ def _named(name: str | None) -> str:
 def tests(story: Story) -> list[str]:
     """What stands behind the advice: the least difference that could have been seen, and whether the curve is a U."""
     verdict = story.held_out.verdict if story.held_out else None
-    if verdict is None:
+    if verdict is None or not story.sure:
         return []
     if not story.facts.ordered:
         widest = max(over.half_width for over in verdict.over_best.values())

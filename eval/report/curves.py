@@ -202,8 +202,8 @@ def _domain_row(panel: Panel) -> dict[str, str]:
     return {
         "name": plain(panel.title, NAME_SHOWN),
         "best": plain(labels.get(best.x, ""), 20),
-        "gain": f"{best.value:+.4f}",
-        "hardest": f"{last.value:+.4f}",
+        "gain": f"{best.value:+.4f}".replace("-", "−"),
+        "hardest": f"{last.value:+.4f}".replace("-", "−"),
     }
 
 

@@ -61,6 +61,11 @@ class Subset:
         """The level as an axis says it: `3`, or `3 · 50` where several keys vary."""
         return " · ".join(level_text(value) for value in self.levels.values()) or (self.control or self.name)
 
+    @property
+    def unswept(self) -> bool:
+        """Whether no swept rule is on: every swept key says `none`."""
+        return bool(self.levels) and all(value == "none" for value in self.levels.values())
+
     def asked(self, drop: Drop) -> str:
         """One of its rules as it was asked; where the subset's facts do not have it, as it was applied."""
         asked = self.rules.get(drop.signal)

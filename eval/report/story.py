@@ -32,9 +32,7 @@ class Story:
         """The compared subset that no swept rule filters: the whole pool, or a level whose swept keys all say `none`."""
         compared = self.held_out.compared if self.held_out else ()
         whole = [subset.name for subset in self.facts.subsets if subset.control == "unfiltered"]
-        unswept = [
-            one.name for one in self.facts.levels if one.levels and all(value == "none" for value in one.levels.values())
-        ]
+        unswept = [level.name for level in self.facts.levels if level.unswept]
         return next((name for name in [*whole, *unswept] if name in compared), None)
 
 

@@ -72,6 +72,12 @@ def test_a_hardest_level_that_is_best_is_recommended_as_such(one_key):
     assert not re.search("over-filter", html(facts), re.IGNORECASE)
 
 
+def test_where_only_the_rules_of_all_levels_helped_no_word_is_said_of_over_filtering(one_key):
+    facts = moved(one_key, "quality-pareto-none", -0.5)
+    assert headline(facts) == "Use quality-pareto-none: no swept filter beat it"
+    assert not re.search("over-filter", html(facts), re.IGNORECASE)
+
+
 def test_levels_that_differ_by_nothing_are_not_ranked(bare):
     scores = bare.held_out
     same = np.broadcast_to(scores.nll.mean(axis=(0, 1)), scores.nll.shape)
