@@ -11,7 +11,7 @@ is no hardest level: levels are compared with the pool and with each other, and 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,19 @@ class Level:
 
     name: str
     kept: float
+
+
+class Needed(NamedTuple):
+    """An experiment that tells a difference of the size found in four of five repetitions.
+
+    `times` as much of everything, that is so many replicates and clusters of held-out pages; `runs` is the share of the
+    variance that replicates make here, held-out pages make the rest.
+    """
+
+    times: float
+    replicates: int
+    clusters: int
+    runs: float
 
 
 @dataclass(frozen=True)
@@ -63,8 +76,8 @@ class Verdict:
     """Bits per byte: a true difference of this size is told from none in half of such experiments."""
     lost: tuple[str, ...]
     """Levels that have no complete runs."""
-    text: str
-    """The same in one sentence, or two."""
+    needed: Needed | None
+    """What would have decided it, where nothing can be told and a difference of the size found is worth telling."""
 
     @property
     def resolution_at_80(self) -> float:
@@ -111,12 +124,12 @@ def verdict(
         two_lines=None,
         resolution=max((gap.half_width for gap in over.values()), default=0.0),
         lost=tuple(level.name for level in _mildest_first(lost)),
-        text="",
+        needed=None,
     )
     found = _on_a_grid(found) if grid else _hardest(found, comparison, ranked, pairs)
     if comparison.unknown:
-        found = replace(found, outcome="cannot_tell", begun_by=None, at_most=None)
-    return replace(found, text=_sentence(found, comparison))
+        return replace(found, outcome="cannot_tell", begun_by=None, at_most=None)
+    return replace(found, needed=_needed(found, comparison)) if found.outcome == "cannot_tell" else found
 
 
 def _mildest_first(levels: Sequence[Level]) -> list[Level]:
@@ -168,68 +181,18 @@ def _begun_by(found: Verdict) -> str:
     return begun
 
 
-def _sentence(found: Verdict, comparison: Comparison) -> str:
-    said = _cannot(found, comparison) if found.outcome == "cannot_tell" else _claim(found)
-    if found.lost:
-        have = "has" if len(found.lost) == 1 else "have"
-        said += f" {', '.join(found.lost)} {have} no complete runs and cannot be judged."
-    return said
-
-
-def _claim(found: Verdict) -> str:
-    gap, better = found.hardest_minus_best, found.best_minus_base
-    if found.outcome == "helped":
-        return f"{found.best} is the best of the grid: {told(better)} than {found.base}."
-    if found.outcome == "never_helped" and gap is None:
-        return f"No filter of the grid beat {found.base}."
-    if found.outcome == "never_helped":
-        return f"This filter never helped: no level beat {found.base}, and {found.hardest} is {told(gap)} than the best."
-    if found.outcome == "none_found":
-        worse = "no worse" if not found.at_most else f"at most {found.at_most:.4f} bits per byte worse"
-        return f"No over-filtering found up to {found.hardest}: it is {worse} than any milder level."
-    return f"Over-filtering has begun by {found.begun_by}: {found.hardest} is {told(gap)} than {found.best}."
-
-
-def _cannot(found: Verdict, comparison: Comparison) -> str:
-    if comparison.unknown:
-        return f"Cannot tell which level is best: {comparison.unknown}."
-    gap, other = (found.best_minus_base, found.base) if found.hardest is None else (found.hardest_minus_best, found.best)
-    one = found.hardest or found.best
+def _needed(found: Verdict, comparison: Comparison) -> Needed | None:
+    """What the difference at issue would take: the hardest level's, or on a grid that of the best to the pool."""
+    one, other = (found.hardest, found.best) if found.hardest is not None else (found.best, found.base)
     if one == other:
         other = min((name for name in found.levels if name != one), key=comparison.value)
-    if gap is None:
-        return f"Cannot tell: {found.base} is the best, and no level is worse beyond chance. {_limits(found)}"
-    return f"Cannot tell: {one} is {told(gap)} than {other}. {_limits(found)} {_would_decide(gap, one, other, comparison)}"
-
-
-def _limits(found: Verdict) -> str:
-    return (
-        f"A true difference of {found.resolution:.4f} bits per byte is seen in half of such experiments, one of "
-        f"{found.resolution_at_80:.4f} in four of five."
-    )
-
-
-def _would_decide(gap: Interval, one: str, other: str, comparison: Comparison) -> str:
-    """How large the experiment had to be for a difference of this size, from the noise that was measured."""
+    gap = comparison.difference(one, other)
     times = (EIGHTY * gap.half_width / abs(gap.value)) ** 2 if gap.value else np.inf
-    runs, pages = comparison.noise(one, other)
     if times > MOST_TIMES:
-        return "A difference as small as this one is not worth deciding."
-    replicates, clusters = ceil(times * comparison.replicates), ceil(times * comparison.clusters)
+        return None
+    runs, pages = comparison.noise(one, other)
     share = runs / (runs + pages) if runs + pages else 1.0
-    return (
-        f"It would take about {replicates} replicates (here {comparison.replicates}) and held-out pages of {clusters} "
-        f"clusters (here {comparison.clusters}) to decide one of this size: runs make {100 * share:.0f} % of the variance."
-    )
-
-
-def told(gap: Interval | None) -> str:
-    """A difference in words: how much worse or better, with its interval in the same direction."""
-    if gap is None:
-        return "not comparable"
-    shown = gap if gap.value >= 0 else -gap
-    word = "worse" if gap.value >= 0 else "better"
-    return f"{shown.value:.4f} bits per byte {word} [{shown.low:+.4f}, {shown.high:+.4f}]"
+    return Needed(max(1.0, times), ceil(times * comparison.replicates), ceil(times * comparison.clusters), share)
 
 
 @dataclass(frozen=True)

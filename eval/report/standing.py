@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.report.facts import Scores, Subset
-from eval.statistics import Comparison, Interval, Verdict, hierarchical_bootstrap, verdict
+from eval.statistics import Comparison, Interval, compare
+from eval.verdict import Level, Placebo, Verdict, placebo, verdict
 
 Truth = npt.NDArray[np.bool_]
 
@@ -20,8 +21,8 @@ Truth = npt.NDArray[np.bool_]
 class Standing:
     """One subset on one evaluation set.
 
-    `difference` is to the best level, `best_share` the share of resamples in which this level is the best; both None where
-    they do not apply. `replicates` of `asked` runs were measured.
+    `difference` is to the best level, the only one that the page gives an interval; `best_share` the share of resamples in
+    which this level is the best; both None where they do not apply. `replicates` of `asked` runs were measured.
     """
 
     subset: str
@@ -34,17 +35,21 @@ class Standing:
 
 @dataclass(frozen=True)
 class Standings:
-    """All subsets of one evaluation set, in the order of the sweep; `comparison`: those with a run for every replicate."""
+    """All subsets of one evaluation set, in the order of the sweep.
+
+    `comparison`: those with a run for every replicate; `levels`: the levels among them; `best`: the one of these with the
+    fewest bits per byte; `unfiltered`: the compared subset that no swept rule filters; `verdict`: None with fewer than two
+    levels; `placebo`: what is said of subsets that differ by chance alone.
+    """
 
     rows: tuple[Standing, ...]
     levels: tuple[str, ...] = ()
+    best: str | None = None
     comparison: Comparison | None = None
+    unfiltered: str | None = None
+    verdict: Verdict | None = None
+    placebo: Placebo | None = None
     by_name: Mapping[str, Standing] = field(default_factory=dict)
-
-    @property
-    def best(self) -> str | None:
-        """The compared level with the fewest bits per byte."""
-        return best_level(self.comparison, self.levels)
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -57,27 +62,46 @@ class Standings:
             return None
         return self.comparison.difference(subset, base)
 
-    def judged(self, parameters: int, data: str) -> Verdict | None:
-        """The verdict on the compared levels; None with fewer than two."""
-        return verdict(self.comparison, self.levels, parameters, data) if self.comparison and len(self.levels) > 1 else None
 
-
-def standings(scores: Scores, subsets: Sequence[Subset]) -> Standings:
-    """Rows in the order of `subsets`, for those with at least one run."""
+def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool) -> Standings:
+    """Rows in the order of `subsets`, for those with at least one run; `ordered` levels lead from mild to hard."""
     has_run: Truth = ~np.asarray(np.isnan(scores.nll).all(axis=2))
     complete: Truth = np.asarray(has_run.all(axis=1))
-    comparison = _compare(scores, complete, np.ones(len(scores.replicates), bool)) if complete.any() else None
+    alike = _alike(subsets)
+    comparison = _compare(scores, complete, np.ones(len(scores.replicates), bool), alike) if complete.any() else None
     compared = comparison.subsets if comparison else ()
     levels = tuple(subset.name for subset in subsets if subset.control is None and subset.name in compared)
-    best = best_level(comparison, levels)
-    over_best = _over_best(comparison, levels, best) if comparison and best else {}
-    shares = comparison.best_share(levels) if comparison and levels else {}
+    best, unfiltered = best_level(comparison, levels), _unfiltered(subsets, compared)
+    kept = [Level(subset.name, subset.share or 0.0) for subset in subsets if subset.control is None]
+    lost = [level for level in kept if level.name not in levels]
+    judged, chance = None, None
+    if comparison and len(levels) > 1:
+        there = [level for level in kept if level.name in levels]
+        judged = verdict(comparison, there, unfiltered, grid=not ordered, lost=lost)
+        chance = placebo(comparison, [name for name in alike if name in compared])
+    over_best = _over_best(comparison, judged, unfiltered) if comparison and judged else {}
     rows = []
     for at, name in enumerate(scores.subsets):
-        own = comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at])
+        own = (
+            comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at], [])
+        )
         replicates, asked = int(has_run[at].sum()), len(scores.replicates)
-        rows.append(Standing(name, own.interval(name), over_best.get(name), shares.get(name), replicates, asked))
-    return Standings(tuple(rows), levels, comparison, {row.subset: row for row in rows})
+        share = judged.best_share.get(name) if judged else None
+        rows.append(Standing(name, own.interval(name), over_best.get(name), share, replicates, asked))
+    by_name = {row.subset: row for row in rows}
+    return Standings(tuple(rows), levels, best, comparison, unfiltered, judged, chance, by_name)
+
+
+def _alike(subsets: Sequence[Subset]) -> list[str]:
+    """The subsets that differ by chance alone: random controls, and the level that they are drawn from."""
+    random = [subset.name for subset in subsets if subset.control == "random"]
+    return [*(subset.name for subset in subsets if subset.unswept), *random] if random else []
+
+
+def _unfiltered(subsets: Sequence[Subset], compared: Sequence[str]) -> str | None:
+    """The compared subset that no swept rule filters: the whole pool, or a level whose swept keys all say `none`."""
+    whole = [subset.name for subset in subsets if subset.control == "unfiltered"]
+    return next((name for name in [*whole, *(one.name for one in subsets if one.unswept)] if name in compared), None)
 
 
 def best_level(comparison: Comparison | None, levels: Sequence[str]) -> str | None:
@@ -87,14 +111,20 @@ def best_level(comparison: Comparison | None, levels: Sequence[str]) -> str | No
     return min(levels, key=lambda name: float(comparison.values[comparison.subsets.index(name)]))
 
 
-def _compare(scores: Scores, subsets: Truth, replicates: Truth) -> Comparison:
+def _compare(scores: Scores, subsets: Truth, replicates: Truth, alike: Sequence[str]) -> Comparison:
     names = [name for name, taken in zip(scores.subsets, subsets, strict=True) if taken]
-    return hierarchical_bootstrap(scores.nll[subsets][:, replicates], scores.bytes, scores.cluster, names)
+    there = [name for name in alike if name in names]
+    nll = scores.nll[subsets][:, replicates]
+    return compare(nll, scores.bytes, scores.cluster, names, scores.stratum, there)
 
 
-def _over_best(comparison: Comparison, levels: Sequence[str], best: str) -> dict[str, Interval]:
-    """Each subset minus the best level: levels with intervals that hold for all of them at once, controls one by one."""
-    others = [level for level in levels if level != best]
-    found = comparison.differences(best, others) if others else []
-    over = {name: Interval(-gap.value, -gap.high, -gap.low) for name, gap in zip(others, found, strict=True)}
-    return over | {name: comparison.difference(name, best) for name in comparison.subsets if name not in levels}
+def _over_best(comparison: Comparison, judged: Verdict, unfiltered: str | None) -> dict[str, Interval]:
+    """Each subset minus the best level; levels and the unfiltered pool with the verdict's intervals.
+
+    The controls' intervals hold for all controls at once.
+    """
+    over = dict(judged.over_best)
+    if unfiltered and judged.best_minus_base is not None:
+        over.setdefault(unfiltered, -judged.best_minus_base)
+    controls = [name for name in comparison.subsets if name not in over and name != judged.best]
+    return over | {name: -gap for name, gap in zip(controls, comparison.differences(judged.best, controls), strict=True)}

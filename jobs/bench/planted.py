@@ -9,9 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from eval.planted import WORLDS, Design, outcomes, truth
+from eval.planted import WORLDS, Design, World, outcomes, truth
 
-CARELESS = (
+CARELESS: tuple[tuple[World, str, Design], ...] = (
     ("null", "replicates read the same pages", Design(folds=False, run_noise=0.003)),
     ("one_domain", "pages taken for clusters", Design(strata=False, clusters="page")),
 )
@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trials", nargs="?", type=int, default=400, metavar="TRIALS")
     trials = parser.parse_args(arguments).trials
-    sound = [(world, "", Design(strata=world not in ("dominant_site", "one_domain"))) for world in WORLDS]
+    sound: list[tuple[World, str, Design]] = [
+        (world, "", Design(strata=world not in ("dominant_site", "one_domain"))) for world in WORLDS
+    ]
     for world, careless, design in (*sound, *CARELESS):
         known = truth(world, max(1, trials // 2), design)
         found = outcomes(world, trials, known, design)

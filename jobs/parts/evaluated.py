@@ -141,9 +141,10 @@ def held_out_pages(experiment: Experiment, over: Over, shared: Sequence[str] = (
 
     def passing(part: Part) -> Truth:
         names = [f"rule {rule}" for rule in shared]
-        verdicts = sidecar(places.verdicts, part, names) if names else None
-        rows = len(sidecar(places.split, part, ["id_hash"])) if verdicts is None else len(verdicts)
-        return np.logical_and.reduce([np.ones(rows, bool), *(verdicts[name].to_numpy() for name in names)])
+        if not names:
+            return np.ones(len(sidecar(places.split, part, ["id_hash"])), bool)
+        verdicts = sidecar(places.verdicts, part, names)
+        return np.asarray(np.logical_and.reduce([verdicts[name].to_numpy() for name in names]), bool)
 
     def column(part: Part, judged: bool) -> Column:
         split = sidecar(places.split, part, ["id_hash", "held_out"])

@@ -4,6 +4,7 @@ The hard part is absence. A sweep that was killed, a subset that came out empty,
 not a number: each is a fact too. Whatever cannot be read becomes a sentence in `Facts.missing`, and the rest is reported.
 """
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,8 @@ from jobs.parts.evaluated import SETS
 from jobs.parts.places import Places
 from jobs.parts.table import MANIFEST
 
+CONTROLS = (None, "unfiltered", "random", "inverted")
+"""The order of subsets in the report: levels, then controls."""
 MOST_SAMPLE_ROWS = 50_000  # ids looked at for samples; more would not make three pages more typical
 SAMPLES = 3  # kept and dropped pages shown for each level
 MOST_SAMPLED_LEVELS = 12
@@ -135,7 +138,23 @@ def _subsets(places: Places, missing: list[str]) -> tuple[Subset, ...]:
         named = ", ".join(others[:MOST_NAMED]) + (" and others" if len(others) > MOST_NAMED else "")
         are = "subset of another sweep in subsets/ is" if len(others) == 1 else "subsets of other sweeps in subsets/ are"
         missing.append(f"{len(others):,} {are} left aside: {named}")
-    return tuple(found.values())
+    return _mildest_first(list(found.values()))
+
+
+def _mildest_first(subsets: Sequence[Subset]) -> tuple[Subset, ...]:
+    """Levels of one swept key by the share that they keep, whatever the order of the file; controls as their levels."""
+    levels = [subset for subset in subsets if subset.control is None]
+    if len({key for level in levels for key in level.levels}) != 1:
+        return tuple(subsets)
+    ordered = sorted(levels, key=lambda level: (-(level.share or 0.0), level.name))
+    place = {level.name: at for at, level in enumerate(ordered)}
+    moved = [
+        dataclasses.replace(subset, strength=place.get(subset.of or subset.name, subset.strength))
+        if subset.strength is not None
+        else subset
+        for subset in subsets
+    ]
+    return tuple(sorted(moved, key=lambda subset: (CONTROLS.index(subset.control), subset.strength or 0)))
 
 
 def _subset(name: str, places: Places, missing: list[str]) -> Subset:
@@ -148,6 +167,7 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
             uniquely=_size(row.get("uniquely")),
             in_order=_size(row.get("in_order")),
             by_language=languages.get(str(row.get("rule"))) or {},
+            signal=str(row.get("signal") or ""),
         )
         for row in facts.get("dropped") or []
     )
@@ -163,6 +183,8 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
         held_out=facts.get("held_out") or {},
         status=str(facts.get("status", "unreadable")),
         reason=str(facts.get("reason") or ""),
+        rules=facts.get("rules") or {},
+        resolved=facts.get("resolved") or {},
     )
 
 
