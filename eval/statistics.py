@@ -17,7 +17,7 @@ best, Hsu 1984). docs/training.md has the measured coverage and false claims.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -244,14 +244,10 @@ class Verdict:
     """None with fewer than five levels."""
     resolution: float
     """Bits per byte: the least difference between the hardest and the best level that this experiment could have told."""
-    text: str
-    """The same in one sentence."""
 
 
-def verdict(comparison: Comparison, levels: Sequence[str], parameters: int, data: str) -> Verdict:
+def verdict(comparison: Comparison, levels: Sequence[str]) -> Verdict:
     """Judge the levels of a sweep, given from the mildest to the hardest; controls are no levels.
-
-    ``parameters`` of the models and a few words on the held-out ``data`` go into the sentence.
 
     Raises:
         ValueError: there are fewer than two levels, or one was not compared.
@@ -271,7 +267,7 @@ def verdict(comparison: Comparison, levels: Sequence[str], parameters: int, data
         for level, found in zip(others, comparison.differences(best, others), strict=True)
     }
     begins = _begins_at(levels, best, over) if best != hardest and gap.positive and not comparison.unknown else None
-    found = Verdict(
+    return Verdict(
         best=best,
         best_share=comparison.best_share(levels),
         hardest=hardest,
@@ -280,9 +276,7 @@ def verdict(comparison: Comparison, levels: Sequence[str], parameters: int, data
         begins_at=begins,
         two_lines=two_lines(comparison, levels) if len(levels) >= 5 else None,
         resolution=gap.half_width,
-        text="",
     )
-    return replace(found, text=_sentence(found, comparison, levels, parameters, data))
 
 
 def _begins_at(levels: Sequence[str], best: str, over: dict[str, Interval]) -> str:
@@ -293,33 +287,6 @@ def _begins_at(levels: Sequence[str], best: str, over: dict[str, Interval]) -> s
             break
         begins = level
     return begins
-
-
-def _sentence(found: Verdict, comparison: Comparison, levels: Sequence[str], parameters: int, data: str) -> str:
-    gap, share = found.hardest_minus_best, f"{100 * found.best_share[found.best]:.0f} % of resamples"
-    scope = (
-        f"all this with models of {parameters:,} parameters, {_replicates(comparison.by_seed.shape[1])}, {data}, "
-        "which says nothing of larger models or other crawls."
-    )
-    between = f"{gap.value:+.4f} bits per byte (95 % interval {gap.low:+.4f} to {gap.high:+.4f})"
-    if comparison.unknown:
-        return f"Cannot tell which level is best: {comparison.unknown}; {scope}"
-    if found.begins_at:
-        none = ", the mildest: no stronger filter was better" if found.best == levels[0] else ""
-        return (
-            f"Over-filtering begins at {found.begins_at}: the hardest level, {found.hardest}, differs by {between} "
-            f"from the best, {found.best} (best in {share}{none}); {scope}"
-        )
-    limit = f"and less than {found.resolution:.4f} cannot be told from chance here"
-    if found.best == found.hardest:
-        return (
-            f"Cannot tell where over-filtering begins: the hardest level, {found.hardest}, is also the best (in {share}), "
-            f"it differs by {between} from the next, {limit}; {scope}"
-        )
-    return (
-        f"Cannot tell whether the hardest level, {found.hardest}, filters too much: it differs by {between} from the best, "
-        f"{found.best} (best in {share}), {limit}; {scope}"
-    )
 
 
 def two_lines(comparison: Comparison, levels: Sequence[str]) -> TwoLines:
@@ -356,7 +323,3 @@ def _slopes(values: Floats, errors: Floats, at: int) -> tuple[Interval, Interval
         slope, half = float(values[part] @ weights), _half_width(errors[:, part] @ weights)
         found.append(Interval(slope, slope - half, slope + half))
     return found[0], found[1]
-
-
-def _replicates(count: int) -> str:
-    return f"{count} replicate" + "s" * (count != 1)

@@ -1,7 +1,8 @@
 """What is drawn: the levels and controls of a sweep as lines, domain by domain, and beside the reference set.
 
 Pages differ far more from one another than levels do, and every model reads the same pages. Bars that showed how far a value
-might be off on other pages would hide every difference, so bars show how far its difference to the base might be off.
+might be off on other pages would hide every difference, so bars show how far its difference to the best level might be off,
+as the table of levels says it.
 """
 
 from collections.abc import Callable
@@ -11,10 +12,10 @@ import numpy as np
 from markupsafe import Markup
 
 from eval.report import figures
-from eval.report.facts import Facts, Subset
-from eval.report.figures import Line, Panel, Point
+from eval.report.facts import Facts, Subset, key_text, level_text
+from eval.report.figures import Grid, Line, Panel, Point
 from eval.report.safe_text import plain
-from eval.report.standing import Standing
+from eval.report.standing import Standing, Standings
 from eval.report.story import Story
 from eval.report.wording import bits, signed
 from eval.statistics import Interval
@@ -22,12 +23,36 @@ from eval.statistics import Interval
 NAME_SHOWN = 60
 
 
-def main_panels(story: Story) -> list[Panel]:
-    """Bits per byte against strength, and against the share of bytes kept."""
+def main_panels(story: Story) -> list[Panel | Grid]:
+    """Bits per byte against strength, or over the grid of two keys, and against the share of bytes kept."""
     if not story.held_out or not story.held_out.rows:
         return []
-    panels = [_panel(story, share=False)]
+    panels: list[Panel | Grid] = [_panel(story, share=False)] if story.facts.ordered else []
+    panels += [_grid(story)] if len(story.facts.axes) == 2 else []
     return [*panels, _panel(story, share=True)] if any(line.points for line in _lines(story, _share)) else panels
+
+
+def _grid(story: Story) -> Grid:
+    """Bits per byte of the levels of two keys: the first goes down, the second across."""
+    (down, rows), (across, columns) = story.facts.axes.items()
+    values = np.full((len(rows), len(columns)), np.nan)
+    best = None
+    for level in story.facts.levels:
+        said = {key_text(key): level_text(value) for key, value in level.levels.items()}
+        at = rows.index(said[down]), columns.index(said[across])
+        row = story.held_out.by_name.get(level.name) if story.held_out else None
+        values[at] = row.level.value if row else np.nan
+        best = at if story.held_out and story.held_out.best == level.name else best
+    return Grid(
+        title=f"Bits per byte over {down} and {across}",
+        across=across,
+        down=down,
+        up="bits per byte on held-out pages, lower is better",
+        columns=tuple(columns),
+        rows=tuple(rows),
+        values=tuple(map(tuple, values.tolist())),
+        best=best,
+    )
 
 
 def _panel(story: Story, share: bool) -> Panel:
@@ -36,7 +61,7 @@ def _panel(story: Story, share: bool) -> Panel:
     unfiltered = [subset for subset in facts.subsets if subset.control == "unfiltered"]
     band = None
     if unfiltered and standing and (row := standing.by_name.get(unfiltered[0].name)):
-        band = Line("unfiltered", "random", (_compared(story, row, 0.0),))
+        band = Line("unfiltered", "random", (_compared(row, 0.0),))
     best = next((point for line in lines if line.role == "level" for point in line.points if _is_best(point, story)), None)
     return Panel(
         title="Bits per byte against the share of bytes kept" if share else f"Bits per byte against {facts.swept}",
@@ -71,18 +96,15 @@ def _lines(story: Story, place: Callable[[Subset], float | None]) -> tuple[Line,
             row = story.held_out.by_name.get(subset.name) if story.held_out else None
             at = place(subset)
             if subset.control == control and row and at is not None:
-                points.append(_compared(story, row, at + (aside if place is _position else 0.0)))
+                points.append(_compared(row, at + (aside if place is _position else 0.0)))
         if points:
-            lines.append(Line(name, role, tuple(points)))
+            lines.append(Line(name, role, tuple(points), joined=story.facts.ordered))
     return tuple(lines)
 
 
-def _compared(story: Story, row: Standing, x: float) -> Point:
-    """The subset's value, its bar as wide as the interval of its difference to the base; no bar where there is none."""
-    value = row.level.value
-    if story.held_out is None or story.base in (None, row.subset):
-        return Point(x, value)
-    found = story.held_out.difference(row.subset, str(story.base))
+def _compared(row: Standing, x: float) -> Point:
+    """The subset's value, its bar as wide as the interval of its difference to the best level; the best has none."""
+    value, found = row.level.value, row.difference
     return Point(x, value, value - found.half_width, value + found.half_width) if found else Point(x, value)
 
 
@@ -103,7 +125,10 @@ def _point(x: float, interval: Interval) -> Point:
 
 
 def domains(story: Story) -> dict[str, Any]:
-    """Small panels, one a domain group: difference to the base, mean and range over replicates, on common axes."""
+    """Small panels, one a domain group: difference to the base, mean and range over replicates, on common axes.
+
+    Where the levels have no order there are rows of a table alone.
+    """
     panels = [panel for name in _domain_names(story.facts) if (panel := _domain_panel(story, name)).lines]
     ends = [
         end
@@ -117,7 +142,9 @@ def domains(story: Story) -> dict[str, Any]:
     limits = (min([*shown, 0.0]) - 0.08 * span, max([*shown, 0.0]) + 0.08 * span)
     return {
         "base": plain(story.base or "", NAME_SHOWN),
-        "figures": [Markup(figures.small_svg(panel, limits)) for panel in panels],
+        "ordered": story.facts.ordered,
+        "random": any(line.role == "random" for panel in panels for line in panel.lines),
+        "figures": [Markup(figures.small_svg(panel, limits)) for panel in panels] if story.facts.ordered else [],
         "rows": [_domain_row(panel) for panel in panels],
     }
 
@@ -175,22 +202,32 @@ def _domain_row(panel: Panel) -> dict[str, str]:
     return {
         "name": plain(panel.title, NAME_SHOWN),
         "best": plain(labels.get(best.x, ""), 20),
-        "gain": f"{best.value:+.4f}",
-        "hardest": f"{last.value:+.4f}",
+        "gain": f"{best.value:+.4f}".replace("-", "−"),
+        "hardest": f"{last.value:+.4f}".replace("-", "−"),
     }
 
 
 def gap(story: Story) -> dict[str, Any] | None:
-    """Held-out and reference set side by side, as differences to the base: where they part, the filter serves its proxy."""
-    if not story.held_out or not story.reference or story.base is None:
+    """Held-out and reference set side by side, as differences to the level that is best on held-out pages.
+
+    Where they part, the filter serves its proxy. Levels without an order are told in a sentence alone.
+    """
+    if (
+        not story.held_out
+        or not story.reference
+        or not story.held_out.best
+        or story.held_out.best not in story.reference.compared
+    ):
         return None
+    if not story.facts.ordered:
+        return {"figure": "", "sentence": _two_bests(story.held_out, story.reference)}
     lines = []
     sets = ((story.held_out, "level", "held-out", -0.03), (story.reference, "reference", "reference", 0.03))
     for standing, role, name, aside in sets:
         points = [
             _point(subset.strength + aside, moved)
             for subset in story.facts.levels
-            if subset.strength is not None and (moved := standing.difference(subset.name, story.base))
+            if subset.strength is not None and (moved := _over(standing, subset.name, story.held_out.best))
         ]
         lines.append(Line(name, role, tuple(points)))
     if not all(line.points for line in lines):
@@ -198,12 +235,25 @@ def gap(story: Story) -> dict[str, Any] | None:
     panel = Panel(
         title="Held-out and reference set",
         across=f"{story.facts.swept}, filtered harder →",
-        up=f"bits per byte minus {story.base}",
+        up=f"bits per byte minus {story.held_out.best}",
         lines=tuple(lines),
         ticks=_ticks(story.facts),
         zero=True,
     )
     return {"figure": Markup(figures.panel_svg(panel, 5.4, 3.3)), "sentence": _gap_sentence(story)}
+
+
+def _over(standing: Standings, name: str, best: str) -> Interval | None:
+    """A level minus the one that is best on held-out pages; where that is this set's best too, as its table says it."""
+    row = standing.by_name.get(name)
+    return row.difference if row and row.difference and standing.best == best else standing.difference(name, best)
+
+
+def _two_bests(held_out: Standings, reference: Standings) -> str:
+    """Which level is best on each set."""
+    if held_out.best == reference.best:
+        return f"{held_out.best} is the best level on both."
+    return f"{held_out.best} is the best level on held-out pages, {reference.best} on the reference set."
 
 
 def _gap_sentence(story: Story) -> str:
@@ -213,16 +263,17 @@ def _gap_sentence(story: Story) -> str:
         (level.name for level in reversed(story.facts.levels) if held_out and level.name in held_out.compared), None
     )
     if not held_out or not reference or not hardest or held_out.best in (None, hardest):
-        return "The hardest level that was trained is also the best one on held-out pages."
-    # The held-out difference is the one in the table of levels: one number, one interval.
-    one, other = held_out.by_name[hardest].difference, reference.difference(hardest, str(held_out.best))
+        return "The hardest level is also the best one on held-out pages: up to here the two do not part."
+    one, other = (_over(standing, hardest, str(held_out.best)) for standing in (held_out, reference))
     if one is None or other is None:
         return ""
     says = (
         "The two part: the reference set improves while held-out pages get worse."
         if other.high < 0 < one.low
         else (
-            "Both get worse." if one.low > 0 and other.low > 0 else "Whether the two part ways cannot be told at this size."
+            "Both get worse."
+            if one.low > 0 and other.low > 0
+            else "This experiment is too small to say whether the two part."
         )
     )
     return (

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.report.compared import Compared
+from eval.report.rules_said import as_asked, as_resolved
 
 NOT_TRAINED = "not trained"
 
@@ -34,11 +35,12 @@ class Drop:
     uniquely: Size
     in_order: Size
     by_language: Mapping[str, int] = field(default_factory=dict)
+    signal: str = ""
 
 
 @dataclass(frozen=True)
 class Subset:
-    """One level of the sweep or one control, from its facts in `subsets/`."""
+    """One level of the sweep or one control, from its facts in `subsets/`; rules by signal, as asked and as resolved."""
 
     name: str
     control: str | None
@@ -51,11 +53,30 @@ class Subset:
     held_out: Mapping[str, Any]
     status: str
     reason: str
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    resolved: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """The level as an axis says it: `3`, or `3 · 50` where several keys vary."""
         return " · ".join(level_text(value) for value in self.levels.values()) or (self.control or self.name)
+
+    @property
+    def unswept(self) -> bool:
+        """Whether no swept rule is on: every swept key says `none`."""
+        return bool(self.levels) and all(value == "none" for value in self.levels.values())
+
+    def asked(self, drop: Drop) -> str:
+        """One of its rules as it was asked; where the subset's facts do not have it, as it was applied."""
+        asked = self.rules.get(drop.signal)
+        return as_asked(drop.signal, asked) if isinstance(asked, Mapping) else drop.rule
+
+    def came_to(self, drop: Drop, groups: Sequence[str] = ()) -> str:
+        """The thresholds that a rule which asks for a share came to; empty for others."""
+        asked, resolved = self.rules.get(drop.signal), self.resolved.get(drop.signal)
+        if not isinstance(asked, Mapping) or not isinstance(resolved, Mapping):
+            return ""
+        return as_resolved(asked, resolved, groups)
 
     @property
     def share(self) -> float | None:
@@ -160,10 +181,28 @@ class Facts:
         return tuple(subset for subset in self.subsets if subset.control is None)
 
     @property
+    def axes(self) -> dict[str, list[str]]:
+        """The swept keys, as a person says them (`quality pareto`), each with the values that an axis shows."""
+        axes: dict[str, dict[str, None]] = {}
+        for subset in self.levels:
+            for key, value in subset.levels.items():
+                axes.setdefault(key_text(key), {})[level_text(value)] = None
+        return {key: list(values) for key, values in axes.items()}
+
+    @property
     def swept(self) -> str:
-        """What varies, as a person says it: `quality pareto`."""
-        keys = dict.fromkeys(key for subset in self.levels for key in subset.levels)
-        return ", ".join(key.removeprefix("rules.").replace(".", " ") for key in keys) or "the filter"
+        """What varies: `quality pareto`."""
+        return ", ".join(self.axes) or "the filter"
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the levels lead from mild to hard: those of several keys are a grid."""
+        return len(self.axes) < 2
+
+
+def key_text(key: str) -> str:
+    """A swept key as a person says it."""
+    return key.removeprefix("rules.").replace(".", " ")
 
 
 def level_text(value: Any) -> str:

@@ -14,7 +14,9 @@ from xml.sax.saxutils import escape
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from eval.report.safe_text import plain
@@ -26,6 +28,8 @@ SHAPES = {"level": "o", "random": "s", "inverted": "^", "reference": "D"}
 FONTS = "'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', sans-serif"
 MANY = 14  # points on a line: beyond, intervals become a ribbon and dots disappear
 MARGIN = 0.5  # inches for the tick labels, left of every panel
+DARK = 0.65  # a cell's opacity from which on its number is white
+SMALLEST = 4.5  # points: smaller numbers in cells are left out
 OVERSHOOT = 0.9  # share of the levels' own range that a control may add to the axis
 
 STYLE = {
@@ -67,11 +71,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """Measurements that belong together; `role` is level, random, inverted or reference."""
+    """Measurements that belong together; `role` is level, random, inverted or reference; not `joined` in a grid."""
 
     name: str
     role: str
     points: tuple[Point, ...]
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,24 @@ class Panel:
     zero: bool = False
 
 
-def panel_svg(panel: Panel, width: float = 4.6, height: float = 3.35) -> str:
+@dataclass(frozen=True)
+class Grid:
+    """A heat map: a value for each pair of two swept keys' values, [rows][columns], NaN where there is none.
+
+    `across` and `down` are what varies along columns and rows; `best` is the row and column of the best cell.
+    """
+
+    title: str
+    across: str
+    down: str
+    up: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    best: tuple[int, int] | None = None
+
+
+def panel_svg(panel: Panel | Grid, width: float = 4.6, height: float = 3.35) -> str:
     """One panel as an SVG element; sizes in inches at 72 per inch, shown as wide as the page allows."""
     with matplotlib.rc_context(STYLE):
         figure = Figure((width, height))
@@ -99,7 +121,7 @@ def panel_svg(panel: Panel, width: float = 4.6, height: float = 3.35) -> str:
         return _svg(figure, panel.title)
 
 
-def panels_svg(panels: Sequence[Panel], title: str, note: str) -> str:
+def panels_svg(panels: Sequence[Panel | Grid], title: str, note: str) -> str:
     """Panels side by side with a title and a note, as one SVG that stands alone (white ground)."""
     with matplotlib.rc_context(STYLE):
         width, height = (4.6 * len(panels) + 0.1, 4.2) if panels else (6.0, 0.8)
@@ -128,7 +150,48 @@ def small_svg(panel: Panel, limits: tuple[float, float]) -> str:
         return _svg(figure, panel.title)
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _draw(axes: Axes, panel: Panel | Grid) -> None:
+    if isinstance(panel, Grid):
+        _heat_map(axes, panel)
+    else:
+        _curves(axes, panel)
+
+
+def _heat_map(axes: Axes, grid: Grid) -> None:
+    """Cells darker where fewer bits are needed, each with its number; the best in a frame."""
+    known = [value for row in grid.values for value in row if math.isfinite(value)]
+    low, span = min(known, default=0.0), max(max(known, default=0.0) - min(known, default=0.0), 1e-9)
+    size = min(8.5, 34 / max(len(grid.columns), 1), 60 / max(len(grid.rows), 1))
+    for row, values in enumerate(grid.values):
+        for column, value in enumerate(values):
+            measured = math.isfinite(value)
+            dark = 0.08 + 0.77 * (1 - (value - low) / span) if measured else 0.0
+            best = grid.best == (row, column)
+            axes.add_patch(
+                Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=(*to_rgb(COLOURS["level"]), dark), edgecolor="white")
+            )
+            ink = "white" if dark > DARK else INK
+            words = f"{value:.3f}" if measured else "–"
+            if size >= SMALLEST:
+                axes.text(
+                    column, row, words, ha="center", va="center", size=size, color=ink, weight="bold" if best else None
+                )
+    if grid.best:
+        row, column = grid.best
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.6, zorder=5))
+    axes.grid(visible=False)
+    axes.set_xlim(-0.5, len(grid.columns) - 0.5)
+    axes.set_ylim(len(grid.rows) - 0.5, -0.5)
+    axes.tick_params(length=0)
+    for axis, labels in ((axes.xaxis, grid.columns), (axes.yaxis, grid.rows)):
+        shown = _apart(list(enumerate(labels)), 12)
+        axis.set_major_locator(FixedLocator([at for at, _ in shown]))
+        axis.set_major_formatter(FixedFormatter([plain(label, 10) for _, label in shown]))
+    axes.set_title(plain(grid.up, 60), loc="left", size=8.5, color=SOFT, pad=8, x=_flush(axes))
+    axes.set_xlabel(plain(f"↓ {grid.down}, {grid.across} →", 60), loc="left", labelpad=4)
+
+
+def _curves(axes: Axes, panel: Panel) -> None:
     # The axis first: a logarithmic one changes how everything else is placed.
     _across(axes, panel)
     if panel.band and panel.band.points:
@@ -190,8 +253,9 @@ def _lines(axes: Axes, panel: Panel, small: bool = False) -> None:
         points = sorted((point for point in line.points if math.isfinite(point.value)), key=lambda point: point.x)
         x = [point.x for point in points]
         y = [point.value for point in points]
-        axes.plot(x, y, color=colour, linewidth=1.8 if main else 1.0, alpha=1 if main else 0.8, zorder=3 if main else 2)
-        if len(points) > MANY:
+        if line.joined:
+            axes.plot(x, y, color=colour, linewidth=1.8 if main else 1.0, alpha=1 if main else 0.8, zorder=3 if main else 2)
+        if line.joined and len(points) > MANY:
             low = [point.value if point.low is None else point.low for point in points]
             high = [point.value if point.high is None else point.high for point in points]
             axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=1)

@@ -4,24 +4,25 @@ The facts become one tree of finished strings, and two templates (HTML and Markd
 same. Whatever came from the crawl or the config passes through autoescape; nothing on the page is code or a link.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from eval.report import figures
+from eval.report.advice import advice, kept, tests
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
 from eval.report.removal import removal, shown_address, shown_text, with_rules
 from eval.report.rule_sets import rule_sets
 from eval.report.safe_text import code, fenced, inline, plain
 from eval.report.story import Story, tell
-from eval.report.wording import bits, bracketed, byte_size, duration, from_to, percent, plural, short_count, signed
-from eval.statistics import Verdict
+from eval.report.wording import bits, bracketed, byte_size, duration, from_to, listed, percent, plural, short_count, signed
 
+BARS = "Bars: 95 % intervals of the difference to the best level"
 MOST_ROWS = 60  # subsets in one table; of more some are shown, and results.jsonl has the rest
 MOST_RULE_LEVELS = 12
 MOST_SENTENCES = 30
@@ -44,8 +45,9 @@ def figure_svg(facts: Facts) -> str:
     story = tell(facts)
     panels = main_panels(story)
     unmeasured = "Nothing has been measured yet" if facts.trains else "No model is trained: pages are only filtered"
-    title = f"Held-out bits per byte as {facts.swept} filters harder" if panels else unmeasured
-    return figures.panels_svg(panels, title, f"{_scale(facts)} {_intervals(story)}".strip())
+    drawn = f"as {facts.swept} filters harder" if facts.ordered else f"over {facts.swept}"
+    title = f"Held-out bits per byte {drawn}" if panels else unmeasured
+    return figures.panels_svg(panels, title, f"{_scale(facts)} {BARS}." if _intervals(story) else _scale(facts))
 
 
 def terminal_table(facts: Facts) -> str:
@@ -95,22 +97,26 @@ def page(story: Story) -> dict[str, Any]:
     facts = story.facts
     panels = main_panels(story)
     levels = _level_rows(story)
-    claim, grounds = _verdict(story) if facts.trains else _kept(facts)
+    claim, grounds = advice(story) if facts.trains else kept(facts)
     return {
         "name": plain(facts.name, NAME_SHOWN),
         "trains": facts.trains,
         "swept": plain(facts.swept, NAME_SHOWN),
         "claim": claim,
         "grounds": grounds,
-        "tests": _tests(story.verdict),
+        "tests": tests(story),
         "scale": _scale(facts) if facts.trains else "",
         "tiny": _tiny(facts.runs),
+        "ordered": facts.ordered,
+        "drawn": _drawn(story),
         "intervals": _intervals(story),
         "replicates": _replicates(facts),
         "missing": _sentences(facts.missing),
         "panels": [Markup(figures.panel_svg(panel)) for panel in panels],
         "levels": levels,
         "levels_left_out": len(facts.subsets) - len(levels),
+        "tokens": any(subset.kept.tokens is not None for subset in facts.subsets),
+        "notes": any(row["note"] for row in levels),
         "domains": domains(story),
         "gap": gap(story),
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
@@ -132,55 +138,6 @@ def plain_line(line: str) -> str:
     return " " * indent + plain(line, 300)
 
 
-def _verdict(story: Story) -> tuple[str, str]:
-    """Where over-filtering begins and how sure that is, or why the data cannot tell: the claim, and what it rests on."""
-    if story.verdict is not None:
-        claim, _, grounds = re.sub(r"(?<= )-(?=\d)", "−", story.verdict.text).partition(": ")
-        return plain(claim, 200), plain(grounds[:1].upper() + grounds[1:], 900)
-    if story.held_out and story.held_out.levels:
-        return (
-            "No verdict",
-            f"{plain(story.held_out.levels[0], NAME_SHOWN)} is the only level measured with every replicate.",
-        )
-    return "No verdict", "No level has been measured on held-out pages with every replicate."
-
-
-def _kept(facts: Facts) -> tuple[str, str]:
-    """What is left where pages are only filtered, and which rule of the level that keeps least removes most."""
-    if not facts.levels:
-        return "Nothing has been chosen yet", "There are no subsets."
-    least, most = (pick(facts.levels, key=lambda level: level.kept.pages) for pick in (min, max))
-    pool = f"of {least.pool.pages:,} {plural(least.pool.pages, 'page')}"
-    kept = "" if least.kept.pages == most.kept.pages else f"{most.kept.pages:,} to "
-    claim = f"{kept}{least.kept.pages:,} {pool} {'is' if least.kept.pages == 1 and not kept else 'are'} kept"
-    sizes = f"{plain(least.name, NAME_SHOWN)} keeps {byte_size(least.kept.bytes)} of {byte_size(least.pool.bytes)}."
-    drop = max(least.drops, key=lambda one: one.alone.pages, default=None)
-    if drop is None or not drop.alone.pages:
-        return claim, sizes
-    return claim, (
-        f"{sizes} Most pages fail {plain(drop.rule, NAME_SHOWN)}: {drop.alone.pages:,}, of which {drop.uniquely.pages:,} "
-        "fail no other rule."
-    )
-
-
-def _tests(verdict: Verdict | None) -> list[str]:
-    """What stands behind the verdict: the least difference that could have been seen, and whether the curve is a U."""
-    if verdict is None:
-        return []
-    says = [
-        f"Resolution: a difference of less than {verdict.resolution:.4f} bits per byte between the hardest and the best "
-        "level could not have been told from chance."
-    ]
-    lines = verdict.two_lines
-    if lines:
-        says.append(
-            f"Two-lines test (Simonsohn 2018), with the break at {plain(lines.break_at, NAME_SHOWN)}: "
-            f"{signed(lines.falling)} bits per byte per level before it, {signed(lines.rising)} after it. "
-            + ("The curve is a U." if lines.u_shaped else "That the curve is a U is not established.")
-        )
-    return says
-
-
 def _scale(facts: Facts) -> str:
     """How small this experiment is, in numbers."""
     runs = [run.facts for run in facts.runs if run.finished]
@@ -190,10 +147,12 @@ def _scale(facts: Facts) -> str:
         return "No model has been trained."
     replicates = len({run.replicate for run in facts.runs if run.finished})
     pages = len(facts.held_out.bytes) if facts.held_out else 0
+    clusters = len(np.unique(facts.held_out.cluster)) if facts.held_out else 0
+    of = f" of {clusters:,} {plural(clusters, 'domain')}" if clusters < pages else ""
     return (
         f"{len(runs):,} {plural(len(runs), 'run')} of {parameters or 'unknown'} parameters "
         f"on {tokens or 'unknown'} tokens each, {replicates} {plural(replicates, 'replicate')}, "
-        + (f"measured on {pages:,} held-out {plural(pages, 'page')}." if pages else "not measured yet.")
+        + (f"measured on {pages:,} held-out {plural(pages, 'page')}{of}." if pages else "not measured yet.")
     )
 
 
@@ -204,16 +163,28 @@ def _tiny(runs: Sequence[Run]) -> bool:
     )
 
 
+def _drawn(story: Story) -> str:
+    """What the main figure has beside the levels, of what was trained."""
+    rows = story.held_out.by_name if story.held_out else {}
+    there = {subset.control for subset in story.facts.subsets if subset.name in rows}
+    words = {
+        "random": "on as much random text",
+        "inverted": "on as much of the text that the filter likes least (inverted)",
+        "unfiltered": "on the unfiltered pool",
+    }
+    return f"Models trained {listed(['on each level', *(say for control, say in words.items() if control in there)])}."
+
+
 def _intervals(story: Story) -> str:
     """What the bars of the main figure show, which depends on the replicates and on how pages were held out."""
     facts = story.facts
-    if not facts.held_out or story.base is None:
+    if not facts.held_out or not story.held_out or not any(row.difference for row in story.held_out.rows):
         return ""
     by = next((str(subset.held_out["by"]) for subset in facts.subsets if subset.held_out.get("by")), "page")
     several = len(facts.held_out.replicates) > 1
     one = "" if several else " One replicate was trained, so they leave out how much another replicate would differ."
     over = f"{'replicates and ' if several else ''}held-out {plural(2, by)}"
-    return f"Bars: 95 % intervals of the difference to {plain(story.base, NAME_SHOWN)}, paired over {over}.{one}"
+    return f"{BARS}, paired over {over}.{one}"
 
 
 def _replicates(facts: Facts) -> str:
@@ -282,23 +253,24 @@ def _place_whiskers(rows: Sequence[dict[str, Any]]) -> None:
 
 def _samples(facts: Facts) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(sample.subset for sample in facts.samples))
+    asked = {(level.name, drop.rule): level.asked(drop) for level in facts.levels for drop in level.drops}
     return [
         {
             "name": plain(name, NAME_SHOWN),
-            "kept": [_sample(sample) for sample in facts.samples if sample.subset == name and sample.kept],
-            "dropped": [_sample(sample) for sample in facts.samples if sample.subset == name and not sample.kept],
+            "kept": [_sample(one, asked) for one in facts.samples if one.subset == name and one.kept],
+            "dropped": [_sample(one, asked) for one in facts.samples if one.subset == name and not one.kept],
         }
         for name in names
     ]
 
 
-def _sample(sample: Sample) -> dict[str, str]:
+def _sample(sample: Sample, asked: Mapping[tuple[str, str], str]) -> dict[str, str]:
     about = [plain(sample.language, 16), plain(sample.value, 60)]
     return {
         "text": shown_text(sample.text),
         "url": shown_address(sample.url),
         "about": " · ".join(filter(None, about)),
-        "failed": ", ".join(plain(rule, NAME_SHOWN) for rule in sample.failed[:6]),
+        "failed": ", ".join(plain(asked.get((sample.subset, rule), rule), NAME_SHOWN) for rule in sample.failed[:6]),
     }
 
 

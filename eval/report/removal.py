@@ -8,6 +8,7 @@ from eval.report.safe_text import plain, private_masked
 from eval.report.wording import byte_size, percent
 
 NAME_SHOWN = 60
+RULE_SHOWN = 160
 SAMPLE_SHOWN = 240  # characters of a sample page
 URL_SHOWN = 110
 MOST_LANGUAGES = 8
@@ -25,11 +26,18 @@ def removal(subset: Subset, facts: Facts) -> dict[str, Any]:
         "name": plain(subset.name, NAME_SHOWN),
         "kept": f"{subset.kept.pages:,} of {subset.pool.pages:,} pages kept, "
         f"{byte_size(subset.kept.bytes)} of {byte_size(subset.pool.bytes)}",
-        "rules": [drop_row(drop, subset.pool.pages) for drop in subset.drops],
+        "rules": [
+            drop_row(drop, subset.pool.pages)
+            | {
+                "rule": plain(subset.asked(drop), RULE_SHOWN),
+                "resolved": plain(subset.came_to(drop, list(facts.languages)), RULE_SHOWN),
+            }
+            for drop in subset.drops
+        ],
         "languages": [plain(language, 12) for language in languages],
         "by_language": [
             {
-                "rule": plain(drop.rule, NAME_SHOWN),
+                "rule": plain(subset.asked(drop), NAME_SHOWN),
                 "cells": [_language_cell(drop, name, facts.languages) for name in languages],
             }
             for drop in subset.drops

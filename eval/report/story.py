@@ -3,22 +3,17 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from eval.report.facts import Facts
 from eval.report.standing import Standings, standings
-from eval.report.wording import plural
-from eval.statistics import Verdict
 
 
 @dataclass(frozen=True, eq=False)
 class Story:
-    """Facts, where each subset stands on both evaluation sets, and the verdict where there can be one."""
+    """Facts, and where each subset stands on both evaluation sets."""
 
     facts: Facts
     held_out: Standings | None
     reference: Standings | None
-    verdict: Verdict | None
 
     @property
     def sure(self) -> bool:
@@ -27,24 +22,23 @@ class Story:
 
     @property
     def base(self) -> str | None:
-        """What differences are taken from: the unfiltered pool where it was trained on, else the mildest level."""
+        """What domains are compared with: the unfiltered pool where it was trained on, else the mildest level."""
         compared = self.held_out.compared if self.held_out else ()
-        controls = [subset.name for subset in self.facts.subsets if subset.control == "unfiltered"]
-        levels = [subset.name for subset in self.facts.levels]
-        return next((name for name in [*controls, *levels] if name in compared), None)
+        levels = [subset.name for subset in self.facts.levels if subset.name in compared]
+        return self.unfiltered or next(iter(levels), None)
+
+    @property
+    def unfiltered(self) -> str | None:
+        """The compared subset that no swept rule filters: the whole pool, or a level whose swept keys all say `none`."""
+        compared = self.held_out.compared if self.held_out else ()
+        whole = [subset.name for subset in self.facts.subsets if subset.control == "unfiltered"]
+        unswept = [level.name for level in self.facts.levels if level.unswept]
+        return next((name for name in [*whole, *unswept] if name in compared), None)
 
 
 @lru_cache(maxsize=1)
 def tell(facts: Facts) -> Story:
     """Facts with the standings of both evaluation sets."""
-    held_out = standings(facts.held_out, facts.subsets) if facts.held_out else None
-    reference = standings(facts.reference, facts.subsets) if facts.reference else None
-    return Story(facts, held_out, reference, _judged(facts, held_out) if held_out else None)
-
-
-def _judged(facts: Facts, held_out: Standings) -> Verdict | None:
-    """The verdict on the levels, with the size of the experiment in it; None with fewer than two compared levels."""
-    parameters = max((int(run.facts.get("parameters") or 0) for run in facts.runs if run.finished), default=0)
-    pages, clusters = (len(facts.held_out.bytes), len(np.unique(facts.held_out.cluster))) if facts.held_out else (0, 0)
-    of = f" of {clusters:,} {plural(clusters, 'domain')}" if clusters < pages else ""
-    return held_out.judged(parameters, f"{pages:,} held-out {plural(pages, 'page')}{of}")
+    held_out = standings(facts.held_out, facts.subsets, facts.ordered) if facts.held_out else None
+    reference = standings(facts.reference, facts.subsets, facts.ordered) if facts.reference else None
+    return Story(facts, held_out, reference)

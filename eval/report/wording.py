@@ -67,3 +67,8 @@ def from_to(values: Sequence[Any], say: Callable[[Any], str]) -> str:
 def plural(count: int, word: str) -> str:
     """The word as it stands after that count."""
     return word if count == 1 else word + "s"
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

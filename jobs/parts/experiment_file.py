@@ -58,7 +58,7 @@ class Limits(Options):
     """Bounds on one page; a page over one is rejected and counted."""
 
     bytes: Count = ReadLimits.bytes
-    """Of the record, and of its body when decompressed."""
+    """Of the record, and of its body once it is decompressed."""
     characters: Count = ReadLimits.characters
     """Of the page's text."""
     seconds: Annotated[float, Field(gt=0)] = ReadLimits.seconds
@@ -76,7 +76,7 @@ class Pages(Options):
     """Shards: paths, globs, s3://, https:// or hf:// addresses of WARC, WET, parquet, jsonl or txt files (.gz, .zst, .bz2,
     .xz); mappings for columns of other names and for lists of paths, below."""
     extract: Literal["resiliparse", "trafilatura", "justext"] = "resiliparse"
-    """What takes the main text out of HTML."""
+    """What takes the main text out of HTML; it decides more than most rules (docs/reading.md)."""
     limits: Limits = Field(default=Limits(), examples=["{bytes: 5_000_000, seconds: 10}"])
 
 
@@ -170,7 +170,7 @@ class HeldOut(Options):
     share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the domains or pages."""
     most_bytes: Count = 400_000
-    """Text that is evaluated at most, in each set; which pages are taken is decided by their ids."""
+    """At most so much text of each set is evaluated; ids decide which pages."""
     page_characters: Count = 2000
     """Characters evaluated of each page, from its beginning: many pages tell more than long ones for the same work."""
     drop_copies: bool = True
@@ -198,7 +198,7 @@ class Write(Options):
     removed: bool = False
     """Whether the pages that a written level removes are written too, to `removed/`, with every rule they failed."""
     format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
-    """Of the files."""
+    """The form of the files that are written."""
     transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])
     """Edits of the text, by name, in order (filters/transforms.py)."""
     signals: EachOnce[str] = Field(default=[], examples=["[language, quality]"])

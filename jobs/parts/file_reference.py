@@ -16,9 +16,9 @@ from jobs.parts.experiment_file import Classifier, Experiment, as_tree
 HEAD = """\
 # The experiment file
 
-One YAML file says everything of an experiment; every verb reads it and uses the keys it needs. Each table lists the keys of
+One YAML file describes an experiment; every verb reads it and uses the keys it needs. Each table lists the keys of
 one mapping. A key that is not listed is an error, and so is a value of another type; every verb checks the whole file first,
-and so does `--dry-run`. `--set train.tokens=500000` overrides a key. One value stands for a list of one.
+and so does `--dry-run`. `--set train.tokens=500000` overrides a key. A single value may stand for a list.
 
 YAML is read strictly: version 1.2's plain words (`no` is Norwegian, not false), no key twice, no aliases, no tags, UTF-8, at
 most a million characters and 20 levels deep. What rules say is in the [README](../README.md#one-idea-measure-decide-train),

@@ -147,6 +147,7 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
             uniquely=_size(row.get("uniquely")),
             in_order=_size(row.get("in_order")),
             by_language=languages.get(str(row.get("rule"))) or {},
+            signal=str(row.get("signal") or ""),
         )
         for row in facts.get("dropped") or []
     )
@@ -162,6 +163,8 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
         held_out=facts.get("held_out") or {},
         status=str(facts.get("status", "unreadable")),
         reason=str(facts.get("reason") or ""),
+        rules=facts.get("rules") or {},
+        resolved=facts.get("resolved") or {},
     )
 
 

@@ -18,6 +18,12 @@ WORDS = ["kettle", "harbour", "seven", "lanterns", "drift", "over", "a", "quiet"
 TRAINED = "0.2m-300000-0.01"
 DOMAINS = ["orchard.example", "harbour.example", "lantern.example", "spoon.example"]
 RULES = ["word_count min 20", "mean_word_length min 3 max 10", "stop_word_count min 2"]
+RULES_ASKED = {
+    "word_count": {"min": 20},
+    "mean_word_length": {"min": 3, "max": 10},
+    "stop_word_count": {"keep_fraction": 0.3, "within": "language", "weight": "bytes"},
+}
+RULES_RESOLVED = {**RULES_ASKED, "stop_word_count": {"min": {"deu": 0.65125, "eng": 0.7134, "jpn": 2.0}}}
 HELP = {"none": 0.0, 1: -0.045, 2: -0.06, 3: -0.07, 5: -0.02, 9: 0.09}
 
 
@@ -37,12 +43,16 @@ def build(
     controls=True,
     domains=4,
     seed=0,
+    second=(),
 ):
-    """Write a whole `out/` folder; `hostile` strings take the place of texts, addresses, languages and one rule."""
+    """Write a whole `out/` folder; `hostile` strings take the place of texts, addresses, languages and one rule.
+
+    `second`: the values of a second key, `rules.url.max`, that changes nothing; the levels are then a grid.
+    """
     rng = np.random.default_rng(seed)
     out = Path(out)
     rules = [*RULES[:2], *(hostile or RULES[2:])]
-    subsets = plan(levels, controls)
+    subsets = plan(levels, controls, second)
     table = pages_table(rng, pages, hostile)
     keeps = verdicts_table(rng, table, rules, subsets)
     for name, columns in (
@@ -67,9 +77,12 @@ def build(
     return out
 
 
-def plan(levels, controls):
+def plan(levels, controls, second=()):
     """Name, control, of, value, strength."""
     rows = [("unfiltered", "unfiltered", None, None, None)] if controls else []
+    if second:
+        cells = [(value, other) for value in levels for other in second]
+        return rows + [(f"quality-pareto-{v}_url-max-{w}", None, None, v, at) for at, (v, w) in enumerate(cells)]
     rows += [(f"quality-pareto-{value}", None, None, value, at) for at, value in enumerate(levels)]
     for control in ("random", "inverted") if controls else ():
         of = [
@@ -78,6 +91,11 @@ def plan(levels, controls):
         ]
         rows += of
     return rows
+
+
+def levels_of(name, value):
+    _, url, other = name.partition("_url-max-")
+    return {"rules.quality.pareto": value} | ({"rules.url.max": other} if url else {})
 
 
 def pages_table(rng, pages, hostile):
@@ -158,8 +176,10 @@ def write_subsets(out, subsets, table, keeps, rules, levels):
             "name": name,
             "control": control,
             "of": of,
-            "levels": {} if control == "unfiltered" else {"rules.quality.pareto": value},
+            "levels": {} if control == "unfiltered" else levels_of(name, value),
             "strength": strength,
+            "rules": RULES_ASKED | ({"quality": {"pareto": value}} if value not in (None, "none") else {}),
+            "resolved": RULES_RESOLVED | ({"quality": {"pareto": value}} if value not in (None, "none") else {}),
             "in": size(table, pool),
             "kept": size(table, keeps[f"subset {name}"].to_numpy()),
             "dropped": dropped,

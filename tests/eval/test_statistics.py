@@ -41,7 +41,7 @@ def share_of(trials, claim, seed=0):
 @pytest.mark.parametrize("seeds", [2, 4])
 def test_random_subsets_are_called_over_filtered_in_at_most_one_sweep_of_twenty(seeds):
     def claimed(random):
-        return verdict(compare(*sweep([3.0] * 6, seeds, random)), LEVELS, 1, "test").begins_at is not None
+        return verdict(compare(*sweep([3.0] * 6, seeds, random)), LEVELS).begins_at is not None
 
     assert share_of(200, claimed) <= 0.05
 
@@ -51,7 +51,7 @@ def test_a_planted_u_is_found_in_four_sweeps_of_five_with_two_seeds():
     truth = [3.04, 3.01, 3.0, 3.0, 3.02, 3.06]
 
     def found(random):
-        said = verdict(compare(*sweep(truth, 2, random)), LEVELS, 1, "test")
+        said = verdict(compare(*sweep(truth, 2, random)), LEVELS)
         return said.begins_at in ("5", "9") and said.best in LEVELS[1:4]
 
     assert share_of(100, found) >= 0.8
@@ -122,39 +122,35 @@ def test_intervals_for_many_differences_at_once_are_wider_than_for_one():
         assert wide.value == narrow.value and wide.half_width > narrow.half_width
 
 
-def test_a_sweep_that_only_falls_says_that_it_cannot_tell():
-    said = verdict(compare(*sweep([3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 2, np.random.default_rng(0))), LEVELS, 184_608, "40 sites")
+def test_a_sweep_that_only_falls_has_no_begin():
+    said = verdict(compare(*sweep([3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 2, np.random.default_rng(0))), LEVELS)
     assert said.begins_at is None and said.best == said.hardest == "9"
-    assert said.text.startswith("Cannot tell where over-filtering begins: the hardest level, 9, is also the best")
-    assert "184,608 parameters, 2 replicates, 40 sites" in said.text
 
 
-def test_a_sweep_that_only_rises_says_that_no_filter_helped():
-    said = verdict(compare(*sweep([3.0, 3.1, 3.2, 3.3, 3.4, 3.5], 2, np.random.default_rng(0))), LEVELS, 1, "test")
+def test_in_a_sweep_that_only_rises_the_mildest_is_the_best():
+    said = verdict(compare(*sweep([3.0, 3.1, 3.2, 3.3, 3.4, 3.5], 2, np.random.default_rng(0))), LEVELS)
     assert said.best == "none" and said.begins_at == "1"
-    assert "the mildest: no stronger filter was better" in said.text
 
 
 def test_a_small_difference_comes_with_the_resolution():
-    said = verdict(compare(*sweep([3.0, 2.999, 3.001, 3.0, 3.0, 3.0005], 2, np.random.default_rng(7))), LEVELS, 1, "test")
+    said = verdict(compare(*sweep([3.0, 2.999, 3.001, 3.0, 3.0, 3.0005], 2, np.random.default_rng(7))), LEVELS)
     assert said.begins_at is None
-    assert said.text.startswith("Cannot tell") and f"{said.resolution:.4f}" in said.text
+    assert said.resolution == said.hardest_minus_best.half_width > abs(said.hardest_minus_best.value)
     assert sum(said.best_share.values()) == pytest.approx(1.0)
 
 
 def test_one_seed_or_one_cluster_can_tell_nothing():
     nats, sizes, cluster = sweep([3.0, 3.5, 4.0], 2, np.random.default_rng(0))
-    one_seed = verdict(compare(nats[:, :1], sizes, cluster), LEVELS[:3], 1, "test")
-    one_cluster = verdict(compare(nats, sizes, np.zeros(len(sizes))), LEVELS[:3], 1, "test")
-    assert one_seed.begins_at is None and "train at least two" in one_seed.text
-    assert one_cluster.begins_at is None and "hold out more" in one_cluster.text
+    one_seed, one_cluster = compare(nats[:, :1], sizes, cluster), compare(nats, sizes, np.zeros(len(sizes)))
+    assert verdict(one_seed, LEVELS[:3]).begins_at is None and "train at least two" in one_seed.unknown
+    assert verdict(one_cluster, LEVELS[:3]).begins_at is None and "hold out more" in one_cluster.unknown
 
 
 def test_two_equal_subsets_differ_by_nothing():
     nats, sizes, cluster = sweep([3.0], 3, np.random.default_rng(0))
     comparison = compare(np.repeat(nats, 3, axis=0), sizes, cluster)
     assert comparison.difference("1", "2").half_width == pytest.approx(0.0, abs=1e-12)
-    assert verdict(comparison, LEVELS[:3], 1, "test").begins_at is None
+    assert verdict(comparison, LEVELS[:3]).begins_at is None
 
 
 def test_two_lines_sees_a_u_and_not_a_slope():
@@ -162,7 +158,7 @@ def test_two_lines_sees_a_u_and_not_a_slope():
     slope = compare(*sweep([3.5, 3.4, 3.3, 3.2, 3.1, 3.0], 3, np.random.default_rng(0)))
     assert two_lines(u, LEVELS).u_shaped and two_lines(u, LEVELS).break_at in ("2", "3")
     assert not two_lines(slope, LEVELS).u_shaped
-    assert verdict(compare(*sweep([3.0] * 4, 2, np.random.default_rng(0))), LEVELS[:4], 1, "test").two_lines is None
+    assert verdict(compare(*sweep([3.0] * 4, 2, np.random.default_rng(0))), LEVELS[:4]).two_lines is None
     with pytest.raises(ValueError, match="five levels"):
         two_lines(u, LEVELS[:4])
 
@@ -179,4 +175,4 @@ def test_what_cannot_be_compared_is_named():
     with pytest.raises(ValueError, match="has no bytes"):
         compare(np.ones((1, 1, 2)), [5, 0], ["a", "b"])
     with pytest.raises(ValueError, match=r"missing \['3'\]"):
-        verdict(compare(np.ones((2, 1, 2)), [5, 5], ["a", "b"]), ["none", "3"], 1, "test")
+        verdict(compare(np.ones((2, 1, 2)), [5, 5], ["a", "b"]), ["none", "3"])

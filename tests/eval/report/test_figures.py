@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.report.figures import Line, Panel, Point, limits, panel_svg, panels_svg, small_svg, spread
+from eval.report.figures import Grid, Line, Panel, Point, limits, panel_svg, panels_svg, small_svg, spread
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -23,6 +23,12 @@ def panel(**changes):
     ticks = tuple((float(at), label) for at, label in enumerate(["none", "1", "3", "9"]))
     given = {"title": "title", "across": "harder", "up": "bits per byte", "lines": (LEVELS, INVERTED), "ticks": ticks}
     return Panel(**({**given, "band": UNFILTERED} | changes))
+
+
+def grid(values, **changes):
+    rows, columns = (tuple(map(str, range(count))) for count in (len(values), len(values[0])))
+    given = {"title": "title", "across": "one", "down": "other", "up": "bits", "rows": rows, "columns": columns}
+    return Grid(**({**given, "values": tuple(map(tuple, values)), "best": (0, 0)} | changes))
 
 
 def words(svg):
@@ -56,7 +62,9 @@ def test_a_figure_of_its_own_holds_every_panel():
 )
 def test_names_are_text_whatever_they_hold(text):
     changed = panel(lines=(line(text, "level", [1.0, 2.0]),), ticks=((0.0, text), (1.0, "b")), mark=(Point(0.0, 1.0), text))
-    for svg in (panel_svg(changed), panels_svg([changed], text, text), small_svg(changed, (0.0, 2.0))):
+    named = grid([[1.0, 2.0]], title=text, across=text, down=text, up=text, rows=(text,), columns=(text, "b"))
+    small = small_svg(changed, (0.0, 2.0))
+    for svg in (panel_svg(changed), panel_svg(named), panels_svg([changed, named], text, text), small):
         tags = {element.tag.removeprefix(SVG) for element in ElementTree.fromstring(svg).iter()}
         assert tags <= {"svg", "defs", "style", "g", "path", "text", "tspan", "use", "clipPath", "rect"}
 
@@ -70,6 +78,16 @@ def test_letters_of_any_script_are_kept_as_text():
 def test_any_number_of_points_draws(values):
     for changes in ({}, {"band": None}, {"share": True, "ticks": ()}):
         ElementTree.fromstring(panel_svg(panel(lines=(line("filtered", "level", values),), **changes)))
+
+
+@pytest.mark.parametrize("values", [[[2.0]], [[2.0] * 3] * 2, [[float("nan"), 2.0]], [[1e-9, 1e9]], [[0.5] * 40] * 40])
+def test_any_grid_draws(values):
+    ElementTree.fromstring(panel_svg(grid(values)))
+
+
+def test_a_grid_says_every_value_and_where_there_is_none():
+    said = words(panel_svg(grid([[2.0, 2.5], [float("nan"), 2.25]])))
+    assert {"2.000", "2.500", "–", "2.250", "↓ other, one →"} <= set(said)
 
 
 def test_points_without_intervals_draw():
