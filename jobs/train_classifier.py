@@ -37,6 +37,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 def check(experiment: Experiment) -> None:
     """Find what is wrong with the files that classifiers are trained from. Raises ExperimentError."""
     for name, kind in _to_train(experiment).items():
+        if lacking := kind.lacks():
+            raise ExperimentError(f"classifiers.{name}: {lacking}")
         try:
             kind.identity()
         except ValueError as error:
