@@ -97,6 +97,9 @@ class Scorer(Options, ABC):
     def trained(self) -> bool:
         """Whether there is something to train; otherwise the model is used as it is."""
 
+    def look_into_models(self) -> None:
+        """Find what is wrong with models from elsewhere, before there is anything to score. Raises ValueError."""
+
     def lacks(self) -> str | None:
         """What this machine lacks to train it, in a sentence; None where it lacks nothing."""
         return None

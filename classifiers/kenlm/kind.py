@@ -76,7 +76,7 @@ class Options(kinds.Scorer):
         if self.languages and (self.against or self.sentencepiece):
             raise ValueError("languages: takes no against and no sentencepiece beside it: each language has its own")
         for key, one in self.models().items():
-            _check_model(key, one, self)
+            _check_model(key, one)
         if self.text and self.pieces and not self.sentencepiece and any(one.model for one in self.against.values()):
             raise ValueError(
                 "against: perplexities over different pieces cannot be compared: name the sentencepiece of the model"
@@ -206,6 +206,12 @@ class Options(kinds.Scorer):
         models = tuple((key.partition(".")[2], *files) for key, files in found.items())
         return Perplexity(models, (asked["model"], asked["sha256"], asked["characters"]))
 
+    def look_into_models(self) -> None:
+        """Whether models from elsewhere are whole, and know their pieces where those are from elsewhere too."""
+        for key, one in self.models().items():
+            if one.model is not None:
+                _look_into(File.at(one.model), self._cut_by(key, one.model.parent))
+
     def _found(self, key: str, folder: Path) -> tuple[File, File | None]:
         """The files of a model, looked into. Raises ValueError."""
         if self.trained and not (folder / CARD).is_file():
@@ -213,9 +219,7 @@ class Options(kinds.Scorer):
         foreign, cut = self.models()[key].model, self._cut_by(key, folder)
         model, pieces = File.at(foreign or folder / f"{key}.binary"), File.at(cut) if cut else None
         if foreign:
-            check(model)
-            if pieces:
-                check_pieces(model, pieces)
+            _look_into(model, cut)
             return model, pieces
         card = json.loads((folder / CARD).read_text())
         for file in (model, pieces if self.pieces_key(key) else None):
@@ -225,7 +229,13 @@ class Options(kinds.Scorer):
         return model, pieces
 
 
-def _check_model(key: str, one: OneModel, of: Options) -> None:
+def _look_into(model: File, cut: Path | None) -> None:
+    check(model)
+    if cut is not None:
+        check_pieces(model, File.at(cut))
+
+
+def _check_model(key: str, one: OneModel) -> None:
     """What can be known of a model without reading it. Raises ValueError."""
     kind, _, name = key.partition(".")
     if kind == "against" and not NAME.fullmatch(name):

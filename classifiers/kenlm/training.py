@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import sentencepiece
@@ -32,14 +31,6 @@ COVERAGE = 0.9995
 """Share of the characters that are pieces of their own, as in CCNet; the others are unknown."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What a model was trained on."""
-
-    pages: int
-    tokens: int
-
-
 def tool(name: str) -> str | None:
     """The path of one of KenLM's programs: beside this Python, else on the PATH."""
     return shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
@@ -52,7 +43,7 @@ def missing_tools() -> str | None:
 
 
 def write_lines(pages: Pages, whole_words: bool, file: Path) -> int:
-    """Write pages normalised, one a line, those without text left out; how many there are."""
+    """Write pages normalised, one a line, those without text left out; how many there are. Raises TrainingError."""
     count = 0
     with file.open("w", encoding="utf-8", errors="replace", newline="\n") as out:
         for _, text in pages:
@@ -60,6 +51,8 @@ def write_lines(pages: Pages, whole_words: bool, file: Path) -> int:
             if line := normalised(text.replace("\n", " ") if whole_words else text):
                 out.write(line + "\n")
                 count += 1
+    if count == 0:
+        raise TrainingError(f"no page with text to train {file.name} on: name other files, or check that they hold text")
     return count
 
 

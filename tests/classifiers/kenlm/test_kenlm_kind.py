@@ -99,11 +99,24 @@ def test_where_programs_are_missing_it_is_refused_or_left_out_in_a_sentence(expe
     assert without_left_out(as_it_is) == (as_it_is, [])
 
 
+def test_a_model_from_elsewhere_is_looked_into_before_the_first_page_is_read(experiment, tmp_path):
+    (tmp_path / "wiki.binary").write_bytes(b"\xba\x16\x4f\x2f" + bytes(100))
+    with pytest.raises(
+        ExperimentError, match=r"classifiers\.wiki: .*wiki\.binary is no KenLM model, it holds a fastText model"
+    ):
+        train_classifier.check(experiment(f"{{model: {tmp_path}/wiki.binary}}"))
+
+
 def test_too_little_text_is_refused(tools, tmp_path):
     with pytest.raises(kind.kinds.TrainingError, match="5 tokens to train text on, at least 1,000 are needed"):
         kind.Options(text=["a"], pieces=None).train(
             {"text": [("1", "four words\nand no"), ("2", "\ud800"), ("3", " ")]}, tmp_path
         )
+
+
+def test_text_without_a_page_is_refused(tmp_path):
+    with pytest.raises(kind.kinds.TrainingError, match="no page with text to train text on"):
+        kind.Options(text=["a"]).train({"text": [("1", " \n")]}, tmp_path)
 
 
 def test_the_model_that_is_not_trained_yet_says_which_job_trains_it(asked, tmp_path):
