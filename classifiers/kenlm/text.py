@@ -19,7 +19,7 @@ from classifiers.fasttext.file import ModelFileError
 from classifiers.fasttext.model import digest
 
 CHARACTERS = 1_000_000
-"""Read of a page, from its beginning: ten million times one word would take SentencePiece a minute and gigabytes."""
+"""Read of a page, from its beginning: ten million times one word would take SentencePiece 4 s and 1.3 GB."""
 
 PUNCTUATION = {
     **dict.fromkeys("„”“«»」「《》", '"'),

@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from classifiers.kenlm.kind import Options
@@ -30,6 +31,16 @@ CALM = "the river and a stone that have been with of to be house garden letter w
 LOUD = (
     "casino bonus click free winner prize offer now credit cheap pills order account urgent claim cash deal limited".split()
 )
+
+
+HOSTILE = {
+    "one token ten million times": b"the " * 10_000_000,
+    "one token of 50 MB": b"x" * 50_000_000,
+    "bytes that are no UTF-8": b"the \xff\xfe whale \xed\xa0\x80",
+    "NUL bytes": b"\0the\0\0 whale\0",
+    "the model's own marks": b"<s> </s> <unk> <s>",
+    "blanks of all kinds": "\xa0\u3000\u2028\x85 ".encode(),
+}
 
 
 def made_up(words: list[str], count: int, seed: int) -> list[tuple[str, str]]:
@@ -72,3 +83,9 @@ def trained(tools, asked, texts, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     asked.train(texts, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def hostile() -> pa.Array:
+    """Pages that nobody wrote to be read."""
+    return pa.array(HOSTILE.values(), pa.large_binary()).view(pa.large_string())

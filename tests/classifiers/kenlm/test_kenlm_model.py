@@ -47,20 +47,9 @@ def test_a_long_page_is_summed_without_rounding(perplexity, count):
     assert found == pytest.approx(10 ** (-exact / (count + 1)), rel=1e-12 if count > LONG else 1e-5)
 
 
-HOSTILE = {
-    "one token ten million times": b"the " * 10_000_000,
-    "one token of 50 MB": b"x" * 50_000_000,
-    "bytes that are no UTF-8": b"the \xff\xfe whale \xed\xa0\x80",
-    "NUL bytes": b"\0the\0\0 whale\0",
-    "the model's own marks": b"<s> </s> <unk> <s>",
-    "blanks of all kinds": "\xa0\u3000\u2028\x85 ".encode(),
-}
-
-
-@pytest.mark.parametrize("page", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_page_is_finite_or_null(perplexity, page):
-    [found] = perplexity(pa.array([page], pa.large_binary()).view(pa.large_string())).to_pylist()
-    assert found is None or (np.isfinite(found) and found > 0)
+def test_hostile_pages_are_finite_or_null(perplexity, hostile):
+    for one in perplexity(hostile).to_pylist():
+        assert one is None or (np.isfinite(one) and one > 0)
 
 
 def test_the_signal_travels(arpa):

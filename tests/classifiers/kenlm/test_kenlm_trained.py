@@ -86,10 +86,24 @@ def test_a_page_like_the_good_text_has_a_ratio_below_one(asked, trained, texts):
     assert max(calm.to_pylist()) < 1 < min(loud.to_pylist())
 
 
+def test_hostile_pages_are_finite_or_null_in_pieces_too(asked, trained, hostile):
+    for signal in asked.group("calm", trained).signals:
+        for one in signal.measure(PageBatch(hostile), {}).to_pylist():
+            assert one is None or (np.isfinite(one) and one > 0)
+
+
 def test_a_model_of_ours_from_elsewhere_scores_the_same(asked, trained, small):
     foreign = Options(model=trained / "text.binary", sentencepiece=trained / "pieces.model")
     [theirs] = [signal.measure(small, {}) for signal in foreign.group("x", trained).signals]
     assert theirs == asked.group("calm", trained).signals[0].measure(small, {})
+
+
+def test_a_bad_model_is_trained_on_the_pieces_of_a_good_one_from_elsewhere(asked, trained, texts, small, tmp_path):
+    good = {"model": trained / "text.binary", "sentencepiece": trained / "pieces.model"}
+    mixed = Options(**good, against={"loud": ["bad.jsonl"]}, order=asked.order)
+    mixed.train({"against.loud": texts["against.loud"]}, tmp_path)
+    theirs, ours = asked.group("calm", trained), mixed.group("calm", tmp_path)
+    assert [one.measure(small, {}) for one in ours.signals] == [one.measure(small, {}) for one in theirs.signals]
 
 
 def test_a_truncated_or_swapped_model_is_refused(asked, trained, tmp_path):
