@@ -1,8 +1,8 @@
 """Every command of jobs/ says what it does when it is asked, and stops when it is told to."""
 
 import importlib
-import re
 import os
+import re
 import runpy
 import signal
 import subprocess
