@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench planted
+.PHONY: help setup kenlm-tools check test demo bench planted
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -8,12 +8,15 @@ space := $(subst ,, )
 crawl = [$(subst $(space),$(comma),$(foreach shard,$(CRAWL),"$(shard)"))]
 
 help: ## List what make can do
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-6s  %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-11s  %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make .venv with the pinned packages, a compiler and Java 17 (PYTHON=... picks the interpreter)
 
 $(READY): requirements.txt pyproject.toml .ci/setup
 	@PYTHON='$(PYTHON)' .ci/setup
+
+kenlm-tools: $(READY) ## Build KenLM's programs into .venv/bin, where set-up could not for want of Boost
+	@.ci/setup kenlm-tools
 
 check: $(READY) ## Lint, formatting and types
 	$(PY) -m ruff check .

@@ -19,7 +19,11 @@ from pydantic_core import PydanticCustomError
 from filters.nearest import nearest
 from filters.signals import Group
 
-KINDS: Mapping[str, str] = {"fasttext": "classifiers.fasttext.kind", "ensemble": "classifiers.ensemble"}
+KINDS: Mapping[str, str] = {
+    "fasttext": "classifiers.fasttext.kind",
+    "kenlm": "classifiers.kenlm.kind",
+    "ensemble": "classifiers.ensemble",
+}
 """Kind -> its module."""
 
 
@@ -92,6 +96,17 @@ class Scorer(Options, ABC):
     @abstractmethod
     def trained(self) -> bool:
         """Whether there is something to train; otherwise the model is used as it is."""
+
+    def look_into_models(self) -> None:
+        """Find what is wrong with models from elsewhere, before there is anything to score. Raises ValueError."""
+
+    def lacks(self) -> str | None:
+        """What this machine lacks to train it, in a sentence; None where it lacks nothing."""
+        return None
+
+    def left_out(self) -> str | None:
+        """What it lacks, where it is to be left out of the experiment for that; else None."""
+        return None
 
     @abstractmethod
     def identity(self) -> Any:

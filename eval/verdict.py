@@ -137,6 +137,8 @@ def _mildest_first(levels: Sequence[Level]) -> list[Level]:
 
 
 def _on_a_grid(found: Verdict) -> Verdict:
+    if found.best_minus_base is not None and found.best_minus_base.positive:
+        return replace(found, outcome="never_helped")
     if found.best == found.base:
         worse = [gap for name, gap in found.over_best.items() if gap.positive]
         return replace(found, outcome="never_helped" if worse else "cannot_tell")
@@ -160,6 +162,8 @@ def _hardest(
         two_lines=two_lines(comparison, found.levels) if len(found.levels) >= 5 else None,
         resolution=gaps[rival].half_width,
     )
+    if found.best_minus_base is not None and found.best_minus_base.positive:
+        return replace(found, outcome="never_helped")
     from_base = gaps.get(found.base, pairs.get((hardest, found.base)))
     if found.best != hardest and gaps[rival].positive:
         helped = found.best_minus_base is not None and found.best_minus_base.negative

@@ -35,8 +35,15 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 
 
 def check(experiment: Experiment) -> None:
-    """Find what is wrong with the files that classifiers are trained from. Raises ExperimentError."""
+    """Find what is wrong with models from elsewhere and the files others are trained from. Raises ExperimentError."""
+    for name, one in experiment.classifiers.items():
+        try:
+            one.options.look_into_models()
+        except ValueError as error:
+            raise ExperimentError(f"classifiers.{name}: {error}") from error
     for name, kind in _to_train(experiment).items():
+        if lacking := kind.lacks():
+            raise ExperimentError(f"classifiers.{name}: {lacking}")
         try:
             kind.identity()
         except ValueError as error:

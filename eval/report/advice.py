@@ -49,9 +49,9 @@ def _none_found(story: Story, held_out: Standings, verdict: Verdict) -> tuple[st
     """The hardest level helped, and is not worse than milder ones beyond chance."""
     worse = f"at most {verdict.at_most:.4f} bits per byte worse" if verdict.at_most else "no worse"
     is_hardest = verdict.best == verdict.hardest
-    hardest = _named(verdict.hardest)
-    harder = "still harder ones may be better." if is_hardest else f"it is {worse} than any milder level."
-    grounds = f"No over-filtering found up to {hardest}: {harder}"
+    grounds = f"No over-filtering found up to {_named(verdict.hardest)}: it is {worse} than any milder level."
+    if is_hardest:
+        grounds = "Still harder levels may be better."
     claim = f"Use {_named(verdict.best)}{', the hardest level tried' if is_hardest else ''}"
     return claim, f"{_keeps(story, verdict)}{_minus_best(story, held_out)}{grounds}"
 
@@ -60,7 +60,9 @@ def _never_helped(story: Story, held_out: Standings, verdict: Verdict) -> tuple[
     """No level is better than the pool beyond chance, and some are worse."""
     worse = [name for name in _worse(held_out) if name not in (verdict.base, verdict.best)]
     hurts = f"{_some(worse)} {'is' if len(worse) == 1 else 'are'} worse than {_named(verdict.best)}." if worse else ""
-    return f"No filter beat {_named(verdict.base)}", f"{_minus_best(story, held_out)}{hurts}"
+    base = _named(verdict.base)
+    claim = f"Use {base}: no swept filter beat it" if verdict.base == verdict.best else f"No filter beat {base}"
+    return claim, f"{_minus_best(story, held_out)}{hurts}"
 
 
 def _helped(story: Story, held_out: Standings, verdict: Verdict) -> tuple[str, str]:
@@ -75,6 +77,8 @@ def _cannot_tell(story: Story, held_out: Standings, verdict: Verdict) -> tuple[s
         claim, left_open = f"Use {_named(verdict.best)}", "Whether harder filtering hurts cannot be told from this."
         return claim, f"{_keeps(story, verdict)}{_minus_best(story, held_out)}{left_open}{_price(verdict)}"
     claim = f"Cannot tell: no filter beat {_named(verdict.base)} beyond chance"
+    if held_out.unfiltered is None:
+        claim = "Cannot tell which level is best"
     return claim, f"{_minus_best(story, held_out)}{_price(verdict)}"
 
 

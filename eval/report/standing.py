@@ -71,7 +71,7 @@ def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool) -> Stand
     comparison = _compare(scores, complete, np.ones(len(scores.replicates), bool), alike) if complete.any() else None
     compared = comparison.subsets if comparison else ()
     levels = tuple(subset.name for subset in subsets if subset.control is None and subset.name in compared)
-    best, unfiltered = best_level(comparison, levels), _unfiltered(subsets, compared)
+    best, unfiltered = best_level(comparison, levels), _unfiltered(subsets, comparison)
     kept = [Level(subset.name, subset.share or 0.0) for subset in subsets if subset.control is None]
     lost = [level for level in kept if level.name not in levels]
     judged, chance = None, None
@@ -95,13 +95,16 @@ def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool) -> Stand
 def _alike(subsets: Sequence[Subset]) -> list[str]:
     """The subsets that differ by chance alone: random controls, and the level that they are drawn from."""
     random = [subset.name for subset in subsets if subset.control == "random"]
-    return [*(subset.name for subset in subsets if subset.unswept), *random] if random else []
+    from_ = [subset.name for subset in subsets if subset.unswept and subset.control is None]
+    return [*from_, *random] if random else []
 
 
-def _unfiltered(subsets: Sequence[Subset], compared: Sequence[str]) -> str | None:
-    """The compared subset that no swept rule filters: the whole pool, or a level whose swept keys all say `none`."""
-    whole = [subset.name for subset in subsets if subset.control == "unfiltered"]
-    return next((name for name in [*whole, *(one.name for one in subsets if one.unswept)] if name in compared), None)
+def _unfiltered(subsets: Sequence[Subset], comparison: Comparison | None) -> str | None:
+    """The subset that no swept rule filters: the whole pool or the level whose swept keys all say `none`, the better one."""
+    if comparison is None:
+        return None
+    names = [one.name for one in subsets if one.control == "unfiltered" or (one.control is None and one.unswept)]
+    return min((name for name in names if name in comparison.subsets), key=comparison.value, default=None)
 
 
 def best_level(comparison: Comparison | None, levels: Sequence[str]) -> str | None:

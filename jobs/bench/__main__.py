@@ -2,8 +2,7 @@
 
     python -m jobs.bench [NAME ...]
 
-Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `dolma`, and three
-that take minutes and run only when they are named: `extractors`, `datatrove` and `rerun`. The shards are those of
+`--help` lists the names; some take many minutes and run only when they are named. The shards are those of
 ../shared/data/crawl where that folder is, else the sample's (`make demo` assembles it). Peers get virtual environments of
 their own in .venv-peers/. Each row is printed and appended to out/bench.jsonl.
 """
@@ -25,6 +24,7 @@ from jobs.bench import (
     extractors,
     fasttext_calls,
     heuristics,
+    kenlm,
     pipeline,
     read,
     rerun,
@@ -41,6 +41,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "heuristics": lambda _: heuristics.rows(),
     "score_job": lambda shards: score_job.rows(shards[:2]),
     "fasttext_calls": lambda shards: fasttext_calls.bench(texts(shards[:1])),
+    "kenlm": lambda shards: kenlm.rows(texts(shards[:1])),
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
@@ -58,7 +59,8 @@ ROWS = HOME / "out" / "bench.jsonl"
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmarks that are named, or all but the slowest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME")
+    slow = f"only when named: {', '.join(SLOWEST)}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHES)} ({slow})")
     names = parser.parse_args(arguments).names
     for name in names:
         if name not in BENCHES:

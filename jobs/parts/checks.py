@@ -46,6 +46,16 @@ def check(experiment: Experiment) -> None:
     _check_train(experiment)
 
 
+def without_left_out(experiment: Experiment) -> tuple[Experiment, list[str]]:
+    """The experiment without the classifiers that ask to be left out on this machine, and a sentence about each."""
+    sentences = {name: why for name, one in experiment.classifiers.items() if (why := one.options.left_out())}
+    kept = {
+        key: {name: value for name, value in getattr(experiment, key).items() if name not in sentences}
+        for key in ("classifiers", "signals")
+    }
+    return experiment.model_copy(update=kept), [f"{name} is left out: {why}" for name, why in sentences.items()]
+
+
 def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) -> Types:
     """The signals that the experiment will have, with their types."""
     types: Types = {name: signal.type for name, signal in groups["size"].items()}
@@ -85,6 +95,14 @@ def _check_names(experiment: Experiment, groups: Mapping[str, Mapping[str, Signa
         if name in groups or name in signals or name in TAKEN:
             what = "a column or table of ours" if name in TAKEN else what
             raise ExperimentError(f"classifiers: {name!r} is {what} already: take another name")
+    given: dict[str, str] = {}
+    for name, one in experiment.classifiers.items():
+        for column in one.options.columns(name):
+            if column in given:
+                raise ExperimentError(
+                    f"classifiers.{name} gives the signal {column!r}, and so does classifiers.{given[column]}"
+                )
+            given[column] = name
 
 
 def _check_group(

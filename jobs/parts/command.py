@@ -12,7 +12,7 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
-from jobs.parts.checks import check
+from jobs.parts.checks import check, without_left_out
 from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import LEFT_OUT, PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
@@ -47,14 +47,16 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None)
     options = parser.parse_args(arguments)
     LEFT_OUT.set([] if options.skip_failed else None)
     try:
-        experiment = load(options.conf, options.set)
+        experiment, left_out = without_left_out(load(options.conf, options.set))
+        for sentence in left_out:
+            print(f"goodhart: {sentence}", file=sys.stderr)
         check(experiment)
         if options.dry_run:
             return verb(experiment, True)
         with held(experiment.out):
             code = verb(experiment, False)
-        left_out = LEFT_OUT.get()
-        return _tell("\n".join(left_out), max(code, DAMAGED)) if left_out else code
+        failed = LEFT_OUT.get()
+        return _tell("\n".join(failed), max(code, DAMAGED)) if failed else code
     except (ExperimentError, RuleError) as error:
         return _tell(error, REFUSED)
     except (PartsFailed, RunsFailed) as error:

@@ -231,9 +231,8 @@ def write_runs(rng, out, subsets, replicates, pages, names):
     rows = []
     for name, control, _, value, strength in subsets:
         help_ = help_of(control, value, strength)
-        taste = rng.normal(0, 0.02, 2 * pages) + 0.05 * (strength or 0) * (np.char.str_len(domains) % 3 - 1) * (
-            sets == "held_out"
-        )
+        leans = 0 if control == "random" else 0.05 * (strength or 0)  # chance has no taste
+        taste = rng.normal(0, 0.02, 2 * pages) + leans * (np.char.str_len(domains) % 3 - 1) * (sets == "held_out")
         for replicate in replicates:
             noise = rng.normal(0, 0.004)
             bits = (

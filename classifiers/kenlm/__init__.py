@@ -1,0 +1,1 @@
+"""KenLM: n-gram models trained here or from elsewhere, and the perplexity of pages under them."""
