@@ -7,7 +7,7 @@ Each run writes what every evaluated page costs it (`evaluation.parquet`); `resu
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Evaluation:
     run: RunConfig
     size: str
     pages: Path
-    made_by: str
+    made_by: Mapping[str, str]
     tokens: int
 
     @property
@@ -57,7 +57,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     asked = runs(experiment, dry_run)
     untrained = unfinished(asked, dry_run) if dry_run else []
     evaluations = list(_evaluations(experiment, [run for run in asked if run not in untrained]))
-    to_do = [one for one in evaluations if not is_made(one.file, one.made_by)]
+    to_do = [one for one in evaluations if not is_made(one.file, one.made_by, "evaluate")]
     if dry_run:
         left = len(to_do) + len(untrained)
         print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
@@ -83,7 +83,7 @@ def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> Iterator
         if summary is None:
             raise ExperimentError(f"the run {run.subset}, replicate {run.replicate}, is not trained: run jobs.train first")
         if summary.model_sha256 is not None:
-            yield Evaluation(run, size, pages, config_hash({"model": summary.model_sha256, "pages": digest}), tokens)
+            yield Evaluation(run, size, pages, {"model": summary.model_sha256, "pages": digest}, tokens)
 
 
 def _evaluate(one: Evaluation, tell: Tell) -> None:

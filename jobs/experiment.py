@@ -1,6 +1,6 @@
 """experiment: every verb in turn, from crawl files to the report, out of one file.
 
-    python -m jobs.experiment CONF [--set key=value ...] [--dry-run]
+    python -m jobs.experiment CONF [--set key=value ...] [--redo VERB] [--dry-run]
 
 What is done already is left alone, so a rerun takes seconds and a killed one goes on where it was. Without `train:` pages
 are filtered and nothing is trained.
@@ -63,4 +63,4 @@ def check(experiment: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    command.main(main, __doc__, check=check)

@@ -125,7 +125,7 @@ def _derive(experiment: Experiment, name: str, kind: Scorer, pages: Sequence[Par
     config = {"identity": kind.identity(), "tables": columns.identities()}
     table = Table(Places(experiment.out).signals(name), config, schema)
     quantiles: dict[str, Floats] = {}
-    if loop.to_do(pages, [table]):
+    if loop.to_do("score", pages, [table]):
         spark = session.session("score")
         found = cuts_of(
             dict.fromkeys(signals, RANKS),
@@ -152,9 +152,8 @@ def _config(group: Group) -> dict[str, Any]:
         if isinstance(value, str) and Path(value).is_file():
             options[name] = sha256_of(Path(value))
     return {
-        "group": group.name,
-        "signals": [signal.name for signal in group.signals],
-        "options": options,
+        "columns": [signal.name for signal in group.signals],
+        "signals": {group.name: options},
         "unicode": UNICODE_VERSION,
     }
 

@@ -16,37 +16,12 @@ from eval.tokenizer import encode_batch, load_tokenizer, train_tokenizer
 from jobs import experiment as all_verbs
 from jobs import read, score, split
 from jobs import train_tokenizer as tokenizer_job
-from jobs.parts import passes, session
 from jobs.parts.checks import check
 from jobs.parts.experiment_file import load
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import finished
 
 TABLES = ("pages", "split", "signals/size", "signals/gopher", "signals/edu", "signals/tokens", "token_ids")
-
-
-@pytest.fixture
-def tasks(monkeypatch):
-    """The names of the parts that tasks were run for, in order; the tasks run here."""
-    begun = []
-
-    def parallelize(parts, _):
-        def run_all(task):
-            begun.extend(part.name for part in parts)
-            return [task(part) for part in parts]
-
-        def sampled(task):
-            return SimpleNamespace(collect=lambda: run_all(task), toLocalIterator=lambda **_: map(task, parts))
-
-        return SimpleNamespace(map=sampled)
-
-    count = SimpleNamespace(value=0, add=lambda _: None)
-    here = SimpleNamespace(parallelize=parallelize, accumulator=lambda _: count)
-    monkeypatch.setattr(session, "session", lambda _: SimpleNamespace(sparkContext=here))
-    monkeypatch.setattr(passes, "merged", lambda spark, stage, parts, of, merge: merge([*map(of, parts)]))
-    monkeypatch.setattr(read, "repeated", lambda *_: None)
-    monkeypatch.setattr(split, "find_copies", lambda *_: None)
-    return begun
 
 
 @pytest.fixture
@@ -134,7 +109,7 @@ def test_a_tokenizer_trained_on_these_pages_is_not_that_of_a_crawl_that_grew(cra
     crawl.grow(1)
     read.main(experiment)
     split.main(experiment)
-    with pytest.raises(ExperimentError, match="tokenizer was made by configuration"):
+    with pytest.raises(ExperimentError, match="tokenizer was made by another configuration"):
         tokenizer_job.main(experiment)
 
 
