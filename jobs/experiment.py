@@ -12,7 +12,7 @@ import yaml
 
 from filters.files import write_whole
 from jobs import choose, compare, evaluate, pack, read, report, score, split, train, train_classifier, train_tokenizer
-from jobs.parts import command
+from jobs.parts import command, disk
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -51,6 +51,7 @@ def _plan(experiment: Experiment) -> int:
             verb(experiment, True)
         except ExperimentError as error:
             print(f"{verb.__module__.removeprefix('jobs.')}: to run after the verbs before it ({error})")
+    print(disk.estimate(experiment))
     return command.OK
 
 
