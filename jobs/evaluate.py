@@ -24,12 +24,13 @@ from eval.tokenizer import end_of_text, load_tokenizer
 from eval.training import RunConfig
 from filters.files import sha256_of, write_whole
 from jobs.parts import command, storage
+from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import code_version
-from jobs.train import finished, runs, unfinished
+from jobs.train import finished, runs, size_name, unfinished
 
 DOMAIN_SHARE = 0.01
 """A domain with at least this share of the bytes is shown by itself."""
@@ -54,6 +55,8 @@ class Evaluation:
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Evaluate the finished runs that are not evaluated yet, then write results.jsonl from all of them."""
+    if not dry_run:
+        write_evaluated(experiment)
     asked = runs(experiment, dry_run)
     untrained = unfinished(asked, dry_run) if dry_run else []
     evaluations = list(_evaluations(experiment, [run for run in asked if run not in untrained]))
@@ -77,7 +80,7 @@ def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> Iterator
     if not storage.exists(pages):
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
     digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
-    size = Path(experiment.train.model).stem if experiment.train else ""
+    size = size_name(experiment.train) if experiment.train else ""
     for run in asked:
         summary = finished(run)
         if summary is None:

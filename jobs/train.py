@@ -90,7 +90,12 @@ def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
 
 def trained(train: Train) -> str:
     """What names a run's size, tokens and learning rate, as a folder."""
-    return f"{Path(train.model).stem}-{train.tokens}-{_size(train).learning_rate:g}"
+    return f"{size_name(train)}-{train.tokens}-{_size(train).learning_rate:g}"
+
+
+def size_name(train: Train) -> str:
+    """What the model's size is called: that of conf/models/, or the name of a file from elsewhere."""
+    return Path(train.model).stem if train.model.endswith(".yaml") else train.model
 
 
 def finished(run: RunConfig) -> RunSummary | None:

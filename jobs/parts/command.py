@@ -73,19 +73,20 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None,
                 redo.undo(experiment, options.redo)
             code = verb(experiment, False)
         left_out = LEFT_OUT.get()
-        return _tell("\n".join(left_out), max(code, DAMAGED)) if left_out else code
+        return tell("\n".join(left_out), max(code, DAMAGED)) if left_out else code
     except (ExperimentError, RuleError) as error:
-        return _tell(error, REFUSED)
+        return tell(error, REFUSED)
     except (PartsFailed, RunsFailed) as error:
-        return _tell(error, DAMAGED)
+        return tell(error, DAMAGED)
     except InvariantBroken as error:
-        return _tell(error, BROKEN)
+        return tell(error, BROKEN)
     except KeyboardInterrupt:
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
-        return _tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
+        return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
 
 
-def _tell(error: Exception | str, code: int) -> int:
+def tell(error: Exception | str, code: int) -> int:
+    """Say in a sentence why a command stops; its exit code."""
     print(f"goodhart: {error}", file=sys.stderr)
     return code

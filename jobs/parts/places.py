@@ -143,3 +143,7 @@ class Places:
     def report(self, ending: str) -> Path:
         """The report: html, md, or its figure as svg."""
         return self.out / f"report.{ending}"
+
+    def beside(self, ending: str) -> Path:
+        """This experiment beside another one: html or md."""
+        return self.out / f"beside.{ending}"
