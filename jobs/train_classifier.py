@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from classifiers.kinds import Pages, Scorer, TrainingError
-from jobs.parts import command, reuse
-from jobs.parts.experiment_file import Experiment
+from classifiers.texts import KIND
+from jobs.parts import command, reuse, storage
+from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -69,6 +70,7 @@ def _train(experiment: Experiment, name: str, kind: Scorer, made_by: Mapping[str
         about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, folder)
     except TrainingError as error:
         raise ExperimentError(f"classifiers.{name}: {error}") from error
+    storage.write_json(folder / KIND, as_tree(experiment.classifiers[name]))
     say_made(folder, made_by)
     print(f"train_classifier: {name} {about}")
 
