@@ -60,6 +60,7 @@ def check(experiment: Experiment) -> None:
     read.check(experiment)
     train_tokenizer.check(experiment)
     train_classifier.check(experiment)
+    score.check(experiment)
     train.check(experiment)
 
 

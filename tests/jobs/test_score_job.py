@@ -3,9 +3,11 @@
 import json
 import shutil
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -13,6 +15,7 @@ import yaml
 from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.training import train
 from eval.tokenizer import encode_batch, load_tokenizer, train_tokenizer
+from filters.signals import Signal
 from jobs import experiment as all_verbs
 from jobs import read, score, split
 from jobs import train_tokenizer as tokenizer_job
@@ -56,6 +59,21 @@ def foreign(tmp_path_factory):
     made, moved = (tmp_path_factory.mktemp("fasttext") / name for name in ("made.bin", "edu.bin"))
     train(texts["river"], texts["candle"], made, 0, read_preset("gao_small"))
     return made.rename(moved)
+
+
+def test_a_list_that_cannot_be_opened_is_a_sentence_before_anything_is_read(crawl, monkeypatch):
+    """A signal of someone's own that opens its file without a thought for its absence."""
+
+    def listed(pages, *, words: str):
+        return np.full(len(pages), len(Path(words).read_text()))
+
+    mine = {"mine": {"listed": Signal("listed", listed, pa.int64())}}
+    monkeypatch.setattr(score, "load_groups", lambda *_: mine)
+    crawl.grow(0)
+    experiment = crawl.asked(signals={"mine": {"words": "lists/nowhere.txt"}})
+    with pytest.raises(ExperimentError, match=r"^signals.mine: lists/nowhere.txt: No such file or directory$"):
+        all_verbs.check(experiment)
+    assert not experiment.out.exists()
 
 
 def run(experiment):
