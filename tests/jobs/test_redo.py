@@ -1,6 +1,7 @@
 """A changed threshold, a verb done again, and tables of another experiment taken, in this process instead of Spark's."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -176,5 +177,7 @@ def test_reading_again_leaves_nothing(done):
 
 
 def test_every_verb_of_an_experiment_can_be_redone():
+    """And its command knows its own name, which is the first word of its help."""
     verbs = experiment.FILTERING + experiment.TRAINING + experiment.TELLING
+    assert all((sys.modules[verb.__module__].__doc__ or "").startswith(f"{verb.__module__[5:]}: ") for verb in verbs)
     assert sorted(verb.__module__ for verb in verbs) == sorted(f"jobs.{verb}" for verb in VERBS)
