@@ -38,6 +38,7 @@ from eval.checkpoints import Progress, canonical, restore_checkpoint, save_check
 from eval.gpt import ModelSize, build_model, loss, parameter_groups
 from eval.packed import Batches, Packed, Regime
 from eval.tokenizer import tokenizer_digest
+from filters.differences import differences, told
 from filters.files import sha256_of, sync_file, write_whole
 
 CLIP = 1.0
@@ -116,7 +117,12 @@ class RunSummary:
 
 
 def run_key(config: RunConfig) -> str:
-    """SHA-256 of all that decides the weights: tokens and tokenizer by content, size, budget, replicate, device type.
+    """SHA-256 of all that decides the weights. Raises ValueError as `run_identity` does."""
+    return hashlib.sha256(canonical(run_identity(config))).hexdigest()
+
+
+def run_identity(config: RunConfig) -> dict[str, Any]:
+    """All that decides the weights: tokens and tokenizer by content, size, budget, replicate, device type.
 
     Raises:
         ValueError: the packed tokens are missing, unfinished or damaged in length, or were made by another tokenizer or for
@@ -134,7 +140,7 @@ def run_key(config: RunConfig) -> str:
             f"{config.packed} is for context {header.context} and replicate {header.replicate}, the run has context "
             f"{config.size.context} and replicate {config.replicate}; run jobs.pack again"
         )
-    identity = {
+    return {
         "size": asdict(config.size),
         "tokens": config.tokens,
         "replicate": config.replicate,
@@ -143,7 +149,6 @@ def run_key(config: RunConfig) -> str:
         "vocabulary": header.vocabulary,
         "tokenizer": tokenizer,
     }
-    return hashlib.sha256(canonical(identity)).hexdigest()
 
 
 def finished_run(config: RunConfig) -> RunSummary | None:
@@ -153,7 +158,7 @@ def finished_run(config: RunConfig) -> RunSummary | None:
         RunMismatch: the folder holds a run with another key.
     """
     key = run_key(config)
-    _refuse_other(config.out, key)
+    _refuse_other(config, key)
     try:
         found: dict[str, Any] = json.loads((config.out / "summary.json").read_text(encoding="utf-8"))
         summary = RunSummary(**{**found, "loss": math.nan if found["loss"] is None else found["loss"]})
@@ -352,24 +357,24 @@ def _keep_rows(path: Path, step: int) -> None:
     write_whole(path, b"".join(kept))
 
 
-def _refuse_other(out: Path, key: str) -> None:
-    path = out / "config.yaml"
+def _refuse_other(config: RunConfig, key: str) -> None:
+    path = config.out / "config.yaml"
     if not path.is_file():
         return
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))["key"]
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        same = found["key"] == key
+        changed = told(differences(found["identity"], run_identity(config)))
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise RunMismatch(f"{path} cannot be read ({error}); delete {out} and train again") from error
-    if found != key:
-        raise RunMismatch(
-            f"{out} holds a run made by config {str(found)[:12]}, now the config is {key[:12]}; "
-            "delete that folder to train again, or give the experiment another `out`"
-        )
+        raise RunMismatch(f"{path} cannot be read ({error}); delete {config.out} and train again") from error
+    if not same:
+        raise RunMismatch(f"{config.out} holds a run of another configuration: {changed}; delete that folder to train again")
 
 
 def _write_config(config: RunConfig, key: str, packed: Packed) -> None:
     content = {
         "key": key,
+        "identity": run_identity(config),
         "subset": config.subset,
         "replicate": config.replicate,
         "model": asdict(config.size),

@@ -97,7 +97,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     identities = columns.identities()
     made_by = {level.name: _config(level, columns, identities) for level in levels}
     for level in levels:
-        _refuse_other(places, level.name, config_hash(made_by[level.name]))
+        _refuse_other(places, level.name, made_by[level.name])
     if not _is_decided(places, pages, made_by):
         _decide(experiment, levels, columns, pages, made_by)
     write_texts(experiment, pages, levels, made_by)
@@ -121,10 +121,10 @@ def _config(level: Level, columns: Columns, identities: Mapping[str, str]) -> di
     }
 
 
-def _refuse_other(places: Places, name: str, made_by: str) -> None:
-    told = places.subset_facts(name)
-    if storage.exists(told) and (found := storage.read_json(told)["config_hash"]) != made_by:
-        raise made_by_another(places.subset(name), found, made_by)
+def _refuse_other(places: Places, name: str, made_by: Mapping[str, Any]) -> None:
+    told = storage.read_json(places.subset_facts(name)) if storage.exists(places.subset_facts(name)) else None
+    if told and told["config_hash"] != config_hash(made_by):
+        raise made_by_another(places.subset(name), told["config"], made_by, "choose")
 
 
 def _verdicts(places: Places, made_by: Mapping[str, Any], rules: Sequence[str] = ()) -> Table:
@@ -137,7 +137,7 @@ def _is_decided(places: Places, pages: Sequence[Part], made_by: Mapping[str, Any
     """Whether every page has its verdicts and every subset its facts."""
     table = _verdicts(places, made_by)
     make_again(table)
-    told = known(table)
+    told = known(table, "choose")
     same = all(part.name in told and told[part.name]["from"] == part.identity for part in pages)
     return same and storage.exists(places.sweep) and all(storage.exists(places.subset_facts(name)) for name in made_by)
 
@@ -170,7 +170,8 @@ def _decide(
         facts = describe(level, decision, counted, sizes.get(level.name), columns.weights, experiment)
         split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copy_of_held_out"]}
         facts |= {"held_out": {**as_tree(experiment.evaluate.held_out), **split}}
-        storage.write_json(places.subset_facts(level.name), facts | {"config_hash": config_hash(made_by[level.name])})
+        facts |= {"config": made_by[level.name], "config_hash": config_hash(made_by[level.name])}
+        storage.write_json(places.subset_facts(level.name), facts)
     by_name = zip(counted.names, counted.pages_by_name.tolist(), strict=True)
     languages = {name: pages for name, pages in by_name if name != "None"}  # null is no language
     told = {"sweep": experiment.sweep, "subsets": [level.name for level in levels], "languages": languages}
@@ -347,7 +348,7 @@ def write_texts(
     removed = [table(name, places.removed(name), places.removed_books(name), schema) for name, some in rules.items() if some]
     if removed:
         work = partial(_removed_of_part, texts=texts, rules=rules)
-        loop.run(lambda: session.session("choose"), "removed", pages, removed, work)
+        loop.run(lambda: session.session("choose"), "choose", pages, removed, work)
 
 
 def written(experiment: Experiment, levels: Sequence[Level]) -> list[str]:

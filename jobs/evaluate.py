@@ -9,7 +9,7 @@ come, `reference` are good texts.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from eval.tokenizer import end_of_text, load_tokenizer
 from eval.training import RunConfig
 from filters.files import sha256_of, write_whole
 from jobs.parts import command, storage
-from jobs.parts.evaluated import SETS
+from jobs.parts.evaluated import SETS, write_evaluated
 from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import code_version
-from jobs.train import finished, runs, unfinished
+from jobs.train import finished, runs, size_name, unfinished
 
 DOMAIN_SHARE = 0.01
 """A domain with at least this share of the bytes is shown by itself."""
@@ -47,7 +47,7 @@ class Evaluation:
     run: RunConfig
     size: str
     pages: Path
-    made_by: str
+    made_by: Mapping[str, str]
     tokens: int
 
     @property
@@ -58,10 +58,12 @@ class Evaluation:
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Evaluate the finished runs that are not evaluated yet, then write results.jsonl from all of them."""
+    if not dry_run:
+        write_evaluated(experiment)
     asked = runs(experiment, dry_run)
     untrained = unfinished(asked, dry_run) if dry_run else []
     evaluations = list(_evaluations(experiment, [run for run in asked if run not in untrained]))
-    to_do = [one for one in evaluations if not is_made(one.file, one.made_by)]
+    to_do = [one for one in evaluations if not is_made(one.file, one.made_by, "evaluate")]
     if dry_run:
         left = len(to_do) + len(untrained)
         print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
@@ -81,13 +83,13 @@ def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> Iterator
     if not storage.exists(pages):
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
     digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
-    size = Path(experiment.train.model).stem if experiment.train else ""
+    size = size_name(experiment.train) if experiment.train else ""
     for run in asked:
         summary = finished(run)
         if summary is None:
             raise ExperimentError(f"the run {run.subset}, replicate {run.replicate}, is not trained: run jobs.train first")
         if summary.model_sha256 is not None:
-            yield Evaluation(run, size, pages, config_hash({"model": summary.model_sha256, "pages": digest}), tokens)
+            yield Evaluation(run, size, pages, {"model": summary.model_sha256, "pages": digest}, tokens)
 
 
 def _evaluate(one: Evaluation, tell: Tell) -> None:

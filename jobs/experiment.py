@@ -1,6 +1,6 @@
 """experiment: every verb in turn, from crawl files to the report, out of one file.
 
-    python -m jobs.experiment CONF [--set key=value ...] [--dry-run]
+    python -m jobs.experiment CONF [--set key=value ...] [--redo VERB] [--dry-run]
 
 What is done already is left alone, so a rerun takes seconds and a killed one goes on where it was. Without `train:` pages
 are filtered and nothing is trained.
@@ -12,7 +12,7 @@ import yaml
 
 from filters.files import write_whole
 from jobs import choose, compare, evaluate, pack, read, report, score, split, train, train_classifier, train_tokenizer
-from jobs.parts import command
+from jobs.parts import command, disk
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -51,6 +51,7 @@ def _plan(experiment: Experiment) -> int:
             verb(experiment, True)
         except ExperimentError as error:
             print(f"{verb.__module__.removeprefix('jobs.')}: to run after the verbs before it ({error})")
+    print(disk.estimate(experiment))
     return command.OK
 
 
@@ -59,8 +60,9 @@ def check(experiment: Experiment) -> None:
     read.check(experiment)
     train_tokenizer.check(experiment)
     train_classifier.check(experiment)
+    score.check(experiment)
     train.check(experiment)
 
 
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    command.main(main, __doc__, check=check)

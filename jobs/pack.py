@@ -24,7 +24,7 @@ from filters.signals import load_groups
 from filters.transforms import apply_transforms
 from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.evaluated import write_evaluated
-from jobs.parts.experiment_file import Experiment, Train, config_hash
+from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
@@ -119,27 +119,23 @@ class Packing:
         made_by = {name: str(facts["config_hash"]) for name, facts in subsets.items()}
         return cls(places, made_by, edits, tokens, size.context, budget, train.regime, tuple(train.numbers))
 
-    def made_by(self, subset: str, replicate: int | None = None) -> str:
-        """What names the configuration of a stream, or of what is told of all streams of a subset."""
+    def made_by(self, subset: str, replicate: int | None = None) -> dict[str, Any]:
+        """The configuration of a stream, or of what is told of all streams of a subset."""
         streams = self.replicates if replicate is None else {replicate: self.replicates.index(replicate)}
-        return config_hash(
-            {
-                "subset": self.subsets[subset],
-                "tokens": self.tokens,
-                "budget": self.budget,
-                "context": self.context,
-                "regime": self.regime,
-                "replicates": streams,
-                "folds": len(self.replicates),
-            }
-        )
+        targets = self.budget - 1  # a stream has one token before the first target
+        return {
+            "subset": self.subsets[subset],
+            "pages": self.tokens,
+            "train": {"tokens": targets, "regime": self.regime, "replicates": streams, "folds": len(self.replicates)},
+            "context": self.context,
+        }
 
     def missing(self) -> list[str]:
         """The subsets of which not all is packed. Raises ExperimentError where another configuration packed one."""
         return [name for name in self.subsets if not self._is_whole(name)]
 
     def _is_whole(self, subset: str) -> bool:
-        if not is_made(self.told(subset), self.made_by(subset)):
+        if not is_made(self.told(subset), self.made_by(subset), "pack"):
             return False
         if storage.read_json(self.told(subset))["status"] != "ok":
             return True
@@ -147,7 +143,7 @@ class Packing:
 
     def is_packed(self, subset: str, replicate: int) -> bool:
         """Whether a stream is there and whole. Raises ExperimentError where another configuration packed it."""
-        return is_made(self.file(subset, replicate), self.made_by(subset, replicate))
+        return is_made(self.file(subset, replicate), self.made_by(subset, replicate), "pack")
 
     def told(self, subset: str) -> Path:
         """Where a subset's facts lie; written when all its streams are whole."""

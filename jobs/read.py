@@ -19,7 +19,7 @@ from pyspark.sql import functions as sql
 
 from filters.pages import PageBatch
 from filters.signals import Group, configure, load_groups
-from jobs.parts import command, loop, session, storage
+from jobs.parts import command, loop, reuse, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.frames import frame
 from jobs.parts.places import Places
@@ -71,7 +71,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
     named = [Part(name, shard.location, shard.identity) for name, shard in found.items()]
-    config = {"reader": READER, "limits": options.limits, "extractor": f"{options.extract} {version(options.extract)}"}
+    extractor = f"{options.extract} {version(options.extract)}"
+    config = {"reader": READER, "pages": {"limits": options.limits, "extract": extractor}}
     places, size = Places(experiment.out), configure("size", {}, load_groups("filters"))
     tables = [
         Table(places.pages, config, PAGES),
@@ -146,7 +147,7 @@ def refuse_repeated_ids(pages: Path) -> None:
     unfinished, so that no later job takes it; one that was found sound is not looked at again.
     """
     checked, identity = pages / UNIQUE, identity_of(pages)
-    if storage.exists(checked) and storage.read_json(checked)["pages"] == identity:
+    if any(storage.exists(file) and storage.read_json(file)["pages"] == identity for file in reuse.counterparts(checked)):
         return
     parts = parts_of(pages)
     twice = repeated(session.session("read"), parts)
@@ -197,4 +198,4 @@ def tell(report: StageReport) -> int:
 
 
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    command.main(main, __doc__, check=check)

@@ -1,19 +1,29 @@
-"""report: an experiment's folder in, one page out.
+"""report: an experiment's folder in, one page out; or the folders of two, one page that sets them side by side.
 
     python -m jobs.report CONF [--set key=value ...] [--dry-run]
+    python -m jobs.report OUT1 OUT2
 
 Writes `report.html` (self-contained), `report.md` with `report.svg` (the main figure alone), and prints the levels as a
-table. Whatever the earlier verbs have not done yet is said on the page.
+table. Whatever the earlier verbs have not done yet is said on the page. Of two folders `beside.html` and `beside.md` are
+written into the second.
 """
 
+import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
 
 from eval.gpt import read_size
+from eval.report import beside
+from eval.report.facts import Facts
 from eval.report.page import figure_svg, html, markdown, terminal_table
 from filters.files import write_whole
 from jobs.parts import command, storage
-from jobs.parts.experiment_file import Experiment
-from jobs.parts.gathered import collect
+from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.gathered import collect, page_ids
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.train import trained
@@ -39,5 +49,49 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
+def side_by_side(first: Path, second: Path) -> int:
+    """Write the page of two experiments into the second's folder and print what it says."""
+    trees = [_understood(out) for out in (first, second)]
+    one, other = (_facts(out, tree) for out, tree in zip((first, second), trees, strict=True))
+    called = [str(tree.get("name", out)) for out, tree in zip((first, second), trees, strict=True)]
+    options = [called, [first.name, second.name], [str(first), str(second)]]
+    names = next((some[0], some[1]) for some in options if some[0] != some[1] or some is options[-1])
+    pages = [page_ids("held_out", facts.runs) for facts in (one, other)]
+    two = beside.beside(names, (one, other), bool(pages[0]) and pages[0] == pages[1])
+    places = Places(second)
+    for ending, text in (("html", beside.html(two)), ("md", beside.markdown(two))):
+        write_whole(places.beside(ending), text.encode())
+    print(beside.terminal_text(two))
+    print(f"report: {places.beside('html')}")
+    return command.OK
+
+
+def _understood(out: Path) -> dict[str, Any]:
+    """The experiment file as it was understood when the folder was made. Raises ExperimentError."""
+    file = Places(out).experiment
+    if not storage.exists(file):
+        raise ExperimentError(f"there is no {file}: name the out: of two experiments that jobs.experiment has run")
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return tree if isinstance(tree, dict) else {}
+
+
+def _facts(out: Path, tree: dict[str, Any]) -> Facts:
+    try:
+        train = Train.model_validate(tree["train"]) if tree.get("train") else None
+        return collect(out, trained(train) if train else None, read_size(train.model).context if train else 0)
+    except (ValidationError, ValueError) as error:
+        raise ExperimentError(f"{Places(out).experiment} cannot be read: {error}") from error
+
+
+def run(arguments: list[str]) -> int:
+    """The page of one experiment file, or that of two folders."""
+    if len(arguments) != 2 or any(given.startswith("-") for given in arguments):
+        return command.run(main, __doc__, arguments)
+    try:
+        return side_by_side(*map(Path, arguments))
+    except ExperimentError as error:
+        return command.tell(error, command.REFUSED)
+
+
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    sys.exit(run(sys.argv[1:]))

@@ -43,10 +43,15 @@ class Measures:
     tokenizer: str | None
 
 
+def check(experiment: Experiment) -> None:
+    """Find what is wrong with the files that options of signals name, before anything is read. Raises ExperimentError."""
+    _bound(experiment, [name for name in experiment.signals if name not in experiment.classifiers])
+
+
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Measure what is not measured yet."""
     pages = parts_of(Places(experiment.out).pages)
-    measures = Measures(groups(experiment), _tokenizer(experiment))
+    measures, derived = Measures(groups(experiment), _tokenizer(experiment)), _derived(experiment)
     tables = _tables(experiment, measures)
     if dry_run:
         print(loop.plan("score", pages, tables))
@@ -56,10 +61,10 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return score_part(part, {table.name for table in missing}, measures)
 
     reports = loop.run(lambda: session.session("score"), "score", pages, tables, work)
-    for name, kind in _derived(experiment).items():
+    for name, kind in derived.items():
         reports[name] = _derive(experiment, name, kind, pages)
     rows = max((report.rows for report in reports.values()), default=0)
-    print(f"score: {rows:,} pages, groups {', '.join([*measures.groups, *_derived(experiment)]) or 'none'}")
+    print(f"score: {rows:,} pages, groups {', '.join([*measures.groups, *derived]) or 'none'}")
     return command.OK
 
 
@@ -74,16 +79,20 @@ def _tokenizer(experiment: Experiment) -> str | None:
 
 def groups(experiment: Experiment) -> dict[str, Group]:
     """Every group the experiment asks for, bound to its options and models. Raises ExperimentError with the nearest name."""
+    derived = _derived(experiment)
+    return _bound(experiment, [name for name in experiment.signals if name not in derived])
+
+
+def _bound(experiment: Experiment, asked: Sequence[str]) -> dict[str, Group]:
     known = load_groups("filters", "classifiers")
     bound: dict[str, Group] = {}
-    derived = _derived(experiment)
-    for name, options in experiment.signals.items():
-        if name in derived:
-            continue
+    for name in asked:
         if name not in known and name not in experiment.classifiers:
             raise ExperimentError(f"unknown signal group {name!r}: {nearest(name, [*known, *experiment.classifiers])}")
         try:
-            bound[name] = _group(experiment, name, dict(options or {}), known)
+            bound[name] = _group(experiment, name, dict(experiment.signals[name] or {}), known)
+        except OSError as error:
+            raise ExperimentError(f"signals.{name}: {error.filename or error}: {error.strerror or 'it failed'}") from error
         except ValueError as error:
             raise ExperimentError(f"signals.{name}: {error}") from error
     return bound
@@ -125,7 +134,7 @@ def _derive(experiment: Experiment, name: str, kind: Scorer, pages: Sequence[Par
     config = {"identity": kind.identity(), "tables": columns.identities()}
     table = Table(Places(experiment.out).signals(name), config, schema)
     quantiles: dict[str, Floats] = {}
-    if loop.to_do(pages, [table]):
+    if loop.to_do("score", pages, [table]):
         spark = session.session("score")
         found = cuts_of(
             dict.fromkeys(signals, RANKS),
@@ -152,9 +161,8 @@ def _config(group: Group) -> dict[str, Any]:
         if isinstance(value, str) and Path(value).is_file():
             options[name] = sha256_of(Path(value))
     return {
-        "group": group.name,
-        "signals": [signal.name for signal in group.signals],
-        "options": options,
+        "columns": [signal.name for signal in group.signals],
+        "signals": {group.name: options},
         "unicode": UNICODE_VERSION,
     }
 
@@ -185,4 +193,4 @@ def _tokens(ids: pa.Array, text: pa.Array, folder: str) -> Iterator[tuple[str, p
 
 
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    command.main(main, __doc__, check=check)

@@ -51,7 +51,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if how.share:
         refuse_split_without_domains(how.by, told["rows"], told["counts"].get("no_domain", 0))
     copies = table.path / ".copies"
-    if loop.to_do(pages, [table]) and how.share and how.drop_copies:
+    if loop.to_do("split", pages, [table]) and how.share and how.drop_copies:
         find_copies(session.session("split"), experiment, pages, copies)
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
@@ -66,7 +66,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 
 def split_table(experiment: Experiment) -> Table:
     """The table as this experiment's configuration makes it."""
-    config = {"held_out": _split_by(experiment.evaluate.held_out), "seed": experiment.seed}
+    config = {"evaluate": {"held_out": _split_by(experiment.evaluate.held_out)}, "seed": experiment.seed}
     return Table(Places(experiment.out).split, config, SPLIT)
 
 

@@ -16,12 +16,12 @@ from eval import side_by_side
 from eval.gpt import ModelSize, read_size
 from eval.packed import header_path
 from eval.side_by_side import Tell
-from eval.training import RunConfig, RunSummary, finished_run, train_run
+from eval.training import RunConfig, RunMismatch, RunSummary, finished_run, train_run
 from jobs.pack import trainable
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.places import Places
-from jobs.parts.refusals import ExperimentError
+from jobs.parts.refusals import ExperimentError, ways_out
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -90,13 +90,20 @@ def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
 
 def trained(train: Train) -> str:
     """What names a run's size, tokens and learning rate, as a folder."""
-    return f"{Path(train.model).stem}-{train.tokens}-{_size(train).learning_rate:g}"
+    return f"{size_name(train)}-{train.tokens}-{_size(train).learning_rate:g}"
+
+
+def size_name(train: Train) -> str:
+    """What the model's size is called: that of conf/models/, or the name of a file from elsewhere."""
+    return Path(train.model).stem if train.model.endswith(".yaml") else train.model
 
 
 def finished(run: RunConfig) -> RunSummary | None:
     """The summary of a run that is done. Raises ExperimentError where another configuration made what is there."""
     try:
         return finished_run(run)
+    except RunMismatch as error:
+        raise ExperimentError(f"{error}, or all of them: {ways_out('train')}") from error
     except ValueError as error:
         raise ExperimentError(str(error)) from error
 
@@ -132,4 +139,4 @@ def _train(config: RunConfig, tell: Tell) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    command.main(main, __doc__, check=check)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from classifiers.kinds import Pages, Scorer, TrainingError
-from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, config_hash
+from classifiers.texts import KIND
+from jobs.parts import command, reuse, storage
+from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -24,9 +25,11 @@ from jobs.shards.sources import shards, texts_of
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Train what is not trained yet."""
     for name, kind in _to_train(experiment).items():
-        made_by = config_hash(_config(experiment, kind))
-        if is_made(Places(experiment.out).classifier(name), made_by):
+        made_by, folder = _config(experiment, kind), Places(experiment.out).classifier(name)
+        if is_made(folder, made_by, "train_classifier"):
             print(f"train_classifier: {name} is trained")
+        elif reuse.model(folder, made_by, "train_classifier", dry_run):
+            continue
         elif dry_run:
             print(f"train_classifier: {name} to train from {_sources(kind)}")
         else:
@@ -67,13 +70,14 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
     }
 
 
-def _train(experiment: Experiment, name: str, kind: Scorer, made_by: str) -> None:
+def _train(experiment: Experiment, name: str, kind: Scorer, made_by: Mapping[str, Any]) -> None:
     folder = Places(experiment.out).classifier(name)
     print(f"train_classifier: {name} from {_sources(kind)} ...", flush=True)
     try:
         about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, folder)
     except TrainingError as error:
         raise ExperimentError(f"classifiers.{name}: {error}") from error
+    storage.write_json(folder / KIND, as_tree(experiment.classifiers[name]))
     say_made(folder, made_by)
     print(f"train_classifier: {name} {about}")
 
@@ -107,4 +111,4 @@ def _pages(experiment: Experiment, name: str, key: str) -> Pages:
 
 
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    command.main(main, __doc__, check=check)

@@ -8,8 +8,8 @@ The sample is drawn from all pages by their ids, held-out pages apart, whatever 
 from typing import Any
 
 from eval.tokenizer import FILES, copy_tokenizer, load_tokenizer, tokenizer_digest, train_tokenizer
-from jobs.parts import command
-from jobs.parts.experiment_file import Experiment, Tokenizer, config_hash
+from jobs.parts import command, reuse
+from jobs.parts.experiment_file import Experiment, Tokenizer
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -23,9 +23,11 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if asked is None:
         print("train_tokenizer: the experiment file has no tokenizer: section, so pages are not encoded")
         return command.OK
-    made_by = config_hash(_config(experiment, asked))
-    if is_made(folder, made_by):
+    made_by = _config(experiment, asked)
+    if is_made(folder, made_by, "train_tokenizer"):
         print("train_tokenizer: the tokenizer is there")
+        return command.OK
+    if reuse.model(folder, made_by, "train_tokenizer", dry_run):
         return command.OK
     if asked.path:
         print(f"train_tokenizer: {asked.path} is used as it is")
@@ -73,4 +75,4 @@ def _config(experiment: Experiment, asked: Tokenizer) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command.main(main, __doc__)
+    command.main(main, __doc__, check=check)

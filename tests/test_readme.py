@@ -1,5 +1,6 @@
 """What the README shows works as written, and its tree names every file there is."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,8 +14,48 @@ README = (REPOSITORY / "README.md").read_text()
 
 
 def block(language, section=""):
-    """The first block of a language under a heading."""
+    """The first block of a language under a heading, or after any other words."""
     return re.search(rf"```{language}\n(.*?)```", README.partition(section)[2] if section else README, re.DOTALL)[1]
+
+
+WITH_A_LIST = """
+import shutil
+from pathlib import Path
+import yaml
+import filters
+from jobs import score
+from jobs.parts.experiment_file import load
+
+def identity(words):
+    tree = {"pages": {"from": ["a.warc.gz"]}, "signals": {"topic": {"topic_words": words}}}
+    open("conf.yaml", "w").write(yaml.safe_dump(tree))
+    asked = load(Path("conf.yaml"))
+    score.check(asked)
+    return score._config(score.groups(asked)["topic"])
+
+print(filters.measure(["A ship sails by", "no"], {"topic": {"topic_words": "ships.txt"}}).to_pydict())
+first = identity("ships.txt")
+shutil.copy("ships.txt", "moved.txt")
+print(first == identity("moved.txt"))
+open("moved.txt", "a").write("anchor")
+print(first == identity("moved.txt"))
+identity("nowhere.txt")
+"""
+
+
+def test_the_signal_with_a_word_list_measures_and_knows_its_list_by_content(tmp_path):
+    shutil.copytree(REPOSITORY / "filters", tmp_path / "filters", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "conf").symlink_to(REPOSITORY / "conf")
+    (tmp_path / "filters" / "heuristics" / "topic.py").write_text(block("python", "A keyword-only argument is an option"))
+    (tmp_path / "ships.txt").write_text("ship\nsails\n")
+    (tmp_path / "try.py").write_text(WITH_A_LIST)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "try.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["{'topic_word_ratio': [0.5, 0.0]}", "True", "False"], done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "ExperimentError: signals.topic: no word list nowhere.txt" in last
 
 
 def test_a_new_signal_takes_five_lines_and_no_edit_elsewhere(tmp_path):

@@ -32,6 +32,7 @@ TAKEN = (*PAGE_COLUMNS, "tokenizer", "tokens", "token_count")
 
 def check(experiment: Experiment) -> None:
     """Raise ExperimentError or RuleError for the first thing that cannot be meant, in one sentence."""
+    _check_reuse(experiment)
     _check_files(experiment)
     groups = load_groups("filters", "classifiers")
     _check_names(experiment, groups)
@@ -77,6 +78,17 @@ def _check_derived(experiment: Experiment, types: Types) -> None:
                 raise ExperimentError(
                     f"classifiers.{name}: {signal!r} is no number that is measured before it: {nearest(signal, known)}"
                 )
+
+
+def _check_reuse(experiment: Experiment) -> None:
+    """Tables are taken from the folder of another experiment."""
+    other = experiment.reuse
+    if other is None:
+        return
+    if not other.is_dir():
+        raise ExperimentError(f"reuse: there is no folder {other}: name the out: of another experiment")
+    if other.resolve() == experiment.out.resolve():
+        raise ExperimentError(f"reuse: {other} is this experiment's own out:, where nothing need be taken from")
 
 
 def _check_files(experiment: Experiment) -> None:

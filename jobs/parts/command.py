@@ -1,4 +1,4 @@
-"""What every verb's command line shares: CONF, --set, --dry-run, and errors as one sentence with an exit code.
+"""What every verb's command line shares: CONF, --set, --dry-run, --redo, and errors as one sentence with an exit code.
 
 Exit codes: 0 all is well; 1 the work is done, but a shard was damaged or a part failed, listed by name; 2 nothing was
 started because the request cannot be met; 3 an invariant is broken, so the result must not be used; 130 stopped by Ctrl-C.
@@ -12,12 +12,15 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
-from jobs.parts.checks import check, without_left_out
+from jobs.parts import redo
+from jobs.parts.checks import check as check_keys
+from jobs.parts.checks import without_left_out
 from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import LEFT_OUT, PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
+from jobs.parts.reuse import REUSE, Reuse
 from jobs.parts.session import fall_silent
-from jobs.parts.storage import held
+from jobs.parts.storage import held, lent
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -26,15 +29,21 @@ INTERRUPTED = 128 + signal.SIGINT
 
 Verb = Callable[[Experiment, bool], int]
 """(experiment, dry run) -> exit code."""
+Check = Callable[[Experiment], None]
+"""Raises ExperimentError for what is wrong with the files that an experiment names."""
 
 
-def main(verb: Verb, description: str | None, arguments: list[str] | None = None) -> None:
+def main(verb: Verb, description: str | None, arguments: list[str] | None = None, check: Check | None = None) -> None:
     """Run one verb from the command line and exit with its code."""
-    sys.exit(run(verb, description, arguments))
+    sys.exit(run(verb, description, arguments, check))
 
 
-def run(verb: Verb, description: str | None, arguments: list[str] | None = None) -> int:
-    """Parse the command line, check the experiment, hold the output folder, run the verb; an error is told in a sentence."""
+def run(verb: Verb, description: str | None, arguments: list[str] | None = None, check: Check | None = None) -> int:
+    """Parse the command line, check the experiment, hold the output folder, run the verb; an error is told in a sentence.
+
+    The description begins with the verb's name; one that is None is the whole experiment's. `check` is asked before --redo
+    removes anything.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("conf", type=Path, help="experiment file (YAML)")
     parser.add_argument(
@@ -44,30 +53,43 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None)
     parser.add_argument(
         "--skip-failed", action="store_true", help="publish tables without the parts that fail, name those and exit with 1"
     )
+    parser.add_argument(
+        "--redo", metavar="VERB", help="remove what this verb made, with all that depends on it, and make it again"
+    )
     options = parser.parse_args(arguments)
     LEFT_OUT.set([] if options.skip_failed else None)
     try:
         experiment, left_out = without_left_out(load(options.conf, options.set))
         for sentence in left_out:
             print(f"goodhart: {sentence}", file=sys.stderr)
-        check(experiment)
+        REUSE.set(Reuse(experiment.out, experiment.reuse) if experiment.reuse else None)
+        check_keys(experiment)
+        if options.redo:
+            redo.check(options.redo, (description or "experiment").partition(":")[0])
+            print(redo.told(experiment, options.redo))
         if options.dry_run:
-            return verb(experiment, True)
-        with held(experiment.out):
+            return OK if options.redo else verb(experiment, True)
+        with held(experiment.out), lent(experiment.reuse):
+            if options.redo:
+                if check:
+                    check(experiment)
+                redo.undo(experiment, options.redo)
             code = verb(experiment, False)
         failed = LEFT_OUT.get()
-        return _tell("\n".join(failed), max(code, DAMAGED)) if failed else code
+        return tell("\n".join(failed), max(code, DAMAGED)) if failed else code
     except (ExperimentError, RuleError) as error:
-        return _tell(error, REFUSED)
+        return tell(error, REFUSED)
     except (PartsFailed, RunsFailed) as error:
-        return _tell(error, DAMAGED)
+        return tell(error, DAMAGED)
     except InvariantBroken as error:
-        return _tell(error, BROKEN)
+        return tell(error, BROKEN)
     except KeyboardInterrupt:
         fall_silent()
-        return _tell("stopped; what is done stays, and the same command goes on from there", INTERRUPTED)
+        again = "the same command without --redo" if options.redo else "the same command"
+        return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
 
 
-def _tell(error: Exception | str, code: int) -> int:
+def tell(error: Exception | str, code: int) -> int:
+    """Say in a sentence why a command stops; its exit code."""
     print(f"goodhart: {error}", file=sys.stderr)
     return code

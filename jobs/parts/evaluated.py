@@ -20,7 +20,7 @@ from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
 from filters.quantiles import Column, Targets, count, find, merged, ranked
 from jobs.parts import passes, session, storage
-from jobs.parts.experiment_file import Experiment, as_tree, config_hash
+from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
@@ -79,8 +79,7 @@ def write_evaluated(experiment: Experiment) -> None:
         "split": identity_of(places.split),
         "tokenizer": tokenizer_digest(places.tokenizer),
     }
-    made_by = config_hash(config)
-    if is_made(file, made_by):
+    if is_made(file, config, "evaluate"):
         return
     spark, parts = session.session("pack"), parts_of(places.pages)
 
@@ -102,7 +101,7 @@ def write_evaluated(experiment: Experiment) -> None:
     tokens = [flat[begin:end] for begin, end in itertools.pairwise(offsets)]
     columns |= {"bytes": sizes, "tokens": tokens}
     storage.write_table(file, pa.table(columns, schema=EVALUATED))
-    say_made(file, made_by)
+    say_made(file, config)
     for name in ("held_out", "reference"):
         chosen = [size for row, size in zip(rows, sizes, strict=True) if row["set"] == name and row.get("passes", True)]
         print(f"pack: evaluated on {len(chosen):,} pages of {name}, {sum(chosen):,} bytes", flush=True)

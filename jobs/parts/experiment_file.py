@@ -222,6 +222,8 @@ class Experiment(Options):
 
     out: LocalPath = Path("out/experiment")
     """Folder of all tables, models, runs and the report."""
+    reuse: LocalPath | None = Field(default=None, examples=["out/other"])
+    """The `out` of another experiment: its finished tables and models are taken where the same configuration made them."""
     name: Annotated[str, Field(min_length=1, max_length=200, examples=["demo"])] = Field(
         default_factory=lambda data: str(data["out"].name or data["out"].resolve().name),
         description="What the report calls it.",

@@ -247,6 +247,13 @@ def _scores(name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: 
     return Scores(tuple(names), tuple(replicates), nll, size, cluster, stratum)
 
 
+def page_ids(name: str, runs: Sequence[Run]) -> list[str]:
+    """The ids of the pages of one set that runs were evaluated on, in their order; empty where none was."""
+    tables = (_evaluation(name, run, []) for run in runs)
+    first = next((table for table in tables if table is not None), None)
+    return [] if first is None else [str(page) for page in first["id"].to_pylist()]
+
+
 def _evaluation(name: str, run: Run, missing: list[str]) -> pa.Table | None:
     path = run.folder / "evaluation.parquet"
     if not run.finished or not storage.exists(path):

@@ -21,8 +21,8 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
-from jobs.parts import storage
-from jobs.parts.refusals import ExperimentError, made_by_another
+from jobs.parts import reuse, storage
+from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import stand_in
 from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, state, writer
 
@@ -51,12 +51,20 @@ class PartsFailed(RuntimeError):
     """Some parts failed while the others are done."""
 
 
-def to_do(parts: Sequence[Part], tables: Sequence[Table]) -> list[Part]:
-    """The parts that the manifests do not have: tasks will look which of them are whole all the same.
+def to_do(verb: str, parts: Sequence[Part], tables: Sequence[Table]) -> list[Part]:
+    """The parts that the manifests do not have and `reuse:` does not offer: tasks will look which are whole all the same.
 
-    Raises ExperimentError where a table was made by another configuration.
+    `verb` is what makes the tables. Raises ExperimentError where a table was made by another configuration.
     """
-    return _missing(parts, {table.name: known(table) for table in tables})
+    missing = _missing(parts, {table.name: known(table, verb) for table in tables})
+    offered = _offered(missing, tables)
+    return [part for part in missing if part.name not in offered]
+
+
+def _offered(parts: Sequence[Part], tables: Sequence[Table]) -> set[str]:
+    """The names of the parts that `reuse:` offers for all tables."""
+    offers = [reuse.offered(table, parts) for table in tables]
+    return {part.name for part in parts if all(part.name in some for some in offers)}
 
 
 def _missing(parts: Sequence[Part], lines: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[Part]:
@@ -68,34 +76,43 @@ def _same(line: Mapping[str, Any] | None, part: Part) -> bool:
     return line is not None and line["from"] == part.identity
 
 
-def plan(stage: str, parts: Sequence[Part], tables: Sequence[Table]) -> str:
+def plan(verb: str, parts: Sequence[Part], tables: Sequence[Table]) -> str:
     """One line for --dry-run."""
-    missing = [part for part in to_do(parts, tables) if any(state(table, part) != "done" for table in tables)]
+    missing = [part for part in to_do(verb, parts, tables) if any(state(table, part) != "done" for table in tables)]
+    taken = _offered(_missing(parts, {table.name: known(table, verb) for table in tables}), tables)
     names = ", ".join(table.name for table in tables)
     listed = ", ".join(part.name for part in missing[:5]) + (" ..." if len(missing) > 5 else "")
-    return f"{stage}: {len(parts)} parts into {names}; {len(parts) - len(missing)} done, {len(missing)} to run" + (
-        f" ({listed})" if missing else ""
+    return (
+        f"{verb}: {len(parts)} parts into {names}; {len(parts) - len(missing) - len(taken)} done, "
+        + (f"{len(taken)} to take, " if taken else "")
+        + f"{len(missing)} to run"
+        + (f" ({listed})" if missing else "")
     )
 
 
 def run(
-    spark: Callable[[], SparkSession], stage: str, parts: Sequence[Part], tables: Sequence[Table], work: Work
+    spark: Callable[[], SparkSession], verb: str, parts: Sequence[Part], tables: Sequence[Table], work: Work
 ) -> dict[str, StageReport]:
     """Run `work` on every part that is not done, then write the manifests. Starts Spark only when there is work.
+
+    What `reuse:` offers is taken before.
 
     Raises PartsFailed, after all other parts are done, naming each part and its reason. With `--skip-failed` the tables are
     published without those parts; the next run tries them again.
     """
     if not parts:
-        raise ExperimentError(f"{stage}: there are no parts to work on")
-    lines = {table.name: known(table) for table in tables}
+        raise ExperimentError(f"{verb}: there are no parts to work on")
+    lines = {table.name: known(table, verb) for table in tables}
+    lacking = {name: [part for part in parts if not _same(some.get(part.name), part)] for name, some in lines.items()}
+    for name, some in reuse.take(tables, lacking, verb).items():
+        lines[name] |= some
     missing = _missing(parts, lines)
     if missing:
         for table in tables:
             storage.remove(table.manifest)
             storage.remove_left_overs(table.path)
         try:
-            outcomes = _all(spark(), stage, missing, tables, work)
+            outcomes = _all(spark(), verb, missing, tables, work)
         finally:
             for table in tables:
                 storage.remove_left_overs(table.path)
@@ -105,9 +122,9 @@ def run(
     else:
         outcomes = []
     failed = {outcome.part: outcome.failure for outcome in outcomes if outcome.failure}
-    _tell_failed(stage, failed, len(parts))
+    _tell_failed(verb, failed, len(parts))
     whole = [part.name for part in parts if part.name not in failed]
-    return {table.name: publish(stage, table, [lines[table.name][name] for name in whole], failed) for table in tables}
+    return {table.name: publish(verb, table, [lines[table.name][name] for name in whole], failed) for table in tables}
 
 
 def _tell_failed(stage: str, failed: Mapping[str, str], parts: int) -> None:
@@ -187,8 +204,8 @@ def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
     try:
         states = {table.name: state(table, part) for table in tables}
         for table in tables:
-            if states[table.name] not in ("done", "missing"):
-                raise made_by_another(table.path, states[table.name], table.hash)
+            if states[table.name] == "other":
+                raise ExperimentError(f"{table.file(part)} was made by another configuration: remove {table.path}")
         missing = [table for table in tables if states[table.name] == "missing"]
         with ExitStack() as stack:
             writers = {table.name: stack.enter_context(writer(table, part, report)) for table in missing}

@@ -90,30 +90,40 @@ class Places:
 
     def packed(self, subset: str, context: int, replicate: int) -> Path:
         """The tokens of a subset that a replicate reads, for models of one context."""
-        return self.out / "packed" / subset / f"{context}-{replicate}.bin"
+        return self.packs / subset / f"{context}-{replicate}.bin"
 
     def packed_facts(self, subset: str, context: int) -> Path:
         """Which pages the replicates of a subset draw from, and how far they read the same."""
-        return self.out / "packed" / subset / f"{context}.json"
+        return self.packs / subset / f"{context}.json"
 
     @property
     def slices(self) -> Path:
         """While packing: what each part gives to the streams."""
-        return self.out / "packed" / ".slices"
+        return self.packs / ".slices"
 
     @property
     def edited(self) -> Path:
         """While packing: the folder of the tables `tokens` and `token_ids` of edited text."""
-        return self.out / "packed" / ".edited"
+        return self.packs / ".edited"
 
     @property
     def evaluated(self) -> Path:
         """The encoded pages that every run is evaluated on."""
-        return self.out / "packed" / "evaluated.parquet"
+        return self.packs / "evaluated.parquet"
+
+    @property
+    def packs(self) -> Path:
+        """The folder of all that is packed."""
+        return self.out / "packed"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all models."""
+        return self.out / "runs"
 
     def run(self, subset: str, trained: str, replicate: int) -> Path:
         """One model; `trained` names size, tokens and learning rate."""
-        return self.out / "runs" / subset / trained / str(replicate)
+        return self.runs / subset / trained / str(replicate)
 
     @property
     def experiment(self) -> Path:
@@ -133,3 +143,7 @@ class Places:
     def report(self, ending: str) -> Path:
         """The report: html, md, or its figure as svg."""
         return self.out / f"report.{ending}"
+
+    def beside(self, ending: str) -> Path:
+        """This experiment beside another one: html or md."""
+        return self.out / f"beside.{ending}"

@@ -26,6 +26,8 @@ PACKAGES = ("filters", "classifiers", "eval", "jobs")
 HOME = Path(__file__).resolve().parents[2]
 JAVA_VERSION = 17
 QUIET = f"-Dlog4j2.configurationFile=file:{HOME / 'conf' / 'log4j2.properties'}"
+LOG_LEVEL = "spark.log.level"
+"""Spark's own setting, with which one hears it: `spark-submit --conf spark.log.level=INFO`."""
 BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """On one machine the JVM only hands parts to Python: compiling less takes its start from 9 to 5 processor seconds."""
 
@@ -79,11 +81,23 @@ def _start(name: str) -> SparkSession:
     for key, value in _settings().items():
         conf.setIfMissing(key, value)
     conf.setMaster(_with_retries(conf.get("spark.master", "local[*]")))
+    level = conf.get(LOG_LEVEL, "ERROR")
+    _log(conf, level)
     spark: SparkSession = SparkSession.builder.appName(f"goodhart {name}").config(conf=conf).getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
+    spark.sparkContext.setLogLevel(level)
     if not spark.sparkContext.master.startswith("local"):
         _ship(spark)
     return spark
+
+
+def _log(conf: SparkConf, level: str) -> None:
+    """Set the level before there is a context, whose start alone is some forty lines under spark-submit.
+
+    Spark settles its log with the first line that is written, and would undo what was set before.
+    """
+    conf._jconf.initializeLogIfNecessary(False, True)
+    log4j = SparkContext._jvm.org.apache.logging.log4j
+    log4j.core.config.Configurator.setRootLevel(log4j.Level.toLevel(level))
 
 
 def _settings() -> dict[str, str]:

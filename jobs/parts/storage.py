@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from filters.files import sync_file, write_whole
 from jobs.parts.refusals import ExperimentError
 
-LAYOUT, LAYOUT_FILE = 2, ".layout.json"
+LAYOUT, LAYOUT_FILE = 3, ".layout.json"
 """Changes whenever a table moves or its rows mean something else."""
 ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:/", re.I)
 
@@ -150,6 +150,25 @@ def written(file: Path) -> Iterator[Hashed]:
         aside.unlink(missing_ok=True)
 
 
+def take(source: Path, target: Path) -> None:
+    """Give a whole file a second name; where the file system cannot, a whole copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    aside.unlink(missing_ok=True)
+    try:
+        os.link(source, aside)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, aside)
+        sync_file(aside)
+    aside.replace(target)
+    aside.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing
+
+
+def held_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
 def remove(file: Path) -> None:
     """Remove a file, if it is there."""
     file.unlink(missing_ok=True)
@@ -174,6 +193,21 @@ def _check_layout(out: Path) -> None:
             f"{out} was made by a version whose folders lay otherwise (layout {found}, this one makes {LAYOUT}): "
             "set another out:, or remove it to make all of it again"
         )
+
+
+@contextmanager
+def lent(out: Path | None) -> Iterator[None]:
+    """See to it that no job writes to a folder that tables are taken from. Raises ExperimentError."""
+    if out is None or not exists(out / ".lock"):
+        yield
+        return
+    _check_layout(out)
+    with (out / ".lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ExperimentError(f"another job is writing to {out}, which reuse: names: wait for it") from error
+        yield
 
 
 @contextmanager

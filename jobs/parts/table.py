@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -178,13 +178,13 @@ def sidecar(table: Path, part: Part, columns: Sequence[str], ids: pa.ChunkedArra
     return rows.drop_columns(["id"])
 
 
-def state(table: Table, part: Part) -> str:
-    """done, missing, or the hash of another configuration that made what is there."""
+def state(table: Table, part: Part) -> Literal["done", "missing", "other"]:
+    """Whether a part is done, missing, or made by another configuration."""
     found = table.facts(part)
     if found is None:
         return "missing"
     if found["config_hash"] != table.hash:
-        return str(found["config_hash"])
+        return "other"
     return "done" if found["from"] == part.identity else "missing"
 
 
@@ -288,53 +288,47 @@ class _JsonLines:
         """Nothing is left open."""
 
 
-def known(table: Table) -> dict[str, dict[str, Any]]:
+def known(table: Table, verb: str) -> dict[str, dict[str, Any]]:
     """The manifest's lines about parts that are still there, by name.
 
-    Raises ExperimentError where another configuration made the table.
+    Raises ExperimentError where another configuration made the table; `verb` is what makes it.
     """
-    if not storage.exists(table.manifest):
-        refuse_other(table)
+    told = _made_by(table)
+    if told is not None and told["config_hash"] != table.hash:
+        raise made_by_another(table.path, told["config"], as_tree(table.config), verb)
+    if told is None or "parts" not in told:
         return {}
-    told = storage.read_json(table.manifest)
-    if told["config_hash"] != table.hash:
-        raise made_by_another(table.path, told["config_hash"], table.hash)
     there = storage.sizes(table.path)
     return {line["name"]: line for line in told["parts"] if there.get(table.file_name(line["name"])) == line["bytes"]}
 
 
 def make_again(table: Table) -> None:
     """Remove what another configuration made of a table that costs little to make."""
-    if _made_by(table) not in (None, table.hash):
+    found = _made_by(table)
+    if found is not None and found["config_hash"] != table.hash:
         storage.remove(table.manifest)
         for name in storage.sizes(table.path):
             if name.endswith(table.format):
                 storage.remove(table.path / name)
 
 
-def _made_by(table: Table) -> str | None:
-    """The hash of the configuration that made what is there; None where there is nothing."""
+def _made_by(table: Table) -> Mapping[str, Any] | None:
+    """The manifest, or the facts of a part, of what is there; None where there is nothing."""
     if storage.exists(table.manifest):
-        return str(storage.read_json(table.manifest)["config_hash"])
+        told: dict[str, Any] = storage.read_json(table.manifest)
+        return told
     for name in sorted(storage.sizes(table.path)):
         if name.startswith(table.prefix) and name.endswith(f".{table.format}"):
             facts = table.facts(Part(name.removeprefix(table.prefix).removesuffix(f".{table.format}"), "", ""))
             if facts is not None:
-                return str(facts["config_hash"])
+                return facts
     return None
-
-
-def refuse_other(table: Table) -> None:
-    """Raise ExperimentError where another configuration made what is there."""
-    found = _made_by(table)
-    if found not in (None, table.hash):
-        raise made_by_another(table.path, str(found), table.hash)
 
 
 def publish(
     stage: str, table: Table, entries: Sequence[Mapping[str, Any]], failed: Mapping[str, str] | None = None
 ) -> StageReport:
-    """Write the manifest from the lines about all parts, unless the one there says the same.
+    """Write the manifest from the lines about all parts, unless the one there says the same, whatever versions it names.
 
     `failed` names parts that the table is published without, and why.
     """
@@ -353,7 +347,8 @@ def publish(
         "counts": dict(sorted(counts.items())),
         "damaged": damaged,
     } | ({"failed": dict(sorted(failed.items()))} if failed else {})
-    if not storage.exists(table.manifest) or storage.read_json(table.manifest) != told:
+    before = storage.read_json(table.manifest) if storage.exists(table.manifest) else {}
+    if before | {"versions": told["versions"]} != told:
         write_whole(table.manifest, (json.dumps(told, indent=1, sort_keys=True) + "\n").encode())
     return StageReport(told["rows"], told["counts"], damaged)
 

@@ -4,8 +4,12 @@ import gzip
 import random
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from jobs import read, split
+from jobs.parts import passes, session
 
 WORDS = """
 the river and a stone that have been with of to be house garden letter winter candle bridge market forest island
@@ -66,3 +70,27 @@ def made_crawl(tmp_path_factory) -> Path:
     good = [" ".join(draw.choices(WORDS[:12], k=80)) + "." for _ in range(60)]
     (folder / "good.jsonl").write_text("".join(f'{{"id": "good-{at}", "text": "{text}"}}\n' for at, text in enumerate(good)))
     return folder
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """The names of the parts that tasks were run for, in order; the tasks run here."""
+    begun = []
+
+    def parallelize(parts, _):
+        def run_all(task):
+            begun.extend(part.name for part in parts)
+            return [task(part) for part in parts]
+
+        def sampled(task):
+            return SimpleNamespace(collect=lambda: run_all(task), toLocalIterator=lambda **_: map(task, parts))
+
+        return SimpleNamespace(map=sampled)
+
+    count = SimpleNamespace(value=0, add=lambda _: None)
+    here = SimpleNamespace(parallelize=parallelize, accumulator=lambda _: count)
+    monkeypatch.setattr(session, "session", lambda _: SimpleNamespace(sparkContext=here))
+    monkeypatch.setattr(passes, "merged", lambda spark, stage, parts, of, merge: merge([*map(of, parts)]))
+    monkeypatch.setattr(read, "repeated", lambda *_: None)
+    monkeypatch.setattr(split, "find_copies", lambda *_: None)
+    return begun

@@ -214,7 +214,7 @@ def test_choosing_again_changes_nothing_and_another_level_is_added(tmp_path):
 def test_other_rules_under_the_same_name_are_refused(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP)
     choose.main(experiment)
-    with pytest.raises(ExperimentError, match="was made by configuration"):
+    with pytest.raises(ExperimentError, match=r"rules.word_count.min was 50 and is 60;.* add --redo choose"):
         choose.main(experiment.model_copy(update={"rules": {"word_count": {"min": 60}}}))
 
 
@@ -375,5 +375,5 @@ def test_a_control_belongs_to_the_tokens_it_was_matched_by(tmp_path):
         rows = pa.table([[f"page-{at}-{row}" for row in range(ROWS)], [7] * ROWS], schema=counts)
         write(tmp_path, "signals/tokens", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
     finish(tmp_path, "signals/tokens")
-    with pytest.raises(ExperimentError, match="random-quality-pareto-9 was made by configuration"):
+    with pytest.raises(ExperimentError, match="random-quality-pareto-9 was made by another configuration"):
         choose.main(experiment)

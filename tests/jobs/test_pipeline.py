@@ -178,6 +178,7 @@ def test_the_cluster_gives_the_same_bytes_as_one_machine(done, conf, tmp_path):
                 check=False,
             )
             assert finished.returncode == 0, finished.stderr[-3000:]
+            assert " INFO " not in finished.stderr and f"{verb}:" in finished.stderr + finished.stdout
     assert digests(out) == digests(done)
 
 

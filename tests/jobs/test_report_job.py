@@ -1,3 +1,4 @@
+import re
 import runpy
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def test_the_job_writes_the_page_and_prints_the_levels(tmp_path, capsys):
     out = build(tmp_path / "out", levels=("none", 3, 9), domains=2)
     assert main(experiment(out, train={})) == 0
     said = capsys.readouterr().out
+    assert re.search(r"quality-pareto-3 .* [\d.]{6} \[[\d.]{6}, [\d.]{6}\]", said)
     assert "bits per byte" in said and "quality-pareto-3" in said and str(out / "report.html") in said
     first = {name: (out / name).read_bytes() for name in ("report.html", "report.md", "report.svg")}
     main(experiment(out, train={}))

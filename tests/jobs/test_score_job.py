@@ -3,9 +3,11 @@
 import json
 import shutil
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -13,40 +15,16 @@ import yaml
 from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.training import train
 from eval.tokenizer import encode_batch, load_tokenizer, train_tokenizer
+from filters.signals import Signal
 from jobs import experiment as all_verbs
 from jobs import read, score, split
 from jobs import train_tokenizer as tokenizer_job
-from jobs.parts import passes, session
 from jobs.parts.checks import check
 from jobs.parts.experiment_file import load
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import finished
 
 TABLES = ("pages", "split", "signals/size", "signals/gopher", "signals/edu", "signals/tokens", "token_ids")
-
-
-@pytest.fixture
-def tasks(monkeypatch):
-    """The names of the parts that tasks were run for, in order; the tasks run here."""
-    begun = []
-
-    def parallelize(parts, _):
-        def run_all(task):
-            begun.extend(part.name for part in parts)
-            return [task(part) for part in parts]
-
-        def sampled(task):
-            return SimpleNamespace(collect=lambda: run_all(task), toLocalIterator=lambda **_: map(task, parts))
-
-        return SimpleNamespace(map=sampled)
-
-    count = SimpleNamespace(value=0, add=lambda _: None)
-    here = SimpleNamespace(parallelize=parallelize, accumulator=lambda _: count)
-    monkeypatch.setattr(session, "session", lambda _: SimpleNamespace(sparkContext=here))
-    monkeypatch.setattr(passes, "merged", lambda spark, stage, parts, of, merge: merge([*map(of, parts)]))
-    monkeypatch.setattr(read, "repeated", lambda *_: None)
-    monkeypatch.setattr(split, "find_copies", lambda *_: None)
-    return begun
 
 
 @pytest.fixture
@@ -81,6 +59,21 @@ def foreign(tmp_path_factory):
     made, moved = (tmp_path_factory.mktemp("fasttext") / name for name in ("made.bin", "edu.bin"))
     train(texts["river"], texts["candle"], made, 0, read_preset("gao_small"))
     return made.rename(moved)
+
+
+def test_a_list_that_cannot_be_opened_is_a_sentence_before_anything_is_read(crawl, monkeypatch):
+    """A signal of someone's own that opens its file without a thought for its absence."""
+
+    def listed(pages, *, words: str):
+        return np.full(len(pages), len(Path(words).read_text()))
+
+    mine = {"mine": {"listed": Signal("listed", listed, pa.int64())}}
+    monkeypatch.setattr(score, "load_groups", lambda *_: mine)
+    crawl.grow(0)
+    experiment = crawl.asked(signals={"mine": {"words": "lists/nowhere.txt"}})
+    with pytest.raises(ExperimentError, match=r"^signals.mine: lists/nowhere.txt: No such file or directory$"):
+        all_verbs.check(experiment)
+    assert not experiment.out.exists()
 
 
 def run(experiment):
@@ -134,7 +127,7 @@ def test_a_tokenizer_trained_on_these_pages_is_not_that_of_a_crawl_that_grew(cra
     crawl.grow(1)
     read.main(experiment)
     split.main(experiment)
-    with pytest.raises(ExperimentError, match="tokenizer was made by configuration"):
+    with pytest.raises(ExperimentError, match="tokenizer was made by another configuration"):
         tokenizer_job.main(experiment)
 
 

@@ -40,7 +40,6 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("pages: {from: [a.warc, {jsnl: a}]}", "unknown key 'pages.from[1].jsnl': did you mean 'jsonl'?"),
         ("evaluate: {tasks: []}", "unknown key 'evaluate.tasks': known: clusters, held_out, strata"),
         ("evaluate: {held_out: {shar: 1}}", "unknown key 'evaluate.held_out.shar': did you mean 'share'?"),
-        ("reuse: out/other", "unknown key 'reuse': "),
         ("pages: {}", "the key 'pages.from' is missing"),
         ("pages: crawl.warc", "pages must be a mapping with from, extract, limits, got 'crawl.warc'"),
         ("pages: {from: []}", "pages.from must be a list with at least one value"),

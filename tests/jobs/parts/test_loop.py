@@ -75,7 +75,7 @@ def test_what_a_killed_job_left_whole_is_looked_at_and_kept(tmp_path):
     """Its parts are in no manifest: each task looks at its own, and writes only what is not there."""
     table = table_in(tmp_path)
     made(table, PARTS[:1])
-    assert to_do(PARTS, [table]) == PARTS
+    assert to_do("count", PARTS, [table]) == PARTS
     before = table.file(PARTS[0]).stat().st_mtime_ns
     again = write_part(PARTS[0], [table], work)
     assert table.file(PARTS[0]).stat().st_mtime_ns == before
@@ -102,13 +102,26 @@ def test_a_table_without_its_manifest_is_unfinished(tmp_path):
     assert [part.name for part in parts_of(table.path)] == [part.name for part in PARTS]
 
 
-def test_another_configuration_is_refused_with_both_hashes(tmp_path):
+@pytest.mark.parametrize("published", [False, True])
+def test_another_configuration_is_refused_with_the_keys_that_changed_and_the_way_out(tmp_path, published):
     made(table_in(tmp_path))
-    other = table_in(tmp_path, "two")
+    if published:
+        publish("count", table_in(tmp_path), [entry(table_in(tmp_path), part) for part in PARTS])
     with pytest.raises(ExperimentError) as refusal:
-        to_do(PARTS, [other])
-    assert table_in(tmp_path).hash in str(refusal.value)
-    assert other.hash in str(refusal.value)
+        to_do("count", PARTS, [table_in(tmp_path, "two")])
+    assert "numbers was made by another configuration: config was one and is two" in str(refusal.value)
+    assert "add --redo count to remove it with all that depends on it" in str(refusal.value)
+
+
+def test_libraries_of_other_versions_make_no_other_manifest(tmp_path):
+    """What is made of a table goes by its manifest: an update must not make all of it another's."""
+    table = table_in(tmp_path)
+    made(table)
+    publish("count", table, [entry(table, part) for part in PARTS])
+    told = json.loads(table.manifest.read_text())
+    table.manifest.write_text(json.dumps(told | {"versions": {"numpy": "1.0"}}))
+    run(no_spark, "count", PARTS, [table], work)
+    assert json.loads(table.manifest.read_text())["versions"] == {"numpy": "1.0"}
 
 
 def test_a_part_made_from_other_content_is_made_again(tmp_path):
@@ -116,7 +129,7 @@ def test_a_part_made_from_other_content_is_made_again(tmp_path):
     made(table)
     publish("count", table, [entry(table, part) for part in PARTS])
     changed = [PARTS[0], Part("shard-1", "source-1", "changed"), PARTS[2]]
-    assert [part.name for part in to_do(changed, [table])] == ["shard-1"]
+    assert [part.name for part in to_do("count", changed, [table])] == ["shard-1"]
 
 
 def test_a_damaged_part_is_made_again(tmp_path):
@@ -125,7 +138,7 @@ def test_a_damaged_part_is_made_again(tmp_path):
     publish("count", table, [entry(table, part) for part in PARTS])
     file = table.file(PARTS[1])
     file.write_bytes(file.read_bytes()[:-20])
-    assert [part.name for part in to_do(PARTS, [table])] == ["shard-1"]
+    assert [part.name for part in to_do("count", PARTS, [table])] == ["shard-1"]
 
 
 def test_a_part_that_fails_leaves_nothing_and_names_its_reason(tmp_path):

@@ -26,7 +26,7 @@ def test_a_folder_of_another_layout_is_refused_in_one_sentence(tmp_path):
     with storage.held(tmp_path / "new"):
         pass
     (tmp_path / "old" / "pages").mkdir(parents=True)
-    with pytest.raises(ExperimentError, match="layout 1, this one makes 2"), storage.held(tmp_path / "old"):
+    with pytest.raises(ExperimentError, match=f"layout 1, this one makes {storage.LAYOUT}"), storage.held(tmp_path / "old"):
         pass
 
 

@@ -1,0 +1,97 @@
+"""What `--redo VERB` removes: what that verb made, and all that was made of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from filters.nearest import nearest
+from jobs.parts import storage
+from jobs.parts.experiment_file import Experiment
+from jobs.parts.made_by import note
+from jobs.parts.places import Places
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.table import MANIFEST
+
+VERBS = (
+    "read",
+    "split",
+    "train_tokenizer",
+    "train_classifier",
+    "score",
+    "choose",
+    "compare",
+    "pack",
+    "train",
+    "evaluate",
+    "report",
+)
+"""In the order in which an experiment runs them."""
+
+
+def check(verb: str, command: str) -> None:
+    """Raise ExperimentError for a verb that is none, or that this command does not run."""
+    if verb not in VERBS:
+        raise ExperimentError(f"--redo takes a verb, and {verb!r} is none: {nearest(verb, list(VERBS))}")
+    if command not in ("experiment", verb):
+        raise ExperimentError(
+            f"jobs.{command} would not make again what {verb} made: give --redo {verb} to jobs.experiment or jobs.{verb}"
+        )
+
+
+def undone(experiment: Experiment, verb: str) -> list[Path]:
+    """The files and folders under `out:` that a verb made or that depend on them, those made last first.
+
+    A split, a tokenizer and classifiers decide some signals and not others; what only counts words stays.
+    """
+    places = Places(experiment.out)
+    tables, models = storage.folders(places.all_signals), storage.folders(places.models)
+    size, tokens = places.signals("size"), places.signals("tokens")
+    classifiers = [folder for folder in models if folder != places.tokenizer]
+    derived = [name for name, one in experiment.classifiers.items() if one.options.derived_from()]
+    learned = [table for table in tables if table.name in {*derived, *(folder.name for folder in classifiers)}]
+    evaluations = sorted(places.runs.glob("*/*/*/evaluation.parquet"))
+    told = [places.report(ending) for ending in ("html", "md", "svg")]
+    tested = [places.evaluated, *evaluations, places.results, *told]
+    packed = [places.packs, places.runs, places.results, *told]
+    chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
+    judged = [places.compared, *chosen]
+    encoded = [tokens, places.token_ids]
+    found: Mapping[str, Sequence[Path]] = {
+        "read": [places.pages, places.rejected, size, places.split, *models, *tables, places.token_ids, *judged],
+        "split": [places.split, *models, *learned, *encoded, *judged],
+        "train_tokenizer": [places.tokenizer, *encoded, *judged],
+        "train_classifier": [*classifiers, *learned, *judged],
+        "score": [*(table for table in tables if table != size), places.token_ids, *judged],
+        "choose": chosen,
+        "compare": [places.compared, *told],
+        "pack": packed,
+        "train": [places.runs, places.results, *told],
+        "evaluate": tested,
+        "report": told,
+    }
+    return [path for path in reversed(dict.fromkeys(found[verb])) if path.exists()]
+
+
+def undo(experiment: Experiment, verb: str) -> None:
+    """Remove all that. A table loses its manifest first, so that a kill leaves nothing that looks finished."""
+    for path in undone(experiment, verb):
+        storage.remove(note(path))
+        if path.is_dir():
+            storage.remove(path / MANIFEST)
+            storage.remove_folder(path)
+        else:
+            storage.remove(path)
+
+
+def told(experiment: Experiment, verb: str) -> str:
+    """One line that says what is removed, and how much that is."""
+    paths = undone(experiment, verb)
+    if not paths:
+        return f"redo: {verb} has made nothing under {experiment.out} yet"
+    size = sum(storage.held_bytes(path) for path in paths)
+    names = dict.fromkeys(_name(path.relative_to(experiment.out)) for path in paths)
+    return f"redo: {', '.join(names)}: {size:,} bytes to remove"
+
+
+def _name(path: Path) -> str:
+    """The path; evaluations of runs are one."""
+    return "runs/*/*/*/evaluation.parquet" if path.parts[0] == "runs" and len(path.parts) > 1 else str(path)
