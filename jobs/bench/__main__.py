@@ -2,8 +2,8 @@
 
     python -m jobs.bench [NAME ...]
 
-Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `dolma`, and two
-that take many minutes and run only when they are named: `datatrove` and `rerun`. The shards are those of
+Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `hashing`, `choose_levels`, `pipeline`, `train`, `dolma`, and
+two that take many minutes and run only when they are named: `datatrove` and `rerun`. The shards are those of
 ../shared/data/crawl where that folder is, else the sample's (`make demo` assembles it). Peers get virtual environments of
 their own in .venv-peers/. Each row is printed and appended to out/bench.jsonl.
 """
@@ -18,7 +18,19 @@ from typing import Any
 import pyarrow as pa
 
 from filters.nearest import nearest
-from jobs.bench import choose_levels, datatrove, dolma, fasttext_calls, heuristics, pipeline, read, rerun, score_job, train
+from jobs.bench import (
+    choose_levels,
+    datatrove,
+    dolma,
+    fasttext_calls,
+    hashing,
+    heuristics,
+    pipeline,
+    read,
+    rerun,
+    score_job,
+    train,
+)
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 
@@ -29,6 +41,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "heuristics": lambda _: heuristics.rows(),
     "score_job": lambda shards: score_job.rows(shards[:2]),
     "fasttext_calls": lambda shards: fasttext_calls.bench(texts(shards[:1])),
+    "hashing": lambda shards: hashing.rows(texts(shards[:1])),
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),

@@ -2,18 +2,10 @@
 
 from pathlib import Path
 
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.linalg import VectorUDT
-from pyspark.sql.types import DoubleType, LongType, StructField, StructType
-
 from classifiers import hashing_tf
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.sample import training_texts
 from jobs.parts.session import session
-
-VECTORS = StructType(
-    [StructField("place", LongType()), StructField("label", DoubleType()), StructField("features", VectorUDT())]
-)
 
 
 def fit_hashing_tf(experiment: Experiment, name: str, folder: Path) -> str:
@@ -30,7 +22,13 @@ def fit(vectors: Path, regularization: float) -> hashing_tf.Fitted:
     All rows stand in one partition in the order of `place`. The sums of several would be added up as their tasks end, and
     what is left of floating point then differs between two fits. Gradients of 200,000 pages take one core about a second.
     """
-    rows = session("train_classifier").read.schema(VECTORS).parquet(vectors.resolve().as_uri())
+    from pyspark.ml.classification import LogisticRegression  # with it comes pandas: .8 s that no other verb should wait
+    from pyspark.ml.linalg import VectorUDT
+    from pyspark.sql.types import DoubleType, LongType, StructField, StructType
+
+    columns = {"place": LongType(), "label": DoubleType(), "features": VectorUDT()}
+    schema = StructType([StructField(name, kind) for name, kind in columns.items()])
+    rows = session("train_classifier").read.schema(schema).parquet(vectors.resolve().as_uri())
     ordered = rows.coalesce(1).sortWithinPartitions("place").select("label", "features")
     model = LogisticRegression(regParam=regularization, elasticNetParam=0.0, family="binomial").fit(ordered)
     return hashing_tf.Fitted(model.coefficients.toArray(), float(model.intercept))
