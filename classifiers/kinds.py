@@ -8,12 +8,12 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from filters.nearest import nearest
@@ -22,14 +22,25 @@ from filters.signals import Group
 KINDS: Mapping[str, str] = {
     "fasttext": "classifiers.fasttext.kind",
     "kenlm": "classifiers.kenlm.kind",
+    "hashing_tf": "classifiers.hashing_tf",
+    "importance": "classifiers.importance",
     "ensemble": "classifiers.ensemble",
 }
 """Kind -> its module."""
 
 
 Floats = npt.NDArray[np.float64]
-Pages = Iterable[tuple[str, str]]
-"""(id, text) of pages."""
+
+
+class Page(NamedTuple):
+    """A page to learn from; `domain` is its registrable domain, where it has one."""
+
+    id: str
+    text: str
+    domain: str | None = None
+
+
+Pages = Iterable[Page]
 
 
 class TrainingError(ValueError):
@@ -217,3 +228,9 @@ def _source(given: Any) -> Any:
 
 Source = Annotated[str | dict[str, Any], BeforeValidator(_source)]
 """Files of text: a pattern, or a mapping as `Columns` has it."""
+
+PagesOrFiles = Annotated[
+    Annotated[Literal["pages"], Tag("pages")] | Annotated[Several[Source], Tag("files")],
+    Discriminator(lambda given: "pages" if given == "pages" else "files"),
+]
+"""The sample of the pool, or files."""

@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from classifiers.kinds import Pages, Scorer, TrainingError
+from classifiers.kinds import Scorer, TrainingError
 from classifiers.texts import KIND
-from jobs.parts import command, reuse, storage
+from jobs.parts import command, logistic, reuse, storage
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.sample import is_reference, sampled_pages
+from jobs.parts.sample import training_texts
 from jobs.parts.table import identity_of
 from jobs.shards.reasons import ReadOptions
-from jobs.shards.sources import shards, texts_of
+from jobs.shards.sources import shards
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -89,25 +89,11 @@ def _sources(kind: Scorer) -> str:
 
 def fit_here(experiment: Experiment, name: str, folder: Path) -> str:
     """Train on the driver, from pages that are read one after the other."""
-    kind = experiment.classifiers[name].options
-    texts: dict[str, Pages] = {key: _pages(experiment, name, key) for key in kind.texts()}
-    pool = kind.pool_key()
-    if pool:
-        texts[pool] = sampled_pages(experiment, pool, kind.pool_pages(), "pages")
-    return kind.train(texts, folder)
+    return experiment.classifiers[name].options.train(training_texts(experiment, name), folder)
 
 
-FITS: Mapping[str, Callable[[Experiment, str, Path], str]] = {}
+FITS: Mapping[str, Callable[[Experiment, str, Path], str]] = {"hashing_tf": logistic.fit_hashing_tf}
 """Kinds that are fitted on DataFrames, each with the function that writes the model: kinds themselves know no Spark."""
-
-
-def _pages(experiment: Experiment, name: str, key: str) -> Pages:
-    """Pages from files; of good ones without those that models are evaluated on."""
-    kind = experiment.classifiers[name].options
-    good = key == kind.good_key()
-    for page in texts_of(kind.texts()[key], f"classifiers.{name}.{key}"):
-        if not (good and is_reference(page[0], experiment.seed)):
-            yield page
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     try:
         sample = sampled_pages(experiment, "tokenizer", asked.sample_bytes, "bytes")
-        train_tokenizer((text for _, text in sample), asked.vocabulary, folder)
+        train_tokenizer((page.text for page in sample), asked.vocabulary, folder)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     say_made(folder, made_by)

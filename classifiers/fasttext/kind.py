@@ -4,17 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import pyarrow as pa
 import yaml
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from classifiers import kinds
+from classifiers import card, kinds
 from classifiers.fasttext.model import classifier_group, digest
 from classifiers.fasttext.text import Reading
 from classifiers.fasttext.training import Recipe, recipe, train
-from classifiers.kinds import LocalPath, Pages, Seed, Several, Source
+from classifiers.kinds import LocalPath, Pages, PagesOrFiles, Seed, Several, Source
 from filters.nearest import nearest
 from filters.signals import Group
 
@@ -50,12 +50,6 @@ def _reading(given: Any) -> Any:
         if key not in known:
             raise ValueError(f"unknown key {key!r}: {nearest(key, known)}")
     return Reading(**given)
-
-
-PagesOrFiles = Annotated[
-    Annotated[Literal["pages"], Tag("pages")] | Annotated[Several[Source], Tag("files")],
-    Discriminator(lambda given: "pages" if given == "pages" else "files"),
-]
 
 
 class Options(kinds.Scorer):
@@ -120,7 +114,7 @@ class Options(kinds.Scorer):
 
     def pool_pages(self) -> int:
         """As many as the recipe draws of a class, and some more for pages without words."""
-        return int(1.1 * read_preset(self.preset).most_per_class)
+        return int(1.1 * read_preset(self.preset).sampling.most_per_class)
 
     def identity(self) -> Any:
         """Recipe and seed; of a model from elsewhere its content and what is made of it."""
@@ -132,12 +126,8 @@ class Options(kinds.Scorer):
 
     def train(self, texts: Mapping[str, Pages], folder: Path) -> str:
         """Write `model.bin` and its card `model.json`."""
-        card = train(texts["positives"], texts["negatives"], folder / MODEL, self.seed, read_preset(self.preset))
-        seen, measured = card["trained_on"], card["held_out"]
-        return (
-            f"learned from {seen['positives']:,} + {seen['negatives']:,} pages; area under the curve "
-            f"{measured['area_under_curve']} on {measured['positives']} + {measured['negatives']} others"
-        )
+        how = read_preset(self.preset)
+        return card.sentence(train(texts["positives"], texts["negatives"], folder / MODEL, self.seed, how))
 
     def columns(self, name: str) -> dict[str, pa.DataType]:
         """One score, called as the classifier is."""

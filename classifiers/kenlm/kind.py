@@ -13,12 +13,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from classifiers import kinds, language
 from classifiers.fasttext.file import ModelFileError
-from classifiers.fasttext.kind import PagesOrFiles
 from classifiers.fasttext.model import digest
 from classifiers.kenlm.model import EVERY, Perplexity, Ratio, check, check_pieces, load
 from classifiers.kenlm.text import File
 from classifiers.kenlm.training import missing_tools, train_model, train_pieces, write_lines
-from classifiers.kinds import LocalPath, Pages
+from classifiers.kinds import LocalPath, Pages, PagesOrFiles
 from filters.nearest import nearest
 from filters.signals import Group, Signal
 

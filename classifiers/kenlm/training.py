@@ -46,8 +46,8 @@ def write_lines(pages: Pages, whole_words: bool, file: Path) -> int:
     """Write pages normalised, one a line, those without text left out; how many there are. Raises TrainingError."""
     count = 0
     with file.open("w", encoding="utf-8", errors="replace", newline="\n") as out:
-        for _, text in pages:
-            text = (text or "")[:CHARACTERS]
+        for page in pages:
+            text = page.text[:CHARACTERS]
             if line := normalised(text.replace("\n", " ") if whole_words else text):
                 out.write(line + "\n")
                 count += 1

@@ -21,6 +21,7 @@ from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.model import Model, ask, load, score
 from classifiers.fasttext.text import lines
 from classifiers.fasttext.training import LABELS, train
+from classifiers.kinds import Page
 from classifiers.language import CHARACTERS, SHA256, default_model
 from filters.pages import PageBatch
 
@@ -43,9 +44,9 @@ def bench(texts: pa.Array, rounds: int = 5) -> list[dict[str, Any]]:
 def _classifier(texts: pa.Array, path: Path) -> Model:
     """A classifier of these pages drawn by lot: it learns nothing, at the full cost of asking."""
     draw = random.Random(0)
-    classes: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
+    classes: tuple[list[Page], list[Page]] = ([], [])
     for row, text in enumerate(texts.to_pylist()):
-        classes[draw.random() < 0.5].append((str(row), text or ""))
+        classes[draw.random() < 0.5].append(Page(str(row), text or ""))
     train(*classes, path, 0, read_preset("gao_small"))
     return load(path.resolve())
 

@@ -24,6 +24,7 @@ from classifiers.kenlm.kind import Options
 from classifiers.kenlm.model import Lines, lines, load, log_probability
 from classifiers.kenlm.text import CHARACTERS, CONTROLS, PUNCTUATION, File, load_pieces, normalised, tokens
 from classifiers.kenlm.training import missing_tools, tool
+from classifiers.kinds import Page
 from filters.pages import PageBatch
 
 QUERY_GOAL = 0.83
@@ -39,7 +40,7 @@ def rows(texts: pa.Array, rounds: int = 5) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         read = [text[:CHARACTERS] for text in texts.to_pylist()]
-        Options(text=["shards"]).train({"text": [(str(row), text) for row, text in enumerate(read)]}, folder)
+        Options(text=["shards"]).train({"text": [Page(str(row), text) for row, text in enumerate(read)]}, folder)
         pieces, model = File.at(folder / "pieces.model"), File.at(folder / "text.binary")
         cut = lines(pages, pieces)
         return [_normalising(read, rounds), _cutting(read, pieces, rounds), _scoring(cut, model, folder, rounds)]

@@ -234,7 +234,7 @@ def _reference_pages(experiment: Experiment) -> list[dict[str, Any]]:
     """The good texts that no classifier was trained on: small files."""
     how = experiment.evaluate.held_out
     good = [page for name, files in _good_texts(experiment).items() for page in texts_of(files, f"classifiers.{name}")]
-    texts = {page: text for page, text in good if is_reference(page, experiment.seed)}
+    texts = {page.id: page.text for page in good if is_reference(page.id, experiment.seed)}
     draws = draw(id_hashes(list(texts)), experiment.seed, "evaluated reference").tolist()
     pages = [
         {"id": page, "text": text[: how.page_characters], "draw": drawn}

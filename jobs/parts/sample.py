@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from classifiers import kinds
 from filters.draws import draw
 from filters.quantiles import Column, Targets, count, find, merged, ranked
 from filters.rules import uniforms
@@ -16,15 +17,35 @@ from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.session import stand_in
 from jobs.parts.table import Part, parts_of, sidecar
+from jobs.shards.sources import texts_of
 
 REFERENCE_SHARE = 0.1
 """Positives kept from training for evaluation. An assumption: enough to measure, little enough not to be missed."""
 
 
+def training_texts(experiment: Experiment, name: str) -> dict[str, kinds.Pages]:
+    """What a classifier is trained from, by key: pages of files, and a sample of the pool where it takes one."""
+    kind = experiment.classifiers[name].options
+    texts: dict[str, kinds.Pages] = {key: _pages_of_files(experiment, name, key) for key in kind.texts()}
+    pool = kind.pool_key()
+    if pool:
+        texts[pool] = sampled_pages(experiment, pool, kind.pool_pages(), "pages")
+    return texts
+
+
+def _pages_of_files(experiment: Experiment, name: str, key: str) -> kinds.Pages:
+    """Pages from files; of good ones without those that models are evaluated on."""
+    kind = experiment.classifiers[name].options
+    good = key == kind.good_key()
+    for page in texts_of(kind.texts()[key], f"classifiers.{name}.{key}"):
+        if not (good and is_reference(page.id, experiment.seed)):
+            yield kinds.Page(page.id, page.text, page.domain)
+
+
 def sampled_pages(
     experiment: Experiment, purpose: str, most: int, weight: Literal["pages", "bytes"]
-) -> Iterator[tuple[str, str]]:
-    """(id, text) of the pages of the pool with the lowest draws, as many as weigh `most`, in page order.
+) -> Iterator[kinds.Page]:
+    """The pages of the pool with the lowest draws, as many as weigh `most`, in page order.
 
     The driver holds the sample of one part at a time.
     """
@@ -38,7 +59,7 @@ def sampled_pages(
 
     found = find({purpose: Targets("at most", (most,))}, counted)[purpose]
 
-    def task(part: Part) -> list[tuple[str, str]]:
+    def task(part: Part) -> list[kinds.Page]:
         stand_in(here)
         kept = found.keeps(_drawn(part, places, seed, purpose, weight), 0)
         return list(_texts(part, kept)) if kept.any() else []
@@ -58,14 +79,14 @@ def _drawn(part: Part, places: Places, seed: int, purpose: str, weight: str) -> 
     return ranked(draw(split["id_hash"].to_numpy(), seed, purpose), weights, lowest=True, among=pool)
 
 
-def _texts(part: Part, kept: np.ndarray) -> Iterator[tuple[str, str]]:
-    """(id, text) of some rows of a part, a row group at a time."""
+def _texts(part: Part, kept: np.ndarray) -> Iterator[kinds.Page]:
+    """Some rows of a part, a row group at a time."""
     file, at = storage.open_parquet(part.source), 0
     for group in range(file.num_row_groups):
-        rows = file.read_row_group(group, columns=["id", "text"])
+        rows = file.read_row_group(group, columns=["id", "text", "domain"])
         taken = rows.filter(pa.array(kept[at : at + len(rows)]))
         at += len(rows)
-        yield from zip(taken["id"].to_pylist(), taken["text"].to_pylist(), strict=True)
+        yield from map(kinds.Page, *(taken[name].to_pylist() for name in ("id", "text", "domain")))
 
 
 def is_reference(page_id: str, seed: int) -> bool:

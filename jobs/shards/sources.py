@@ -271,8 +271,8 @@ def _listing(item: Mapping[str, Any], key: str) -> dict[str, Any]:
     return listing
 
 
-def texts_of(asked: Sequence[Any], key: str) -> Iterator[tuple[str, str]]:
-    """(id, text) of every page in some files, of any format that pages are read from.
+def texts_of(asked: Sequence[Any], key: str) -> Iterator[Page]:
+    """Every page in some files, of any format that pages are read from.
 
     Raises ExperimentError for a file that gives no page or loses most of them.
     """
@@ -280,7 +280,7 @@ def texts_of(asked: Sequence[Any], key: str) -> Iterator[tuple[str, str]]:
         report = ShardReport()
         for row in read_shard(shard.location, shard.options, report, shard.file):
             if isinstance(row, Page):
-                yield row.id, row.text
+                yield row
         for damage in report.damages:
             if damage.reason == "few_pages":
                 raise ExperimentError(f"{key}: {shard.location}: {damage.detail}")

@@ -14,6 +14,7 @@ import yaml
 
 from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.training import train
+from classifiers.kinds import Page
 from eval.tokenizer import encode_batch, load_tokenizer, train_tokenizer
 from filters.signals import Signal
 from jobs import experiment as all_verbs
@@ -55,7 +56,7 @@ def frozen(tmp_path):
 @pytest.fixture(scope="session")
 def foreign(tmp_path_factory):
     """A fastText model from elsewhere."""
-    texts = {word: [(f"{word}-{at}", f"{word} text {at}") for at in range(40)] for word in ("river", "candle")}
+    texts = {word: [Page(f"{word}-{at}", f"{word} text {at}") for at in range(40)] for word in ("river", "candle")}
     made, moved = (tmp_path_factory.mktemp("fasttext") / name for name in ("made.bin", "edu.bin"))
     train(texts["river"], texts["candle"], made, 0, read_preset("gao_small"))
     return made.rename(moved)

@@ -28,7 +28,8 @@ LABEL = "__label__negative"
 
 def pages(word, count):
     draw = random.Random(word)
-    return [(f"{word}-{k}", " ".join([word, *draw.choices(["and", "then", "some", "more"], k=12)])) for k in range(count)]
+    filler = ["and", "then", "some", "more"]
+    return [kinds.Page(f"{word}-{k}", " ".join([word, *draw.choices(filler, k=12)])) for k in range(count)]
 
 
 @pytest.fixture(scope="module")

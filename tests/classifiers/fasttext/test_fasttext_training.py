@@ -4,14 +4,14 @@ import json
 import random
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
 
 from classifiers.fasttext.file import ModelFileError
 from classifiers.fasttext.model import classifier_group, load, score_batch
-from classifiers.fasttext.training import Recipe, TrainingError, area_under_curve, recipe, train
+from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
+from classifiers.kinds import Page
 from filters.pages import PageBatch
 
 CONF = Path(__file__).resolve().parents[3] / "conf" / "classifiers"
@@ -25,10 +25,10 @@ def small(**sample: float) -> Recipe:
     return recipe(written)
 
 
-def pages(word: str, count: int, seed: int) -> list[tuple[str, str]]:
+def pages(word: str, count: int, seed: int) -> list[Page]:
     draw = random.Random(seed)
     filler = ["and", "then", "some", "more", "\n", "text\xa0here"]
-    return [(f"{word}-{k}", " ".join([word, *draw.choices(filler, k=12), str(k)])) for k in range(count)]
+    return [Page(f"{word}-{k}", " ".join([word, *draw.choices(filler, k=12), str(k)])) for k in range(count)]
 
 
 GOOD, BAD = pages("whale", 80, 1), pages("casino", 120, 2)
@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
 
 def test_the_same_pages_in_another_order_give_the_same_bytes(trained, tmp_path):
     path, about = trained
-    again = train(reversed(GOOD), sorted(BAD, key=lambda page: page[1][::-1]), tmp_path / "again.bin", 0, small())
+    again = train(reversed(GOOD), sorted(BAD, key=lambda page: page.text[::-1]), tmp_path / "again.bin", 0, small())
     assert again == about
     assert (tmp_path / "again.bin").read_bytes() == path.read_bytes()
     assert (tmp_path / "again.json").read_bytes() == path.with_suffix(".json").read_bytes()
@@ -92,7 +92,7 @@ def test_nothing_is_left_beside_the_model_and_its_description(trained):
         ([], BAD, "positives"),
         (GOOD, [], "negatives"),
         (GOOD[:5], BAD, "positives"),
-        ([("a", " \n\xa0")] * 99, BAD, "positives"),
+        ([Page("a", " \n\xa0")] * 99, BAD, "positives"),
     ],
 )
 def test_too_few_pages_of_a_class_are_an_error_that_names_it(tmp_path, positives, negatives, which):
@@ -102,14 +102,17 @@ def test_too_few_pages_of_a_class_are_an_error_that_names_it(tmp_path, positives
 
 
 def test_marks_in_a_text_neither_cut_it_nor_label_it(tmp_path):
-    marked = [(key, "</s> __label__negative " + text) for key, text in GOOD]
+    marked = [page._replace(text="</s> __label__negative " + page.text) for page in GOOD]
     about = train(marked, BAD, tmp_path / "marked.bin", 0, small())
     assert about["held_out"]["area_under_curve"] == 1.0
     assert load(tmp_path / "marked.bin").labels == ("__label__negative", "__label__positive")
 
 
 def test_a_lone_surrogate_does_not_lose_the_batch(tmp_path):
-    assert train([*GOOD, ("odd", "whale \ud800")], BAD, tmp_path / "odd.bin", 0, small())["pages"]["positives"]["read"] == 81
+    assert (
+        train([*GOOD, Page("odd", "whale \ud800")], BAD, tmp_path / "odd.bin", 0, small())["pages"]["positives"]["read"]
+        == 81
+    )
 
 
 def test_a_failed_training_says_why_and_leaves_nothing(tmp_path):
@@ -165,10 +168,3 @@ def test_a_recipe_that_lacks_a_key_is_refused():
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_recipe_in_conf_is_one(file):
     recipe(yaml.safe_load(file.read_text()))
-
-
-def test_the_area_under_the_curve_is_the_share_of_pairs_in_order():
-    rng = np.random.default_rng(0)
-    positive, scores = rng.random(60) < 0.4, rng.integers(0, 8, 60).astype(float)
-    pairs = [(p > n) + 0.5 * (p == n) for p in scores[positive] for n in scores[~positive]]
-    assert area_under_curve(positive, scores) == pytest.approx(np.mean(pairs))

@@ -8,6 +8,7 @@ import pytest
 
 from classifiers.kenlm.kind import Options
 from classifiers.kenlm.training import missing_tools, tool
+from classifiers.kinds import Page
 
 ARPA = """\\data\\
 ngram 1=5
@@ -43,11 +44,11 @@ HOSTILE = {
 }
 
 
-def made_up(words: list[str], count: int, seed: int) -> list[tuple[str, str]]:
+def made_up(words: list[str], count: int, seed: int) -> list[Page]:
     """Pages of made-up sentences."""
     draw = random.Random(seed)
     lines = [" ".join(draw.choices(words, k=draw.randint(3, 12))).capitalize() + "." for _ in range(count * 6)]
-    return [(f"{seed}-{at}", "\n".join(lines[at * 6 : at * 6 + 6])) for at in range(count)]
+    return [Page(f"{seed}-{at}", "\n".join(lines[at * 6 : at * 6 + 6])) for at in range(count)]
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +73,7 @@ def asked() -> Options:
 
 
 @pytest.fixture(scope="session")
-def texts() -> dict[str, list[tuple[str, str]]]:
+def texts() -> dict[str, list[Page]]:
     """What the pair is trained on."""
     return {"text": made_up(CALM, 150, 0), "against.loud": made_up(LOUD, 100, 1)}
 

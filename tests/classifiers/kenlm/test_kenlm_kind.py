@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from classifiers.kenlm import kind, training
+from classifiers.kinds import Page
 from jobs import train_classifier
 from jobs.parts.checks import check, columns, without_left_out
 from jobs.parts.experiment_file import load
@@ -110,13 +111,13 @@ def test_a_model_from_elsewhere_is_looked_into_before_the_first_page_is_read(exp
 def test_too_little_text_is_refused(tools, tmp_path):
     with pytest.raises(kind.kinds.TrainingError, match="5 tokens to train text on, at least 1,000 are needed"):
         kind.Options(text=["a"], pieces=None).train(
-            {"text": [("1", "four words\nand no"), ("2", "\ud800"), ("3", " ")]}, tmp_path
+            {"text": [Page("1", "four words\nand no"), Page("2", "\ud800"), Page("3", " ")]}, tmp_path
         )
 
 
 def test_text_without_a_page_is_refused(tmp_path):
     with pytest.raises(kind.kinds.TrainingError, match="no page with text to train text on"):
-        kind.Options(text=["a"]).train({"text": [("1", " \n")]}, tmp_path)
+        kind.Options(text=["a"]).train({"text": [Page("1", " \n")]}, tmp_path)
 
 
 def test_the_model_that_is_not_trained_yet_says_which_job_trains_it(asked, tmp_path):

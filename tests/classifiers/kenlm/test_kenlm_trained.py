@@ -40,7 +40,7 @@ def real_pages(shared_data, most):
 @pytest.fixture
 def small(texts):
     """Fifty pages that were made up, and some odd ones."""
-    return PageBatch(pa.array([*TEXTS, *(text for pages in texts.values() for _, text in pages[:25])]))
+    return PageBatch(pa.array([*TEXTS, *(page.text for pages in texts.values() for page in pages[:25])]))
 
 
 def agrees_with_query(pages, asked, folder):
@@ -81,7 +81,7 @@ def test_training_twice_gives_the_same_bytes(asked, texts, trained, tmp_path):
 def test_a_page_like_the_good_text_has_a_ratio_below_one(asked, trained, texts):
     signal = asked.group("calm", trained).signals[2]
     calm, loud = (
-        signal.measure(PageBatch(pa.array([text for _, text in texts[key]])), {}) for key in ("text", "against.loud")
+        signal.measure(PageBatch(pa.array([page.text for page in texts[key]])), {}) for key in ("text", "against.loud")
     )
     assert max(calm.to_pylist()) < 1 < min(loud.to_pylist())
 
