@@ -135,7 +135,7 @@ def _claim(two: Beside) -> tuple[str, list[str]]:
     levels = [plain(str(name), NAME_SHOWN) for name in best]
     grounds = [
         f"The best level of {names[1]}, {levels[1]}, minus the best of {names[0]}, {levels[0]}: {signed(gap)} bits per byte "
-        f"(95 % interval, paired over the held-out pages and {two.comparison.by_seed.shape[1]} replicates that both have).",
+        f"(95 % interval, paired over the held-out pages and {two.comparison.replicates} replicates that both have).",
         "Both levels were picked as the best of the same numbers that are compared here.",
     ]
     if why := two.comparison.unknown:
