@@ -19,7 +19,11 @@ from pydantic_core import PydanticCustomError
 from filters.nearest import nearest
 from filters.signals import Group
 
-KINDS: Mapping[str, str] = {"fasttext": "classifiers.fasttext.kind", "ensemble": "classifiers.ensemble"}
+KINDS: Mapping[str, str] = {
+    "fasttext": "classifiers.fasttext.kind",
+    "ensemble": "classifiers.ensemble",
+    "transformer": "classifiers.transformer",
+}
 """Kind -> its module."""
 
 

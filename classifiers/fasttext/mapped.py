@@ -30,8 +30,9 @@ NOTED = 32  # rows that are fetched ahead of being added: all of them fit the fi
 CACHE_LINE = 64
 LEAST = np.float64(1e-5)  # fastText adds it to a probability before it takes the logarithm
 LEAST_LOGARITHM = np.float32(np.log(LEAST))
-EDGE = 8.0  # the sigmoid is 0 and 1 beyond
+EDGE = np.float32(8)  # the sigmoid is 0 and 1 beyond
 STEPS = 512
+STEPS_PER_ONE = np.float32(STEPS / 16)
 UNREACHED = 10**15  # count of a node that has no children yet, in building a Huffman tree
 
 
@@ -258,12 +259,12 @@ def logarithm(probability: np.float32) -> np.float32:
 
 @kernel
 def sigmoid(t: Tables, value: np.float32) -> np.float32:
-    """From the table; not a number stays none."""
+    """From the table, by a place that fastText rounds to float32; not a number stays none."""
     if value < -EDGE:
         return np.float32(0)
     if value > EDGE:
         return np.float32(1)
-    return value if np.isnan(value) else t.sigmoids[int((value + EDGE) * (STEPS / EDGE / 2))]
+    return value if np.isnan(value) else t.sigmoids[int((value + EDGE) * STEPS_PER_ONE)]
 
 
 @kernel
@@ -382,8 +383,9 @@ def huffman_tree(counts: list[int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[
 
 
 def _sigmoids() -> Singles:
-    at = np.arange(STEPS + 1, dtype=np.float32) * np.float32(2 * EDGE / STEPS) - np.float32(EDGE)
-    found: Singles = (1 / (1 + np.exp(-at).astype(np.float64))).astype(np.float32)
+    at = np.arange(STEPS + 1) / float(STEPS_PER_ONE) - float(EDGE)
+    exponentials = np.exp(-at).astype(np.float32)  # C's expf rounds so; NumPy's own for float32 is off by more
+    found: Singles = (1 / (1 + exponentials.astype(np.float64))).astype(np.float32)
     return found
 
 

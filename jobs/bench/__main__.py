@@ -2,10 +2,10 @@
 
     python -m jobs.bench [NAME ...]
 
-Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `dolma`, and three
-that take many minutes and run only when they are named: `datatrove`, `rerun` and `fasttext_memory`. The shards are those of
-../shared/data/crawl where that folder is, else the sample's (`make demo` assembles it). Peers get virtual environments of
-their own in .venv-peers/. Each row is printed and appended to out/bench.jsonl.
+Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `transformer`, `dolma`,
+and three that take many minutes and run only when they are named: `datatrove`, `rerun` and `fasttext_memory`. The shards are
+those of ../shared/data/crawl where that folder is, else the sample's (`make demo` assembles it). Peers get virtual
+environments of their own in .venv-peers/. Each row is printed and appended to out/bench.jsonl.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from jobs.bench import (
     rerun,
     score_job,
     train,
+    transformer,
 )
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
@@ -44,6 +45,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
+    "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "datatrove": lambda _: datatrove.rows(),
     "rerun": lambda _: rerun.rows(),
