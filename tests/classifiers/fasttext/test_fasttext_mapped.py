@@ -133,6 +133,19 @@ def test_a_label_that_a_tree_gives_up_on_has_probability_0(both):
     assert (scores[0] == 0).any() and np.allclose(*scores, atol=1e-6)
 
 
+def test_a_sum_just_below_a_step_of_the_table_is_rounded_up_to_it_as_the_library_rounds(tmp_path):
+    content = bytearray(model_bytes(["</s>"], labels=1, dim=1, bucket=0, ngrams=1, loss="ova"))
+    content[-25:-21] = np.float32(1).tobytes()
+    content[-4:] = np.float32(3.5 - 2**-22).tobytes()  # plus 8 is 11.5 in float32
+    path = tmp_path / "model.bin"
+    path.write_bytes(content)
+    found = [
+        asked.probabilities(PageBatch(pa.array(["a"])), READING, "__label__0")[0]
+        for asked in (load(path).asked, Loaded(fasttext.load_model(str(path)).f))
+    ]
+    assert found[0] == found[1] == pytest.approx(1 / (1 + np.exp(-3.5)) + 1e-5, abs=1e-6)
+
+
 def test_a_classifier_of_the_older_format_uses_no_parts_of_words(both):
     mapped, loaded = both([*WORDS, "</s>"], version=11, parts=(2, 4))
     differing, largest = disagreements(mapped, loaded, small_texts())
