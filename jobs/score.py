@@ -25,6 +25,7 @@ from filters.pages import PageBatch
 from filters.quantiles import RANKS, floats, ranked, ranks
 from filters.signals import Group, Signal, configure, load_groups
 from jobs.parts import command, loop, passes, session, storage
+from jobs.parts.duplicate_options import SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns, cuts_of
@@ -78,7 +79,7 @@ def groups(experiment: Experiment) -> dict[str, Group]:
     bound: dict[str, Group] = {}
     derived = _derived(experiment)
     for name, options in experiment.signals.items():
-        if name in derived:
+        if name in derived or name in SIGNALS:
             continue
         if name not in known and name not in experiment.classifiers:
             raise ExperimentError(f"unknown signal group {name!r}: {nearest(name, [*known, *experiment.classifiers])}")

@@ -39,6 +39,10 @@ class Places:
         """Table: every page encoded."""
         return self.out / "token_ids"
 
+    def duplicates(self, name: str) -> Path:
+        """Tables of dedup: `bands`, `edges`, `copies`."""
+        return self.out / "duplicates" / name
+
     @property
     def verdicts(self) -> Path:
         """Table: what every rule and subset says of every page."""

@@ -1,0 +1,198 @@
+"""dedup from pages to signals: what is found, by whom it is beaten, and that nothing depends on how it was cut up."""
+
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from filters.duplicates.shingles import Shingling, jaccard
+from filters.pages import PageBatch
+from jobs import dedup, read, split
+from jobs.parts.command import run
+
+pytestmark = pytest.mark.spark
+
+WORDS = [f"{a}{b}{c}" for a in "bdgklm" for b in "aeiou" for c in "nrst"]
+
+
+def text_of(draw, words=120):
+    lines = [" ".join(draw.choices(WORDS, k=12)) for _ in range(words // 12)]
+    return "\n".join(lines)
+
+
+def changed(text, draw, words):
+    """The text with so many words replaced."""
+    pieces = text.split(" ")
+    for at in draw.sample(range(len(pieces)), words):
+        pieces[at] = draw.choice(WORDS)
+    return " ".join(pieces)
+
+
+def made_pages():
+    """60 texts; of some near copies, exact copies, the same address, and pages too short to compare."""
+    draw, rows = random.Random(3), []
+    for number in range(60):
+        text = text_of(draw)
+        rows.append((text, f"http://site-{number}.org/a/"))
+        for copy in range(number % 4):
+            rows.append((changed(text, draw, 1 + copy * 2), f"http://near-{number}-{copy}.org/"))
+        if number % 5 == 0:
+            rows.append((text.replace(" ", "  "), f"https://www.site-{number}.org/a?utm_source=x"))
+    rows += [("two words", f"http://short-{k}.org/") for k in range(3)]
+    footer = "\nread our terms before you go on"
+    rows = [(text + footer if k % 3 == 0 else text, url) for k, (text, url) in enumerate(rows)]
+    draw.shuffle(rows)
+    return [{"id": f"page-{k:03}", "text": text, "url": url} for k, (text, url) in enumerate(rows)]
+
+
+def deduplicated(folder, files, **options):
+    """An experiment over these files of pages, deduplicated; its folder."""
+    folder.mkdir()
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = {
+        "out": str(folder / "out"),
+        "pages": {"from": [str(folder / "*.jsonl")]},
+        "signals": {"duplicates": {"seen_on_domains": 5, **options}},
+        "evaluate": {"held_out": {"by": "page", "share": 0.1}},
+    }
+    (folder / "conf.json").write_text(json.dumps(asked))
+    for verb in (read.main, split.main, dedup.main):
+        assert run(verb, None, [str(folder / "conf.json")]) == 0
+    return folder / "out"
+
+
+def rows_of(table):
+    return pa.concat_tables([pq.read_table(file) for file in sorted(table.glob("*.parquet"))])
+
+
+def signals(out):
+    return {row["id"]: row for row in rows_of(out / "signals" / "duplicates").to_pylist()}
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return made_pages()
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory, pages):
+    return deduplicated(tmp_path_factory.mktemp("dedup") / "one", {"a": pages[:70], "b": pages[70:90], "c": pages[90:]})
+
+
+@pytest.fixture(scope="module")
+def expected(out, pages):
+    """Similarities of all pairs, compared one by one, and which pages may be compared with which."""
+    batch = PageBatch(pa.array([row["text"] for row in pages], pa.large_string()))
+    sets = Shingling("words", 5).sets(batch.data, batch.offsets, np.arange(len(pages)))
+    alike = {(one, other): jaccard(sets[one], sets[other]) for one in range(len(pages)) for other in range(one)}
+    held_out = dict(zip(*(rows_of(out / "split")[name].to_pylist() for name in ("id", "held_out")), strict=True))
+    copies = dict(zip(*(rows_of(out / "split")[name].to_pylist() for name in ("id", "copy_of_held_out")), strict=True))
+    sides = ["held out" if held_out[row["id"]] else "gone" if copies[row["id"]] else "pool" for row in pages]
+    for (one, other), value in alike.items():
+        for page, beside in ((one, other), (other, one)):
+            if value >= 0.8 and sides[page] == "pool" and sides[beside] == "held out":
+                sides[page] = "near"
+    return alike, sides
+
+
+def test_pairs_are_verified_and_nearly_all_of_them_are_found(out, pages, expected):
+    alike, _ = expected
+    number = {row["id"]: at for at, row in enumerate(pages)}
+    edges = rows_of(out / "duplicates" / "edges").to_pylist()
+    assert edges
+    for row in edges:
+        one, other = number[row["id"]], number[row["other"]]
+        assert row["jaccard"] == alike[max(one, other), min(one, other)] >= 0.5
+    found = {frozenset((row["id"], row["other"])) for row in edges}
+    sure = [pair for pair, value in alike.items() if 0.92 <= value < 1]  # the curve finds 99.96 % of these
+    assert sure and all(frozenset(pages[at]["id"] for at in pair) in found for pair in sure)
+
+
+def test_near_copies_of_held_out_pages_leave_the_pool(out, pages, expected):
+    _, sides = expected
+    told = rows_of(out / "duplicates" / "copies").to_pydict()
+    near = {page for page, flag in zip(told["id"], told["near_copy_of_held_out"], strict=True) if flag}
+    assert near and near == {row["id"] for row, side in zip(pages, sides, strict=True) if side == "near"}
+    assert all(signals(out)[page]["near_duplicate_similarity"] is None for page in near)
+
+
+def test_each_page_is_as_alike_to_a_longer_one_as_chains_of_pairs_say(out, pages, expected):
+    """Chains of the pairs that were found, followed at every threshold."""
+    _, sides = expected
+    side = {row["id"]: one for row, one in zip(pages, sides, strict=True)}
+    order = sorted(pages, key=lambda row: (-len(row["text"]), row["id"]))
+    best = {row["id"]: at for at, row in enumerate(order)}
+    edges = [row for row in rows_of(out / "duplicates" / "edges").to_pylist() if side[row["id"]] == side[row["other"]]]
+    found = signals(out)
+    for page, at in best.items():
+        if side[page] in ("gone", "near"):
+            continue
+        alike = 0.0
+        for threshold in sorted({row["jaccard"] for row in edges}):
+            seen, waiting = {page}, [page]
+            while waiting:
+                here = waiting.pop()
+                for row in edges:
+                    if row["jaccard"] >= threshold and here in (row["id"], row["other"]):
+                        new = {row["id"], row["other"]} - seen
+                        seen |= new
+                        waiting += new
+            if min(best[one] for one in seen) < at:
+                alike = threshold
+            if threshold == min((row["jaccard"] for row in edges if row["jaccard"] >= 0.8), default=None):
+                assert found[page]["near_duplicate_cluster"] == min(seen)
+                assert found[page]["near_duplicate_cluster_size"] == len(seen)
+        assert found[page]["near_duplicate_similarity"] == alike
+
+
+def test_exact_copies_and_addresses_are_ranked_by_length_and_id(out, pages, expected):
+    _, sides = expected
+    found = signals(out)
+    for name, key in (
+        ("exact_duplicate_rank", lambda row: " ".join(row["text"].split())),
+        ("url_duplicate_rank", lambda row: row["url"].split("//")[1].removeprefix("www.").split("?")[0].rstrip("/")),
+    ):
+        groups = {}
+        for row, side in zip(pages, sides, strict=True):
+            if side not in ("gone", "near"):
+                groups.setdefault((side, key(row)), []).append(row)
+        assert any(len(group) > 1 for group in groups.values())
+        for group in groups.values():
+            for at, row in enumerate(sorted(group, key=lambda row: (-len(row["text"]), row["id"])), 1):
+                assert found[row["id"]][name] == at
+
+
+def test_short_pages_are_counted_and_alike_to_nothing(out, pages):
+    short = [row["id"] for row in pages if len(row["text"].split()) < 5]
+    assert len(short) >= 2
+    assert json.loads((out / "duplicates" / "bands" / "_manifest.json").read_text())["counts"]["short"] == len(short)
+    assert all(signals(out)[page]["near_duplicate_similarity"] in (0.0, None) for page in short)
+
+
+def test_lines_of_many_sites_are_told_by_their_share(out, pages):
+    found = signals(out)
+    for row in pages:
+        lines = row["text"].split("\n")
+        share = len(lines[-1]) / sum(map(len, lines)) if lines[-1].startswith("read our terms") else 0.0
+        assert found[row["id"]]["repeated_line_char_fraction"] == pytest.approx(share, abs=1e-12)
+
+
+def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path):
+    shuffled = random.Random(5).sample(pages, len(pages))
+    other = deduplicated(tmp_path / "other", {"x": shuffled[:20], "y": shuffled[20:]})
+    assert signals(other) == signals(out)
+    pairs = [
+        sorted((row["id"], row["other"], row["jaccard"]) for row in rows_of(one / "duplicates" / "edges").to_pylist())
+        for one in (out, other)
+    ]
+    assert pairs[0] == pairs[1]
+
+
+def test_a_second_run_writes_nothing(out):
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*.parquet")}
+    assert run(dedup.main, None, [str(out.parent / "conf.json")]) == 0
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*.parquet")} == before
