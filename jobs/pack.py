@@ -106,7 +106,7 @@ class Packing:
     budget: int
     regime: Regime
     replicates: tuple[int, ...]
-    deduplicated: bool
+    deduplicated: bool = False
 
     @classmethod
     def of(cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]]) -> "Packing":
