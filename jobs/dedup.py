@@ -22,6 +22,7 @@ from filters.duplicates.urls import url_keys
 from filters.nearest import nearest
 from filters.pages import PageBatch
 from jobs.parts import command, loop, session, storage
+from jobs.parts.duplicate_facts import write_facts
 from jobs.parts.duplicate_options import COLUMNS, Duplicates, Near
 from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.pairs import Finding, Origin, find
@@ -125,6 +126,7 @@ def edges(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     asked, places = experiment.duplicates, Places(experiment.out)
     pages, made = parts_of(places.pages), tables(experiment)
+    print(f"dedup: {asked.near.curve}")
     if dry_run:
         print(loop.plan("dedup", pages, [made.bands, made.edges, made.copies]))
         return command.OK
@@ -183,17 +185,21 @@ def keyed_part(part: Part, near: Near, report: PartReport) -> Iterator[tuple[str
 def _find(experiment: Experiment, pages: Sequence[Part], asked: Duplicates, work: Path) -> None:
     """Leave what is found of every part in the working folder."""
     spark, places = session.session("dedup"), Places(experiment.out)
-    _, bands = asked.near.banding, places.duplicates("bands")
-    origins = [Origin(part, bands, places.split) for part in pages]
-    rows = finished(bands)["rows"]
-    for out in asked.against:
-        old = _index(Places(out), asked.near)
-        rows += finished(old.duplicates("bands"))["rows"]
-        origins += [Origin(part, old.duplicates("bands"), None) for part in parts_of(old.pages)]
+    origins = _origins(asked, places)
+    rows = sum(finished(table)["rows"] for table in {origin.bands for origin in origins})
     scope = asked.scope if asked.scope in ("domain", "month") else "all"
     finding = Finding(origins, asked.near.shingling, asked.near.banding[0], scope, asked.least, work)
     find_repeated(spark, pages, asked.seen_on_domains, work / "lines")
     settle(spark, find(spark, finding, rows), Bounds(asked.held_out, asked.threshold), work)
+
+
+def _origins(asked: Duplicates, places: Places) -> list[Origin]:
+    """Our parts, then those of the experiments that this one is measured against."""
+    origins = [Origin(part, places.duplicates("bands"), places.split) for part in parts_of(places.pages)]
+    for out in asked.against:
+        old = _index(Places(out), asked.near)
+        origins += [Origin(part, old.duplicates("bands"), None) for part in parts_of(old.pages)]
+    return origins
 
 
 def _index(old: Places, near: Near) -> Places:
@@ -254,11 +260,9 @@ def ranks(experiment: Experiment, dry_run: bool = False) -> int:
     if experiment.duplicates is None:
         return command.OK
     asked, places = experiment.duplicates, Places(experiment.out)
-    pages = parts_of(places.pages)
-    where = signal_tables(experiment.out)
-    preferred = [(name, _measured(name, where)) for name in asked.preferred]
-    language = _measured("language", where) if asked.scope == "language" else None
-    read = {places.duplicates("copies"), *(table for _, table in preferred), *([language] if language else [])}
+    pages, ranking = parts_of(places.pages), ranking_of(experiment)
+    read = {places.duplicates("copies"), *(table for _, table in ranking.preferred)}
+    read |= {ranking.language} if ranking.language else set()
     config = {
         "preferred": asked.preferred,
         "scope": asked.scope,
@@ -269,12 +273,6 @@ def ranks(experiment: Experiment, dry_run: bool = False) -> int:
     if dry_run:
         print(loop.plan("dedup", pages, [table]))
         return command.OK
-    origins = [Origin(part, places.duplicates("bands"), places.split) for part in pages]
-    for out in asked.against:
-        old = _index(Places(out), asked.near)
-        origins += [Origin(part, old.duplicates("bands"), None) for part in parts_of(old.pages)]
-    work = places.duplicates(".ranks")
-    ranking = Ranking(places, origins, preferred, asked.scope, language, asked.threshold, work)
     if loop.to_do(pages, [table]):
         rank(session.session("dedup"), ranking)
     numbers = {part.name: number for number, part in enumerate(pages)}
@@ -288,7 +286,7 @@ def ranks(experiment: Experiment, dry_run: bool = False) -> int:
         yield from ((table.name, batch) for batch in rows.cast(SIGNALS).combine_chunks().to_batches())
 
     report = loop.run(lambda: session.session("dedup"), "dedup", pages, [table], gather)[table.name]
-    storage.remove_folder(work)
+    storage.remove_folder(ranking.folder)
     told = {
         "exact_copies": "exact copies",
         "url_copies": "of one address",
@@ -296,7 +294,20 @@ def ranks(experiment: Experiment, dry_run: bool = False) -> int:
     }
     counts = ", ".join(f"{report.counts.get(name, 0):,} {what}" for name, what in told.items())
     print(f"dedup: {report.rows:,} pages, {counts}")
+    made_by = config_hash([identity_of(table.path), asked.removes])
+    if not storage.exists(places.duplicate_facts) or storage.read_json(places.duplicate_facts)["made_by"] != made_by:
+        for alarm in write_facts(session.session("dedup"), places, pages, asked, made_by):
+            print(f"dedup: alarm: {alarm}")
     return command.OK
+
+
+def ranking_of(experiment: Experiment) -> Ranking:
+    """What pages are ranked by. Raises ExperimentError where it is not measured."""
+    asked, places, where = _asked(experiment), Places(experiment.out), signal_tables(experiment.out)
+    preferred = [(name, _measured(name, where)) for name in asked.preferred]
+    language = _measured("language", where) if asked.scope == "language" else None
+    origins = _origins(asked, places)
+    return Ranking(places, origins, preferred, asked.scope, language, asked.threshold, places.duplicates(".ranks"))
 
 
 def _measured(signal: str, where: Mapping[str, Path]) -> Path:

@@ -2,8 +2,8 @@
 
     python -m jobs.bench [NAME ...]
 
-Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `dolma`, and two
-that take many minutes and run only when they are named: `datatrove` and `rerun`. The shards are those of
+Names are `read`, `heuristics`, `score_job`, `fasttext_calls`, `choose_levels`, `pipeline`, `train`, `dolma`, and three
+that take many minutes and run only when they are named: `datatrove`, `rerun` and `dedup`. The shards are those of
 ../shared/data/crawl where that folder is, else the sample's (`make demo` assembles it). Peers get virtual environments of
 their own in .venv-peers/. Each row is printed and appended to out/bench.jsonl.
 """
@@ -18,7 +18,19 @@ from typing import Any
 import pyarrow as pa
 
 from filters.nearest import nearest
-from jobs.bench import choose_levels, datatrove, dolma, fasttext_calls, heuristics, pipeline, read, rerun, score_job, train
+from jobs.bench import (
+    choose_levels,
+    datatrove,
+    dedup,
+    dolma,
+    fasttext_calls,
+    heuristics,
+    pipeline,
+    read,
+    rerun,
+    score_job,
+    train,
+)
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 
@@ -35,9 +47,10 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "datatrove": lambda _: datatrove.rows(),
     "rerun": lambda _: rerun.rows(),
+    "dedup": lambda _: dedup.rows(),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("datatrove", "rerun")
+SLOWEST = ("datatrove", "rerun", "dedup")
 """Those that take many minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

@@ -15,6 +15,7 @@ from jobs.parts.strict_yaml import read_yaml_file
 
 Count = Annotated[int, Field(ge=1)]
 Similarity = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 PRESETS = HOME / "conf" / "duplicates"
 CHARACTERS = "characters"
 """What `prefer:` calls the length of a page, whose signal is `text_characters`."""
@@ -37,17 +38,17 @@ class Near(Options):
     """What a shingle is a run of."""
     size: Count = 5
     """How many of them."""
-    bands: Count | None = None
+    bands: Count | None = Field(default=None, examples=[14])
     """Groups of hashes; pages that agree on all of one are compared."""
-    rows: Count | None = None
+    rows: Count | None = Field(default=None, examples=[8])
     """Hashes in each band."""
-    threshold: Similarity | None = None
-    """In place of bands and rows: the similarity of pairs that must be found,"""
-    recall: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """with this probability,"""
-    hashes: Count | None = None
-    """by at most so many hashes."""
-    most_pages: Count | None = None
+    threshold: Similarity | None = Field(default=None, examples=[0.8])
+    """In place of bands and rows, which the next two are then needed to solve: how alike pairs must be to be found."""
+    recall: Annotated[float, Field(gt=0, lt=1)] | None = Field(default=None, examples=[0.95])
+    """With what probability they are found."""
+    hashes: Count | None = Field(default=None, examples=[128])
+    """How many hashes that may take at most."""
+    most_pages: Count | None = Field(default=None, examples=["100_000"])
     """More pages than these are refused."""
 
     @model_validator(mode="after")
@@ -113,6 +114,8 @@ class Duplicates(Options):
     """A page this much alike to a held-out one leaves the pool."""
     seen_on_domains: Count = 10
     """A line counts as repeated if it stands on so many other domains."""
+    removes: Several[Share] = Field(default=[0.0, 0.9], min_length=2, max_length=2, examples=["[0.1, 0.6]"])
+    """The share of pages that removing copies at `threshold` is expected to take: an alarm where it takes another."""
     against: Several[LocalPath] = Field(default=[], examples=["[out/older]"])
     """Output folders of experiments that deduplicated other pages: pages of those come before any of these."""
 

@@ -44,6 +44,11 @@ class Places:
         return self.out / "duplicates" / name
 
     @property
+    def duplicate_facts(self) -> Path:
+        """What duplicates amount to, for the report."""
+        return self.duplicates("facts.json")
+
+    @property
     def verdicts(self) -> Path:
         """Table: what every rule and subset says of every page."""
         return self.out / "verdicts"

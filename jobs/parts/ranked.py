@@ -25,6 +25,7 @@ from jobs.parts.frames import frame, write_groups
 from jobs.parts.pairs import NEITHER, POOL, Origin, scopes, tasks
 from jobs.parts.places import Places
 from jobs.parts.session import stand_in
+from jobs.parts.spills import spill
 from jobs.parts.table import Part, sidecar
 
 Integers = npt.NDArray[np.int64]
@@ -40,6 +41,9 @@ NODES = pa.schema(
         ("preferred", pa.list_(pa.float64())),
     ]
 )
+LARGEST = 20_000_000
+"""Pairs of one component that one task walks: some 60 bytes each. Of more, those in no forest are left out first."""
+PAIRS = pa.schema([("component", pa.int64()), ("page", pa.int64()), ("other", pa.int64()), ("jaccard", pa.float64())])
 BOTH = pa.schema([*NODES, ("other", pa.int64()), ("jaccard", pa.float64())])
 """Rows of pages (`other` is null) and of pairs, by component."""
 KEYS = pa.schema(
@@ -101,9 +105,9 @@ class Ranking:
         return pa.table(columns)
 
 
-def rank(spark: SparkSession, ranking: Ranking) -> None:
+def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST) -> None:
     """Leave ranks and similarities of every part's pages in the ranking's folder, by the part's number."""
-    for name in ("ranks", "alike"):
+    for name in ("ranks", "alike", "thinned"):
         storage.remove_folder(ranking.folder / name)
     keyed = frame(spark, ranking.parts, KEYS, lambda number, _: keys_of(ranking, number))
     first = [sql.col("old").desc(), *_preference(len(ranking.preferred)), sql.col("id")]
@@ -113,9 +117,49 @@ def rank(spark: SparkSession, ranking: Ranking) -> None:
     ours = [origin.part for origin in ranking.origins if not origin.is_old]
     rows = frame(spark, ours, BOTH, lambda number, part: graph_of(ranking, number, part))
     threshold = ranking.threshold
-    many = tasks(spark, rows.count())
-    alike = _mapped(rows.repartition(many, "component"), lambda graph: alike_pages(graph, threshold), ALIKE)
+    alike = _mapped(
+        thinned(spark, rows, ranking.folder / "thinned", largest), lambda graph: alike_pages(graph, threshold), ALIKE
+    )
     _by_part(alike, ALIKE, ranking.folder / "alike")
+
+
+def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) -> DataFrame:
+    """Rows of BOTH in partitions that hold whole components, none of which has more pairs than one task walks.
+
+    Of a larger component each task takes some pairs at random and keeps those of their maximum spanning forest: a pair that
+    is not in it is in no forest of all pairs either (Lattanzi et al. 2011, Filtering, SPAA). So the walk's answer is the
+    same, and in the end there are fewer pairs than pages.
+    """
+    is_pair = sql.col("other").isNotNull()
+    sizes = rows.groupBy("component").agg(sql.count("*").alias("rows"), sql.count_if(is_pair).alias("pairs")).persist()
+    many, most = sizes.agg(sql.sum("rows"), sql.max("pairs")).first() or (0, 0)
+    if (most or 0) > largest:
+        large = sizes.where(sql.col("pairs") > largest).select("component")
+        nodes = rows.where(~is_pair).join(large, "component").select("page", "scope")
+        pairs = rows.where(is_pair).join(large, "component").select(*PAIRS.names)
+        for end in ("page", "other"):
+            scope = nodes.distinct().select(sql.col("page").alias(end), sql.col("scope").alias(f"{end}_scope"))
+            pairs = pairs.join(scope, end)
+        kept = spill(pairs.where("page_scope = other_scope").select(*PAIRS.names), PAIRS, folder / "0")
+        before, turn = kept.rows + 1, 0
+        while largest < kept.rows < before:
+            before, turn = kept.rows, turn + 1
+            mixed = kept.frame(spark).repartition(-(-kept.rows // largest), sql.hash("page", "other", sql.lit(turn)))
+            kept = spill(_mapped(mixed, forest_pairs, PAIRS), PAIRS, folder / str(turn))
+        others = rows.join(large, "component", "left_anti").unionByName(rows.where(~is_pair).join(large, "component"))
+        rows = others.unionByName(kept.frame(spark), allowMissingColumns=True) if kept.rows else others
+    sizes.unpersist()
+    return rows.select(*BOTH.names).repartition(tasks(spark, many or 0), "component")
+
+
+def forest_pairs(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Those of a partition's pairs that are in a maximum spanning forest of them."""
+    table = pa.Table.from_batches(list(rows), PAIRS)
+    both = np.concatenate([table["page"].to_numpy(), table["other"].to_numpy()])
+    pages, ends = np.unique(both, return_inverse=True)
+    left, right = np.split(ends.astype(np.int64), 2)
+    joins = walk(len(pages), left, right, table["jaccard"].to_numpy()).joins
+    yield from table.filter(pa.array(joins)).to_batches()
 
 
 def _preference(signals: int) -> list[Any]:

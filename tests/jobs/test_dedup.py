@@ -1,5 +1,6 @@
 """dedup from pages to signals: what is found, by whom it is beaten, and that nothing depends on how it was cut up."""
 
+import dataclasses
 import json
 import random
 
@@ -12,6 +13,12 @@ from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
 from jobs import dedup, read, split
 from jobs.parts.command import run
+from jobs.parts.experiment_file import load
+from jobs.parts.pairs import Finding, find
+from jobs.parts.places import Places
+from jobs.parts.ranked import rank
+from jobs.parts.session import session
+from jobs.parts.settled import Bounds, settle
 
 pytestmark = pytest.mark.spark
 
@@ -48,7 +55,7 @@ def made_pages():
     return [{"id": f"page-{k:03}", "text": text, "url": url} for k, (text, url) in enumerate(rows)]
 
 
-def deduplicated(folder, files, **options):
+def deduplicated(folder, files, share=0.1, **options):
     """An experiment over these files of pages, deduplicated; its folder."""
     folder.mkdir()
     for name, rows in files.items():
@@ -57,7 +64,7 @@ def deduplicated(folder, files, **options):
         "out": str(folder / "out"),
         "pages": {"from": [str(folder / "*.jsonl")]},
         "signals": {"duplicates": {"seen_on_domains": 5, **options}},
-        "evaluate": {"held_out": {"by": "page", "share": 0.1}},
+        "evaluate": {"held_out": {"by": "page", "share": share}},
     }
     (folder / "conf.json").write_text(json.dumps(asked))
     for verb in (read.main, split.main, dedup.main):
@@ -190,6 +197,49 @@ def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path)
         for one in (out, other)
     ]
     assert pairs[0] == pairs[1]
+
+
+def test_large_graphs_are_settled_and_walked_in_rounds_with_the_same_answer(out, tmp_path):
+    """The pairs that were found, once in one task and once by stars and thinned components of more than six pairs."""
+    asked = load(out.parent / "conf.json")
+    places, spark = Places(asked.out), session("tests")
+    finding = Finding(dedup._origins(asked.duplicates, places), Shingling("words", 5), 14, "all", 0.5, tmp_path)
+    found = find(spark, finding, 200)
+    settle(spark, found, Bounds(0.8, 0.8), tmp_path / "one")
+    settle(spark, found, Bounds(0.8, 0.8), tmp_path / "stars", small=0)
+    for name in ("found", "nodes"):
+        tables = [
+            [sorted(pq.read_table(file).to_pylist(), key=str) for file in sorted((tmp_path / way / name).iterdir())]
+            for way in ("one", "stars")
+        ]
+        assert tables[0] == tables[1] != []
+    alike = []
+    for largest in (10**9, 6):
+        ranking = dataclasses.replace(dedup.ranking_of(asked), folder=tmp_path / f"ranks-{largest}")
+        rank(spark, ranking, largest)
+        files = sorted((ranking.folder / "alike").iterdir())
+        alike.append(sorted((row for file in files for row in pq.read_table(file).to_pylist()), key=str))
+    assert alike[0] == alike[1] and len(alike[0]) > 50
+
+
+def test_new_pages_are_measured_against_older_ones(out, pages, tmp_path):
+    """Copies of pages of the first experiment, under new ids, beside a page that is nowhere else."""
+    draw = random.Random(9)
+    long = [row for row in pages if len(row["text"].split()) > 50][:6]
+    new = [{"id": f"new-{k}", "text": row["text"], "url": row["url"]} for k, row in enumerate(long)]
+    new += [{"id": "near", "text": changed(long[0]["text"], draw, 1), "url": None}]
+    new += [{"id": "fresh", "text": text_of(draw), "url": "http://fresh.org"}]
+    found = signals(deduplicated(tmp_path / "new", {"a": new}, share=0, against=[str(out)]))
+    assert [found[f"new-{k}"]["near_duplicate_similarity"] for k in range(6)] == [1.0] * 6
+    assert all(found[f"new-{k}"][f"{kind}_duplicate_rank"] >= 2 for k in range(6) for kind in ("exact", "url"))
+    assert 0.8 < found["near"]["near_duplicate_similarity"] < 1 and found["near"]["url_duplicate_rank"] is None
+    assert found["fresh"]["near_duplicate_similarity"] == 0 and found["fresh"]["exact_duplicate_rank"] == 1
+
+
+def test_an_index_of_other_parameters_is_refused_with_both(out, tmp_path, capsys):
+    with pytest.raises(AssertionError):
+        deduplicated(tmp_path / "other", {"a": made_pages()[:5]}, near="nemo", against=[str(out)])
+    assert "'size': 5" in (said := capsys.readouterr().err) and "'size': 24" in said
 
 
 def test_a_second_run_writes_nothing(out):
