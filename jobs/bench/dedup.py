@@ -1,8 +1,8 @@
 """Finding duplicates beside the peers: signatures of pages on one core, and a whole deduplication on all.
 
 datatrove and rensa run in virtual environments of their own. Signatures are measured by processor time, by turns, of the
-same pages. datatrove is given texts and makes shingles, as we do; rensa is given shingles that are made already, and is
-timed for their hashing alone. End to end both sides read the same JSON lines and say which pages are kept.
+same pages, from text on both sides; rensa also of shingles that were made before, which leaves the text out of it. End to
+end both sides read the same JSON lines and say which pages are kept.
 """
 
 import json
@@ -33,6 +33,7 @@ SAMPLE = 400_000  # bytes of text that datatrove signs
 PAGES = 20_000
 SIGNATURES_GOAL, RENSA_GOAL, END_TO_END_GOAL = 200, 1, 8
 RENSA = "rensa==0.5.0"
+DATATROVE_NEEDS = ("dill==0.4.1", "multiprocess==0.70.19", "tokenizers==0.23.3")
 
 SIGN_DATATROVE = """
 import json, sys, tempfile, time
@@ -59,14 +60,16 @@ import json, sys, time
 from rensa import RMinHash
 texts = [json.loads(line) for line in open(sys.argv[1])]
 bands, rows, size = map(int, sys.argv[2:5])
-words = [text.lower().split() for text in texts]
-shingles = [[" ".join(page[at:at + size]) for at in range(len(page) - size + 1)] for page in words]
+def cut(text):
+    words = text.lower().split()
+    return [" ".join(words[at:at + size]) for at in range(len(words) - size + 1)]
+pages = [cut(text) for text in texts]
 print("ready", flush=True)
 for line in sys.stdin:
     begin = time.process_time()
-    for page in shingles:
+    for text, page in zip(texts, pages):
         one = RMinHash(num_perm=bands * rows, seed=42)
-        one.update(page)
+        one.update(cut(text) if line == "texts\\n" else page)
         one.digest()
     print(time.process_time() - begin, flush=True)
 """
@@ -95,7 +98,7 @@ if __name__ == "__main__":
 def rows(pages: int = PAGES, rounds: int = 5) -> list[dict[str, Any]]:
     """The rows of `dedup.signatures` and `dedup.end_to_end`; a peer whose environment cannot be made is left out."""
     texts = heuristics.pages()
-    datatrove, rensa = heuristics.peer(), rensa_peer()
+    datatrove, rensa = datatrove_peer(), rensa_peer()
     found = []
     if datatrove:
         some = texts[:: max(1, sum(map(len, texts)) // SAMPLE)]
@@ -103,12 +106,24 @@ def rows(pages: int = PAGES, rounds: int = 5) -> list[dict[str, Any]]:
             _signed(datatrove, SIGN_DATATROVE, "datatrove 0.10.1 MinhashDedupSignature", some, SIGNATURES_GOAL, rounds)
         )
     if rensa:
-        found.append(
-            _signed(rensa, SIGN_RENSA, "rensa 0.5.0 RMinHash, of shingles made before", texts[:2000], RENSA_GOAL, rounds)
-        )
+        for what, goal in (("texts", RENSA_GOAL), ("shingles", None)):
+            peer = f"rensa 0.5.0 RMinHash, given {what}"
+            found.append(_signed(rensa, SIGN_RENSA, peer, texts[:2000], goal, rounds, what))
     if datatrove:
         found.append(end_to_end(datatrove, grown(texts, pages)))
     return found
+
+
+def datatrove_peer() -> Path | None:
+    """The Python of datatrove's environment with what its deduplication imports beyond its filters."""
+    python = heuristics.peer()
+    try:
+        if python and subprocess.run([python, "-c", "import dill, multiprocess, tokenizers"], check=False, stderr=subprocess.DEVNULL).returncode:
+            subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", *DATATROVE_NEEDS], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"bench: datatrove is not measured, its environment lacks {DATATROVE_NEEDS}: {error}", file=sys.stderr)
+        return None
+    return python
 
 
 def rensa_peer() -> Path | None:
@@ -126,11 +141,13 @@ def rensa_peer() -> Path | None:
     return python
 
 
-def _signed(python: Path, code: str, peer: str, texts: Sequence[str], goal: float, rounds: int) -> dict[str, Any]:
+def _signed(
+    python: Path, code: str, peer: str, texts: Sequence[str], goal: float | None, rounds: int, given: str = "texts"
+) -> dict[str, Any]:
     """A row: pages per processor second on both sides, medians of `rounds` turns."""
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     sign(texts)  # the first call compiles, or loads what was compiled
-    with _child(python, code, texts) as ask:
+    with _child(python, code, texts, given) as ask:
         for _ in range(rounds):
             rates["theirs"].append(len(texts) / next(ask))
             rates["ours"].append(len(texts) / sign(texts))
@@ -159,7 +176,7 @@ def sign(texts: Sequence[str]) -> float:
 
 
 @contextmanager
-def _child(python: Path, code: str, texts: Sequence[str]) -> Iterator[Iterator[float]]:
+def _child(python: Path, code: str, texts: Sequence[str], given: str) -> Iterator[Iterator[float]]:
     """A process of a peer's that has read the pages; each value asked of the iterator is one more turn's seconds."""
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
         file.writelines(json.dumps(text) + "\n" for text in texts)
@@ -168,14 +185,14 @@ def _child(python: Path, code: str, texts: Sequence[str]) -> Iterator[Iterator[f
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin and process.stdout
             process.stdout.readline()
-            yield _turns(process)
+            yield _turns(process, given)
             process.stdin.close()
 
 
-def _turns(process: "subprocess.Popen[str]") -> Iterator[float]:
+def _turns(process: "subprocess.Popen[str]", given: str) -> Iterator[float]:
     assert process.stdin and process.stdout
     while True:
-        process.stdin.write("again\n")
+        process.stdin.write(f"{given}\n")
         process.stdin.flush()
         yield float(process.stdout.readline())
 
