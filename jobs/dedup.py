@@ -7,21 +7,27 @@ them, and says which pages of the pool are near copies of held-out ones. `ranks`
 the experiment states, which may be a score, it says how like a better page each page is.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import SparkSession
 
 from filters import split
 from filters.duplicates.exact import text_keys
 from filters.duplicates.minhash import signatures
 from filters.duplicates.urls import url_keys
+from filters.files import sha256_of, write_whole
 from filters.nearest import nearest
 from filters.pages import PageBatch
 from jobs.parts import command, loop, session, storage
+from jobs.parts.contaminated import common, hits_of, hits_schema, reverse, shares
 from jobs.parts.duplicate_facts import write_facts
 from jobs.parts.duplicate_options import COLUMNS, Duplicates, Near
 from jobs.parts.experiment_file import Experiment, config_hash
@@ -75,9 +81,13 @@ VERSION = 1
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
-    """Both steps, as far as what they need is there."""
-    asked = _asked(experiment)
-    code = edges(experiment, dry_run)
+    """All steps, as far as what they need is there."""
+    if experiment.duplicates is None and experiment.contamination is None:
+        raise ExperimentError("dedup needs duplicates: {} or contamination: under signals:")
+    code = max(edges(experiment, dry_run), contamination(experiment, dry_run))
+    asked = experiment.duplicates
+    if asked is None:
+        return code
     unmeasured = [name for name in asked.preferred if name not in signal_tables(experiment.out)]
     if unmeasured:
         print(f"dedup: ranks come after score, which measures {', '.join(unmeasured)}")
@@ -298,6 +308,47 @@ def ranks(experiment: Experiment, dry_run: bool = False) -> int:
     if not storage.exists(places.duplicate_facts) or storage.read_json(places.duplicate_facts)["made_by"] != made_by:
         for alarm in write_facts(session.session("dedup"), places, pages, asked, made_by):
             print(f"dedup: alarm: {alarm}")
+    return command.OK
+
+
+def contamination(experiment: Experiment, dry_run: bool = False) -> int:
+    """From text: which n-grams of benchmarks stand in pages, the share of each page, and where each item was found."""
+    if experiment.contamination is None:
+        return command.OK
+    asked, places = experiment.contamination, Places(experiment.out)
+    pages, files = parts_of(places.pages), asked.benchmarks
+    digests = {one.called: [sha256_of(one.file), list(one.fields)] for one in files}
+    made_by = {"benchmarks": digests, "version": VERSION}
+    hits = Table(places.contamination("hits"), made_by, hits_schema([one.called for one in files]))
+    schema = pa.schema([("id", pa.string()), *asked.columns.items()])
+    table = Table(places.signals("contamination"), {"hits": made_by, "common_domains": asked.common_domains}, schema)
+    if dry_run:
+        print(loop.plan("contamination", pages, [hits, table]))
+        return command.OK
+
+    def spark() -> SparkSession:
+        return session.session("dedup")
+
+    found = loop.run(spark, "contamination", pages, [hits], lambda part, *rest: hits_of(part, files, rest[1]))["hits"]
+    excused: dict[str, Any] = {}
+    told = [places.contamination(f"{one.called}.jsonl") for one in files]
+    if loop.to_do(pages, [table]) or not all(storage.exists(file) for file in told):
+        for one, file in zip(files, told, strict=True):
+            excused[one.called] = common(spark(), places, pages, one.called, asked.common_domains)
+            rows = reverse(spark(), places, pages, one, excused[one.called])
+            write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+            statuses = Counter(row["status"] for row in rows)
+            listed = ", ".join(f"{statuses[status]:,} {status}" for status in ("found", "not found", "not checkable"))
+            print(f"contamination: {one.called}: {listed}; {len(excused[one.called]):,} n-grams are common and not counted")
+
+    def work(part: Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+        ids = storage.read_table(part.source, ["id"])["id"]
+        columns = [shares(places, part, one, excused[one.called]) for one in files]
+        rows = pa.table([ids, *columns], schema=schema)
+        yield from ((table.name, batch) for batch in rows.combine_chunks().to_batches())
+
+    loop.run(spark, "contamination", pages, [table], work)
+    print(f"contamination: {found.rows:,} pages")
     return command.OK
 
 

@@ -26,6 +26,7 @@ FILTERING: tuple[Verb, ...] = (
     train_classifier.main,
     score.main,
     dedup.ranks,
+    dedup.contamination,
     choose.main,
 )
 TRAINING: tuple[Verb, ...] = (pack.main, train.main, evaluate.main)

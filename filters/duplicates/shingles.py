@@ -58,7 +58,7 @@ def _folded(letter: str) -> int:
 
 
 @inlined
-def step(hashed: np.uint64, code: np.int64) -> np.uint64:
+def step(hashed: np.uint64, code: int) -> np.uint64:
     """The hash of a word with one more code point."""
     hashed = (hashed ^ np.uint64(code)) * MIX
     return hashed ^ hashed >> np.uint64(32)
@@ -67,14 +67,14 @@ def step(hashed: np.uint64, code: np.int64) -> np.uint64:
 @kernel
 def find_words(data: Bytes, at: int, end: int, fold: Fold, pieces: Hashes) -> int:
     """Write the hashes of the folded words of a page to `pieces`; how many."""
-    found, inside, last = 0, False, np.int64(0)
+    found, inside, last = 0, False, 0
     hashed = np.uint64(0)
     while at < end:
         code, size = int(data[at]), 1
         if code >= 0x80:
             code, size = decode(data, at, end)
         at += size
-        folded = np.int64(fold[code])
+        folded = int(fold[code])
         if folded == NOTHING or (inside and folded == ZERO and last == ZERO):
             continue
         if inside and (folded == GAP or folded & ALONE):

@@ -53,7 +53,7 @@ def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) 
     types: Types = {name: signal.type for name, signal in groups["size"].items()}
     for group in experiment.signals:
         if group in SIGNALS:
-            types |= COLUMNS
+            types |= {name: kind for name, kind in experiment.copied.items() if (name in COLUMNS) == (group == "duplicates")}
         elif group in groups:
             types |= {name: signal.type for name, signal in groups[group].items()}
         else:

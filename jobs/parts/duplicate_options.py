@@ -133,8 +133,59 @@ class Duplicates(Options):
         return ["text_characters" if name == CHARACTERS else name for name in self.prefer]
 
 
+def _as_tuple(given: Any) -> Any:
+    return tuple(given) if isinstance(given, list) else (given,) if isinstance(given, str) else given
+
+
+class BenchmarkFile(Options):
+    """A benchmark's items: rows of JSON lines (.gz, .bz2, .zst)."""
+
+    file: Annotated[LocalPath, Field(examples=["bench/arc.jsonl"])]
+    """Where they are."""
+    fields: Annotated[
+        tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
+    ] = ()
+    """Which of their fields hold text; without any all that do."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,79}$")] | None = Field(default=None, examples=["arc"])
+    """Of the column `contamination_<name>`; without one the beginning of the file's name."""
+
+    @property
+    def called(self) -> str:
+        """The name, given or not."""
+        return self.name or self.file.name.partition(".")[0].replace("-", "_")
+
+
+class Contamination(Options):
+    """The group `contamination`."""
+
+    benchmarks: Several[
+        Annotated[BenchmarkFile, BeforeValidator(lambda given: {"file": given} if isinstance(given, str) else given)]
+    ] = Field(min_length=1, examples=["[bench/piqa.jsonl.gz, {file: bench/arc.jsonl, fields: [query]}]"])
+    """Files of items, or mappings, below."""
+    common_domains: Count = 10
+    """An n-gram that stands on more domains than these is common speech and not counted. GPT-3 left out those of more than
+    10
+    pages (Brown et al. 2020, appendix C), which excuses a benchmark that one site has often."""
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        names = [one.called for one in self.benchmarks]
+        for one in self.benchmarks:
+            if not one.file.is_file():
+                raise ValueError(f"there is no benchmark file {one.file}")
+            if names.count(one.called) > 1:
+                raise ValueError(f"two benchmarks are called {one.called!r}: name one of them otherwise with name:")
+        return self
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """Its signals, with their types."""
+        return {f"contamination_{one.called}": pa.float64() for one in self.benchmarks}
+
+
 SIGNALS: Mapping[str, TypeAdapter[Any]] = {
     "duplicates": TypeAdapter(dict[Literal["signals"], dict[Literal["duplicates"], Duplicates]]),
+    "contamination": TypeAdapter(dict[Literal["signals"], dict[Literal["contamination"], Contamination]]),
 }
 """Groups whose options are models, and how each is validated where it stands in the file."""
 

@@ -43,6 +43,10 @@ class Places:
         """Tables of dedup: `bands`, `edges`, `copies`."""
         return self.out / "duplicates" / name
 
+    def contamination(self, name: str) -> Path:
+        """Table `hits`: n-grams of benchmarks in pages; `BENCHMARK.jsonl`: what is said of every item."""
+        return self.out / "contamination" / name
+
     @property
     def duplicate_facts(self) -> Path:
         """What duplicates amount to, for the report."""

@@ -49,13 +49,13 @@ def made_pages():
         if number % 5 == 0:
             rows.append((text.replace(" ", "  "), f"https://www.site-{number}.org/a?utm_source=x"))
     rows += [("two words", f"http://short-{k}.org/") for k in range(3)]
-    footer = "\nread our terms before you go on"
+    footer = "\nread our terms before you go on to buy"
     rows = [(text + footer if k % 3 == 0 else text, url) for k, (text, url) in enumerate(rows)]
     draw.shuffle(rows)
     return [{"id": f"page-{k:03}", "text": text, "url": url} for k, (text, url) in enumerate(rows)]
 
 
-def deduplicated(folder, files, share=0.1, **options):
+def deduplicated(folder, files, share=0.1, items=(), **options):
     """An experiment over these files of pages, deduplicated; its folder."""
     folder.mkdir()
     for name, rows in files.items():
@@ -66,6 +66,10 @@ def deduplicated(folder, files, share=0.1, **options):
         "signals": {"duplicates": {"seen_on_domains": 5, **options}},
         "evaluate": {"held_out": {"by": "page", "share": share}},
     }
+    if items:
+        (folder / "bench.jsonl").write_text("".join(json.dumps({"query": item, "gold": 0}) + "\n" for item in items))
+        asked["signals"]["contamination"] = {"benchmarks": [str(folder / "bench.jsonl")]}
+        asked["pages"]["from"] = [str(folder / f"{name}.jsonl") for name in files]
     (folder / "conf.json").write_text(json.dumps(asked))
     for verb in (read.main, split.main, dedup.main):
         assert run(verb, None, [str(folder / "conf.json")]) == 0
@@ -87,7 +91,16 @@ def pages():
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory, pages):
-    return deduplicated(tmp_path_factory.mktemp("dedup") / "one", {"a": pages[:70], "b": pages[70:90], "c": pages[90:]})
+    files = {"a": pages[:70], "b": pages[70:90], "c": pages[90:]}
+    return deduplicated(tmp_path_factory.mktemp("dedup") / "one", files, items=made_items(pages))
+
+
+def made_items(pages):
+    """Items of a benchmark: out of pages, out of none, too short, and what many sites say."""
+    texts = [row["text"] for row in pages if len(row["text"].split()) > 50]
+    planted = [" ".join(text.split()[20:40]).upper() for text in texts[:4]] + [" ".join(texts[4].split()[:9])]
+    absent = text_of(random.Random(77), 24)
+    return [*planted, absent, "too short", "Read our terms before you go on to buy!"]
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +199,31 @@ def test_lines_of_many_sites_are_told_by_their_share(out, pages):
         lines = row["text"].split("\n")
         share = len(lines[-1]) / sum(map(len, lines)) if lines[-1].startswith("read our terms") else 0.0
         assert found[row["id"]]["repeated_line_char_fraction"] == pytest.approx(share, abs=1e-12)
+
+
+def test_items_are_found_with_their_spans_and_what_many_sites_say_is_no_leak(out, pages):
+    items = made_items(pages)
+    told = [json.loads(line) for line in (out / "contamination" / "bench.jsonl").read_text().splitlines()]
+    assert [row["status"] for row in told] == ["found"] * 5 + ["not found", "not checkable", "not found"]
+    text = {row["id"]: row["text"] for row in pages}
+    shares = dict(zip(*rows_of(out / "signals" / "contamination").to_pydict().values(), strict=True))
+    for item, row in zip(items[:5], told, strict=False):
+        holds = sorted(page for page, said in text.items() if item.lower() in " ".join(said.split()))
+        assert row["pages"] >= len(holds) > 0 and {span["id"] for span in row["found"]} & set(holds)
+        for span in row["found"]:
+            if span["id"] in holds:
+                assert " ".join(text[span["id"]][span["start"] : span["end"]].split()) == item.lower()
+                assert shares[span["id"]] > 0
+    windows = {
+        tuple(item.lower().split()[at : at + 13]) for item in items[:5] for at in range(max(1, len(item.split()) - 12))
+    }
+    for page, said in text.items():
+        words = said.split()
+        runs = [tuple(words[at : at + 13]) for at in range(max(1, len(words) - 12))]
+        if len(words) < 8:
+            assert shares[page] is None
+        elif " ".join(items[4].split()) not in " ".join(words):  # whose n is 9, so that a window may hold more
+            assert shares[page] == pytest.approx(sum(run in windows for run in runs) / len(runs))
 
 
 def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path):
