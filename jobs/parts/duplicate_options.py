@@ -142,9 +142,7 @@ class BenchmarkFile(Options):
 
     file: Annotated[LocalPath, Field(examples=["bench/arc.jsonl"])]
     """Where they are."""
-    fields: Annotated[
-        tuple[str, ...], BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
-    ] = ()
+    fields: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(default=(), examples=["[query, choices]"])
     """Which of their fields hold text; without any all that do."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,79}$")] | None = Field(default=None, examples=["arc"])
     """Of the column `contamination_<name>`; without one the beginning of the file's name."""

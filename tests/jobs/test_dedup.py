@@ -140,6 +140,21 @@ def test_near_copies_of_held_out_pages_leave_the_pool(out, pages, expected):
     assert all(signals(out)[page]["near_duplicate_similarity"] is None for page in near)
 
 
+def test_copies_go_to_one_fold_and_others_keep_theirs(out):
+    folds, own = (
+        {row["id"]: row["fold"] for row in rows_of(out / name).to_pylist()} for name in ("duplicates/copies", "split")
+    )
+    found = signals(out)
+    clusters = {}
+    for page, row in found.items():
+        clusters.setdefault(row["near_duplicate_cluster"] or page, []).append(page)
+    for pages in clusters.values():
+        assert len({folds[page] for page in pages}) == 1
+        if len(pages) == 1:
+            assert folds[pages[0]] == own[pages[0]]
+    assert max(map(len, clusters.values())) > 2
+
+
 def test_each_page_is_as_alike_to_a_longer_one_as_chains_of_pairs_say(out, pages, expected):
     """Chains of the pairs that were found, followed at every threshold."""
     _, sides = expected
