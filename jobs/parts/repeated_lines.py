@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as sql
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from filters.draws import id_hashes
 from filters.duplicates.lines import line_hashes, repeated_char_fraction
@@ -15,8 +15,11 @@ from filters.pages import PageBatch
 from filters.split import site_hashes
 from jobs.parts import storage
 from jobs.parts.frames import frame, write_groups
+from jobs.parts.session import stand_in
 from jobs.parts.table import Part
 
+Integers = npt.NDArray[np.int64]
+REPEATED = pa.schema([("part", pa.int64()), ("line", pa.int64())])
 LINES = pa.schema([("part", pa.int64()), ("line", pa.int64()), ("site", pa.int64())])
 
 
@@ -28,23 +31,51 @@ def find_repeated(spark: SparkSession, pages: Sequence[Part], others: int, folde
         storage.write_table(folder / f"{number}.parquet", pa.table({"line": hashes}))
 
     storage.remove_folder(folder)
-    lines = frame(spark, pages, LINES, lines_of)
-    by_line = lines.groupBy("line").agg(sql.count_distinct("site").alias("sites"), sql.collect_set("part").alias("parts"))
-    repeated = by_line.where(sql.col("sites") > others).select("line", sql.explode("parts").alias("part"))
-    write_groups(repeated, "part", write)
+    here = Path.cwd()
+
+    def apply(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        stand_in(here)
+        yield from repeated_rows(rows, others)
+
+    lines = frame(spark, pages, LINES, lines_of).repartition("line")
+    write_groups(lines.mapInArrow(apply, from_arrow_schema(REPEATED)), "part", write)
+
+
+def repeated_rows(rows: Iterator[pa.RecordBatch], others: int) -> Iterator[pa.RecordBatch]:
+    """(part, line) of the lines on more sites than so many others, of a partition that holds all rows of a line."""
+    table = pa.Table.from_batches(list(rows), LINES)
+    line, site, part = (table[name].to_numpy() for name in ("line", "site", "part"))
+    sites = different(line, site)
+    lines, counts = np.unique(line[sites], return_counts=True)
+    wanted = np.isin(line, lines[counts > others])
+    line, part = line[wanted], part[wanted]
+    once = different(part, line)
+    yield from pa.table([part[once], line[once]], schema=REPEATED).to_batches()
+
+
+def different(one: Integers, other: Integers) -> Integers:
+    """Where each different pair stands first in the order of pairs."""
+    order: Integers = np.lexsort((other, one))
+    one, other = one[order], other[order]
+    first = np.append(True, (one[1:] != one[:-1]) | (other[1:] != other[:-1]))[: len(one)]
+    placed: Integers = order[first]
+    return placed
 
 
 def lines_of(number: int, part: Part) -> Iterator[pa.RecordBatch]:
     """The different lines of each site of a part."""
-    pairs = [np.zeros((0, 2), np.uint64)]
+    nothing = np.zeros(0, np.uint64)
+    lines, owners = [nothing], [nothing]
     for rows, pages in batches_of(part, ["id", "domain"]):
-        sites = site_hashes(id_hashes(rows["id"]), rows["domain"])
         hashes = line_hashes(pages)
-        both = np.stack([hashes, np.repeat(sites, pages.lines.count)], axis=1)
-        pairs.append(np.unique(both[hashes != 0], axis=0))
-    found = np.unique(np.concatenate(pairs), axis=0).view(np.int64)
-    columns = [np.full(len(found), number), found[:, 0].copy(), found[:, 1].copy()]
-    yield from pa.table(columns, schema=LINES).to_batches()
+        sites = np.repeat(site_hashes(id_hashes(rows["id"]), rows["domain"]), pages.lines.count)
+        once = different(hashes.view(np.int64), sites.view(np.int64))
+        once = once[hashes[once] != 0]
+        lines.append(hashes[once])
+        owners.append(sites[once])
+    line, site = (np.concatenate(some).view(np.int64) for some in (lines, owners))
+    once = different(line, site)
+    yield from pa.table([np.full(len(once), number), line[once], site[once]], schema=LINES).to_batches()
 
 
 def batches_of(part: Part, columns: Sequence[str]) -> Iterator[tuple[pa.Table, PageBatch]]:

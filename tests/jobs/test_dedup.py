@@ -299,3 +299,21 @@ def test_a_second_run_writes_nothing(out):
     before = {file: file.stat().st_mtime_ns for file in out.rglob("*.parquet")}
     assert run(dedup.main, None, [str(out.parent / "conf.json")]) == 0
     assert {file: file.stat().st_mtime_ns for file in out.rglob("*.parquet")} == before
+
+
+def test_the_real_crawl_has_the_copies_it_is_known_to_have(shared_data, tmp_path):
+    """1,977 responses with 1,801 different bodies and 1,787 addresses, of which eleven are no pages."""
+    asked = {
+        "out": str(tmp_path / "out"),
+        "pages": {"from": [str(shared_data / "crawl" / "*.warc.gz")]},
+        "signals": {"duplicates": {}},
+    }
+    (tmp_path / "conf.json").write_text(json.dumps(asked))
+    for verb in (read.main, split.main, dedup.main):
+        assert run(verb, None, [str(tmp_path / "conf.json")]) == 0
+    found, pages = list(signals(tmp_path / "out").values()), rows_of(tmp_path / "out" / "pages")
+    texts = {" ".join(text.split()) for text in pages["text"].to_pylist()}
+    assert len(found) == 1966
+    assert sum(row["exact_duplicate_rank"] == 1 for row in found) == len(texts) == 1775
+    assert sum(row["url_duplicate_rank"] == 1 for row in found) == len(set(pages["url"].to_pylist())) == 1777
+    assert sum(row["near_duplicate_similarity"] == 1 for row in found) >= 1966 - 1775

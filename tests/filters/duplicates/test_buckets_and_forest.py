@@ -37,6 +37,7 @@ ROW = st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 1), st.integers
 
 
 @given(st.lists(ROW, max_size=ALL_PAIRS))
+@settings(deadline=None)
 def test_every_pair_of_a_small_bucket_is_compared_and_no_pair_of_two_buckets(rows):
     rows = band_rows(rows)
     expected = set()
@@ -53,7 +54,7 @@ def test_every_pair_of_a_small_bucket_is_compared_and_no_pair_of_two_buckets(row
 
 
 @given(st.lists(st.tuples(st.just(7), st.booleans(), st.integers(0, 1), st.integers(0, 9)), min_size=40, max_size=90))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_a_hot_bucket_costs_a_few_pairs_a_page_and_leaves_nobody_out(rows):
     rows = band_rows(rows)
     pairs = pairs_of(rows)
@@ -72,7 +73,7 @@ def test_a_hot_bucket_costs_a_few_pairs_a_page_and_leaves_nobody_out(rows):
 
 
 @given(st.lists(st.tuples(st.just(7), st.booleans(), st.integers(0, 1), st.integers(0, 9)), max_size=60), st.randoms())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_pairs_do_not_depend_on_the_order_of_rows(rows, draw):
     rows = band_rows(rows)
     order = list(range(len(rows.pages)))
@@ -108,6 +109,7 @@ def reached(pages, edges, start, threshold):
 
 
 @given(graphs())
+@settings(deadline=None)
 def test_the_walk_gives_the_largest_threshold_at_which_a_better_page_is_reached(graph):
     pages, edges = graph
     found = walk(pages, *arrays(edges)).similarity
@@ -117,6 +119,7 @@ def test_the_walk_gives_the_largest_threshold_at_which_a_better_page_is_reached(
 
 
 @given(graphs())
+@settings(deadline=None)
 def test_a_rule_at_a_threshold_keeps_what_a_fresh_dedup_at_it_keeps(graph):
     """Ten thresholds, one walk: kept are the best pages of the components that pairs of that similarity or more make."""
     pages, edges = graph
@@ -129,6 +132,7 @@ def test_a_rule_at_a_threshold_keeps_what_a_fresh_dedup_at_it_keeps(graph):
 
 
 @given(graphs(), st.randoms())
+@settings(deadline=None)
 def test_the_order_of_pairs_and_pairs_that_join_nothing_do_not_matter(graph, draw):
     pages, edges = graph
     forest = walk(pages, *arrays(edges))
@@ -141,6 +145,7 @@ def test_the_order_of_pairs_and_pairs_that_join_nothing_do_not_matter(graph, dra
 
 
 @given(graphs())
+@settings(deadline=None)
 def test_components_are_named_by_their_smallest_page(graph):
     pages, edges = graph
     left, right, _ = arrays(edges)

@@ -34,7 +34,7 @@ WORDS = st.lists(st.sampled_from("abcd"), min_size=0, max_size=40)
     pages=st.lists(WORDS, min_size=1, max_size=3),
     items=st.lists(st.lists(WORDS, min_size=1, max_size=2), min_size=1, max_size=3),
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_the_n_grams_of_items_are_found_where_they_stand(pages, items):
     pieces = [[" ".join(piece) for piece in item] for item in items]
     of = benchmark(pieces)

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.duplicates import urls
@@ -21,6 +21,7 @@ def compiled():
 
 
 @given(st.lists(st.text(alphabet=" \t\n\u00a0\u3000abÄ中"), max_size=8))
+@settings(deadline=None)
 def test_a_key_is_that_of_the_words_with_one_blank_between_them(texts):
     expected = [tuple(key) for key in keys([" ".join(text.split()).encode() for text in texts]).tolist()]
     assert keys_of(texts) == expected
@@ -77,6 +78,7 @@ def test_what_cannot_be_taken_apart_stays_as_it_is():
 
 
 @given(st.text(max_size=40))
+@settings(deadline=None)
 def test_an_address_is_normalised_once_and_for_all(rest):
     once = urls.normalised("http://www.a.org/" + rest)
     assert urls.normalised(once) == once

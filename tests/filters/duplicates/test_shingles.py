@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.duplicates.shingles import Shingling, jaccard
@@ -53,6 +53,7 @@ def compiled():
 
 @pytest.mark.parametrize("unit", ["words", "characters"])
 @given(one=st.text(alphabet=LETTERS, max_size=30), other=st.text(alphabet=LETTERS, max_size=30))
+@settings(deadline=None)
 def test_pages_share_as_many_shingles_as_their_folded_words_say(unit, one, other):
     if unit == "characters" and any(CLASSES[ord(letter)] & SPACELESS for letter in one + other):
         return  # such letters are words, but no blanks stand between them
@@ -82,6 +83,7 @@ def test_a_page_shorter_than_a_shingle_has_none():
 
 
 @given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
+@settings(deadline=None)
 def test_jaccard_is_that_of_sets(one, other):
     arrays = [np.array(sorted(some), np.uint64) for some in (one, other)]
     assert jaccard(*arrays) == (len(one & other) / len(one | other) if one | other else 0.0)
