@@ -14,11 +14,11 @@ from filters.pages import PageBatch
 from jobs import dedup, read, split
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
-from jobs.parts.pairs import Finding, find
-from jobs.parts.places import Places
+from jobs.parts.pairs import EDGES
 from jobs.parts.ranked import rank
 from jobs.parts.session import session
 from jobs.parts.settled import Bounds, settle
+from jobs.parts.spills import Spilled
 
 pytestmark = pytest.mark.spark
 
@@ -252,20 +252,39 @@ def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path)
     assert pairs[0] == pairs[1]
 
 
-def test_large_graphs_are_settled_and_walked_in_rounds_with_the_same_answer(out, tmp_path):
-    """The pairs that were found, once in one task and once by stars and thinned components of more than six pairs."""
-    asked = load(out.parent / "conf.json")
-    places, spark = Places(asked.out), session("tests")
-    finding = Finding(dedup._origins(asked.duplicates, places), Shingling("words", 5), 14, "all", 0.5, tmp_path)
-    found = find(spark, finding, 200)
-    settle(spark, found, Bounds(0.8, 0.8), tmp_path / "one")
-    settle(spark, found, Bounds(0.8, 0.8), tmp_path / "stars", small=0)
+def made_edges(folder):
+    """Pairs of 200 pages of two parts, some held out, some exact copies; every page has one text, side and id."""
+    draw, rows = random.Random(11), {}
+    side = [draw.random() < 0.2 for _ in range(200)]
+    page = [(k % 2) << 32 | k // 2 for k in range(200)]
+    hashed = draw.sample(range(-(2**63), 2**63), 200)
+    for _ in range(150):
+        ends = sorted(draw.sample(range(200), 2), key=lambda k: (not side[k], hashed[k] % 2**64))
+        alike = draw.choice([0.5, 0.7, 0.8, 0.9, 1.0])
+        one, other = ({"": page[k], "_hash": hashed[k], "_held_out": side[k], "_id": f"id-{k}"} for k in ends)
+        row = {f"left{name}": value for name, value in one.items()} | {
+            f"right{name}": value for name, value in other.items()
+        }
+        rows[tuple(ends)] = row | {"exact": alike == 1 and side[ends[0]] == side[ends[1]], "jaccard": alike}
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(list(rows.values()), schema=EDGES), folder / "a.parquet")
+    return Spilled(folder, EDGES, (("a.parquet", len(rows)),), (0, 0))
+
+
+def test_a_large_graph_is_settled_in_rounds_with_the_same_answer(tmp_path):
+    made = made_edges(tmp_path / "edges")
+    for way, small in (("one", 1000), ("stars", 0)):
+        settle(session("tests"), made, Bounds(0.8, 0.8), tmp_path / way, small)
     for name in ("found", "nodes"):
         tables = [
             [sorted(pq.read_table(file).to_pylist(), key=str) for file in sorted((tmp_path / way / name).iterdir())]
             for way in ("one", "stars")
         ]
-        assert tables[0] == tables[1] != []
+        assert tables[0] == tables[1] and len(tables[0]) == 2
+
+
+def test_a_large_component_is_thinned_and_walked_with_the_same_answer(out, tmp_path):
+    asked, spark = load(out.parent / "conf.json"), session("tests")
     alike = []
     for largest in (10**9, 6):
         ranking = dataclasses.replace(dedup.ranking_of(asked), folder=tmp_path / f"ranks-{largest}")
