@@ -19,10 +19,11 @@ from filters.kernels.text import Hashes, kernel
 Integers = npt.NDArray[np.int64]
 Truth = npt.NDArray[np.bool_]
 
-ALL_PAIRS = 16
-"""Pages of a bucket in which all pairs are compared. An assumption: 120 pairs cost less than a missed one."""
-NEIGHBOURS = 2
-"""Pages before it that a page of a hot bucket is compared with, beside the hub. An assumption."""
+ALL_PAIRS = 32
+"""Pages of a bucket in which all pairs are compared."""
+NEIGHBOURS = 8
+"""Pages before it that a page of a hot bucket is compared with, beside the hub. Both were tried (docs/duplicates.md): with
+16 and 2 half as many pairs are compared, and pages of clusters of 300 come out less like each other than they are."""
 
 
 @dataclass(frozen=True)

@@ -257,7 +257,7 @@ def made_edges(folder):
     draw, rows = random.Random(11), {}
     side = [draw.random() < 0.2 for _ in range(200)]
     page = [(k % 2) << 32 | k // 2 for k in range(200)]
-    hashed = draw.sample(range(-(2**63), 2**63), 200)
+    hashed = [draw.randrange(-(2**63), 2**63) for _ in range(200)]
     for _ in range(150):
         ends = sorted(draw.sample(range(200), 2), key=lambda k: (not side[k], hashed[k] % 2**64))
         alike = draw.choice([0.5, 0.7, 0.8, 0.9, 1.0])
