@@ -20,6 +20,7 @@ from filters.nearest import nearest
 from jobs.bench import (
     choose_levels,
     datatrove,
+    dedup,
     dolma,
     extractors,
     fasttext_calls,
@@ -54,10 +55,11 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "extractors": lambda shards: extractors.rows(shards),
     "datatrove": lambda _: datatrove.rows(),
     "rerun": lambda _: rerun.rows(),
+    "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun", "fasttext_memory")
+SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 
