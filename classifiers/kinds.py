@@ -25,6 +25,7 @@ KINDS: Mapping[str, str] = {
     "hashing_tf": "classifiers.hashing_tf",
     "importance": "classifiers.importance",
     "ensemble": "classifiers.ensemble",
+    "transformer": "classifiers.transformer",
 }
 """Kind -> its module."""
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifiers.fasttext.file import ModelFileError
-from classifiers.fasttext.model import ask, digest, load
+from classifiers.fasttext.model import digest, likeliest, load
 from filters.heuristics.scripts import letter_share, script
 from filters.pages import PageBatch
 from filters.signals import Float, Text, signal
@@ -79,20 +79,19 @@ def identify(pages: PageBatch, model: str, sha256: str, characters: int) -> Iden
     """Ask the model once for a batch; the three signals share the answer."""
     loaded = load(Path(model), sha256 or None) if model else load(default_model(), SHA256)
     written = letter_share(pages, characters) >= LEAST_LETTERS
-    rows, labels, probabilities = ask(replace(loaded, reading=replace(loaded.reading, characters=characters)), pages, 1)
+    labels, probabilities = likeliest(replace(loaded, reading=replace(loaded.reading, characters=characters)), pages)
+    answered = np.isfinite(probabilities)
     languages = np.full(len(pages), None, object)
     scripts = np.full(len(pages), None, object)
     scores = np.full(len(pages), np.nan)
-    for row, (label,), (probability,) in zip(rows, labels, probabilities, strict=True):
-        if not written[row]:
-            continue
-        name = named(label)
-        languages[row], scripts[row], scores[row] = name.language, name.script, probability
+    for row in np.flatnonzero(answered & written).tolist():
+        name = named(labels[row])
+        languages[row], scripts[row], scores[row] = name.language, name.script, probabilities[row]
     by_model = pa.array(scripts, pa.string())
     return Identified(
         language=pa.array(languages, pa.string()),
         score=pa.array(np.minimum(scores, 1.0), mask=np.isnan(scores)),
-        script=by_model if by_model.null_count < len(rows) else script(pages, characters),
+        script=by_model if by_model.null_count < np.count_nonzero(answered) else script(pages, characters),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import yaml
 
 from filters.files import write_whole
-from jobs import choose, compare, evaluate, pack, read, report, score, split, train, train_classifier, train_tokenizer
+from jobs import choose, compare, dedup, evaluate, pack, read, report, score, split, train, train_classifier, train_tokenizer
 from jobs.parts import command, disk
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.places import Places
@@ -21,9 +21,12 @@ Verb = Callable[[Experiment, bool], int]
 FILTERING: tuple[Verb, ...] = (
     read.main,
     split.main,
+    dedup.edges,
     train_tokenizer.main,
     train_classifier.main,
     score.main,
+    dedup.ranks,
+    dedup.contamination,
     choose.main,
 )
 TRAINING: tuple[Verb, ...] = (pack.main, train.main, evaluate.main)

@@ -106,6 +106,7 @@ class Packing:
     budget: int
     regime: Regime
     replicates: tuple[int, ...]
+    deduplicated: bool = False
 
     @classmethod
     def of(cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]]) -> "Packing":
@@ -117,7 +118,8 @@ class Packing:
             tokens = {"pages": identity_of(places.pages), "tokenizer": tokenizer, "transforms": edits}
         budget = stream_tokens(train.tokens, size.batch, size.context)
         made_by = {name: str(facts["config_hash"]) for name, facts in subsets.items()}
-        return cls(places, made_by, edits, tokens, size.context, budget, train.regime, tuple(train.numbers))
+        numbers, deduplicated = tuple(train.numbers), experiment.duplicates is not None
+        return cls(places, made_by, edits, tokens, size.context, budget, train.regime, numbers, deduplicated)
 
     def made_by(self, subset: str, replicate: int | None = None) -> dict[str, Any]:
         """The configuration of a stream, or of what is told of all streams of a subset."""
@@ -250,7 +252,8 @@ def encoded(packing: Packing, levels: Sequence[str]) -> Encoded:
     counts, tokens = places.signals("tokens"), places.token_ids
     if packing.edits:
         counts, tokens = (table.path for table in edited_tables(packing, levels))
-    return Encoded(places, counts, tokens, tuple(levels), len(packing.replicates), packing.context)
+    folds = len(packing.replicates)
+    return Encoded(places, counts, tokens, tuple(levels), folds, packing.context, packing.deduplicated)
 
 
 def edited_tables(packing: Packing, levels: Sequence[str]) -> list[Table]:

@@ -25,6 +25,7 @@ from filters.pages import PageBatch
 from filters.quantiles import RANKS, floats, ranked, ranks
 from filters.signals import Group, Signal, configure, load_groups
 from jobs.parts import command, loop, passes, session, storage
+from jobs.parts.duplicate_options import SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns, cuts_of
@@ -80,7 +81,7 @@ def _tokenizer(experiment: Experiment) -> str | None:
 def groups(experiment: Experiment) -> dict[str, Group]:
     """Every group the experiment asks for, bound to its options and models. Raises ExperimentError with the nearest name."""
     derived = _derived(experiment)
-    return _bound(experiment, [name for name in experiment.signals if name not in derived])
+    return _bound(experiment, [name for name in experiment.signals if name not in derived and name not in SIGNALS])
 
 
 def _bound(experiment: Experiment, asked: Sequence[str]) -> dict[str, Group]:

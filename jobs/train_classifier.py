@@ -15,9 +15,9 @@ from jobs.parts import command, logistic, reuse, storage
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
+from jobs.parts.pool import pool_identity
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sample import training_texts
-from jobs.parts.table import identity_of
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import shards
 
@@ -61,11 +61,11 @@ def _to_train(experiment: Experiment) -> dict[str, Scorer]:
 
 
 def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
-    files, places = [file for named in kind.texts().values() for file in named], Places(experiment.out)
+    files = [file for named in kind.texts().values() for file in named]
     return {
         "identity": kind.identity(),
         "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")],
-        "pages": [identity_of(table) for table in (places.pages, places.split)] if kind.pool_key() else None,
+        "pages": pool_identity(experiment) if kind.pool_key() else None,
         "seed": experiment.seed,
     }
 

@@ -12,9 +12,9 @@ from jobs.parts import command, reuse
 from jobs.parts.experiment_file import Experiment, Tokenizer
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
+from jobs.parts.pool import pool_identity
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sample import sampled_pages
-from jobs.parts.table import identity_of
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -69,9 +69,7 @@ def check(experiment: Experiment) -> None:
 def _config(experiment: Experiment, asked: Tokenizer) -> dict[str, Any]:
     if asked.path:
         return {"tokenizer": tokenizer_digest(asked.path)}
-    places = Places(experiment.out)
-    tables = {"pages": identity_of(places.pages), "split": identity_of(places.split)}
-    return {"tokenizer": asked, **tables, "seed": experiment.seed}
+    return {"tokenizer": asked, "pool": pool_identity(experiment), "seed": experiment.seed}
 
 
 if __name__ == "__main__":

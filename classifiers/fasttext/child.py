@@ -54,13 +54,12 @@ def in_child(task: str, arguments: dict[str, Any], deadline_s: float | None) -> 
     return json.loads(done.stdout)
 
 
-def try_model(path: str) -> dict[str, Any]:
-    """Load the model and predict three lines; its labels, and whether every answer was a probability."""
+def try_model(path: str) -> bool:
+    """Load the model and predict three lines: whether every answer was a probability."""
     model = fasttext.load_model(path)
     _, answers = model.f.multilinePredict(list(TRIALS), -1, 0.0, "strict")
     values = np.concatenate([np.asarray(answer, np.float64) for answer in answers])
-    sound = bool(len(values) and np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1.001)
-    return {"labels": sorted(model.get_labels()), "sound": sound}
+    return bool(len(values) and np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1.001)
 
 
 def train_model(text: str, model: str, seed: int, hyperparameters: dict[str, Any]) -> None:

@@ -43,6 +43,8 @@ def read_preset(preset: str) -> Recipe:
 
 
 def _reading(given: Any) -> Any:
+    if isinstance(given, str):
+        return read_preset(given).reading
     if not isinstance(given, Mapping):
         return given
     known = [field.name for field in fields(Reading)]
@@ -72,7 +74,8 @@ class Options(kinds.Scorer):
     reading: Annotated[Reading | None, BeforeValidator(_reading)] = Field(
         default=None, examples=["{characters: 4000, last: 1500, newline: blank, white_space: fasttext}"]
     )
-    """What `model` reads of a page and where it sees words end: `characters`, `last`, `newline`, `white_space`."""
+    """What `model` reads of a page and where it sees words end: `characters`, `last`, `newline`, `white_space`; or a preset
+    that says it."""
 
     @model_validator(mode="after")
     def _trained_or_foreign(self) -> Self:

@@ -1,30 +1,94 @@
 """A fastText model as a signal: checked before it is loaded, loaded once per process, and asked in one way.
 
-Every page goes through the same call, a list of prepared lines (`fasttext.text`): the library's call for one string fails
-with NumPy 2 and returns another precision. A page without words gets null, where the library would give its prior.
+A model of float32 is mapped and asked by our kernels (`fasttext.mapped`), a quantized one by the library. Either is given
+prepared lines (`fasttext.text`), the library all of them in one call: that for one string fails with NumPy 2 and returns
+another precision. A page without words gets null, where the library would give its prior.
 """
 
 import functools
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import fasttext
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from classifiers.fasttext.child import ChildError, in_child
-from classifiers.fasttext.file import ModelFileError, check_file
-from classifiers.fasttext.text import Reading, lines
+from classifiers.fasttext.file import Layout, ModelFileError, check_file
+from classifiers.fasttext.mapped import Singles, Tables, ask_lines, can_be_mapped, is_finite, tables
+from classifiers.fasttext.text import Reading, lines, written
 from filters.nearest import nearest
 from filters.pages import PageBatch
 from filters.signals import Group, Signal
 
 LOADING_BASE_S = 30.0
 LOADING_BYTES_PER_S = 20e6  # a slow network disk; a deadline is for files that would never load
+
+
+class Asked(Protocol):
+    """A loaded model, whoever asks it. Both give float32 of shape (pages,), not a number where there is no answer."""
+
+    def probabilities(self, pages: PageBatch, reading: Reading, label: str) -> Singles:
+        """Of one label."""
+
+    def likeliest(self, pages: PageBatch, reading: Reading) -> tuple[list[str], Singles]:
+        """Labels and their probabilities; a label says nothing where there is no answer."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A model that lies in its file. `names`: its labels, in the file's order."""
+
+    tables: Tables
+    names: tuple[str, ...]
+
+    def probabilities(self, pages: PageBatch, reading: Reading, label: str) -> Singles:
+        """Of one label, by our kernels."""
+        return self._ask(pages, reading, self.names.index(label))[1]
+
+    def likeliest(self, pages: PageBatch, reading: Reading) -> tuple[list[str], Singles]:
+        """Labels and their probabilities, by our kernels."""
+        labels, probabilities = self._ask(pages, reading, -1)
+        return [self.names[label] for label in labels.tolist()], probabilities
+
+    def _ask(self, pages: PageBatch, reading: Reading, wanted: int) -> tuple[npt.NDArray[np.int64], Singles]:
+        labels, probabilities = ask_lines(self.tables, *written(pages, reading), wanted)
+        probabilities[~pages.valid] = np.nan
+        return labels, probabilities
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in this process' memory, asked by the library."""
+
+    handle: Any
+
+    def probabilities(self, pages: PageBatch, reading: Reading, label: str) -> Singles:
+        """Of one label; 0 where the library leaves it out, as it does below 1e-5 in a tree."""
+        found = np.full(len(pages), np.nan, np.float32)
+        for row, names, values in self._ask(pages, reading, -1):
+            found[row] = values[names.index(label)] if label in names else 0.0
+        return found
+
+    def likeliest(self, pages: PageBatch, reading: Reading) -> tuple[list[str], Singles]:
+        """Labels and their probabilities."""
+        labels, found = [""] * len(pages), np.full(len(pages), np.nan, np.float32)
+        for row, (name,), (value,) in self._ask(pages, reading, 1):
+            labels[row], found[row] = name, value
+        return labels, found
+
+    def _ask(self, pages: PageBatch, reading: Reading, labels: int) -> Iterator[tuple[int, list[str], Any]]:
+        """Rows of the pages that have an answer, with their `labels` likeliest labels (-1: all)."""
+        prepared = lines(pages, reading)
+        rows = [row for row, line in enumerate(prepared) if line]
+        names, values = self.handle.multilinePredict([prepared[row] for row in rows], labels, 0.0, "strict")
+        return ((row, named, of) for row, named, of in zip(rows, names, values, strict=True) if named)
 
 
 @dataclass(frozen=True)
@@ -36,7 +100,7 @@ class Model:
     labels: tuple[str, ...]
     label: str | None
     reading: Reading
-    handle: Any
+    asked: Asked
 
 
 def digest(path: Path) -> str:
@@ -61,22 +125,35 @@ def description(path: Path) -> dict[str, Any]:
 
 
 def try_out(path: Path) -> None:
-    """Load the file in a child process with a deadline and look at three predictions. Raises ModelFileError."""
-    check_file(path)
-    deadline_s = LOADING_BASE_S + path.stat().st_size / LOADING_BYTES_PER_S
-    try:
-        found = in_child("try", {"path": str(path)}, deadline_s)
-    except ChildError as error:
-        raise ModelFileError(f"model file {path} does not load: {error}. It is damaged: fetch or train it again") from None
-    if not found["sound"]:
+    """Find what is wrong with a file that nobody vouches for. Raises ModelFileError.
+
+    A damaged file hangs or kills the library: it is tried in a child process with a deadline.
+    """
+    layout = check_file(path)
+    if can_be_mapped(layout):
+        sound = is_finite(layout)
+    else:
+        deadline_s = LOADING_BASE_S + path.stat().st_size / LOADING_BYTES_PER_S
+        try:
+            sound = in_child("try", {"path": str(path)}, deadline_s)
+        except ChildError as error:
+            raise ModelFileError(
+                f"model file {path} does not load: {error}. It is damaged: fetch or train it again"
+            ) from None
+    if not sound:
         raise ModelFileError(f"model file {path} answers with numbers that are no probabilities: it is damaged")
+
+
+def _mapped(layout: Layout) -> Mapped:
+    names = [layout.entry(layout.words + label)[0].decode("utf-8", "replace") for label in range(layout.labels)]
+    return Mapped(tables(layout), tuple(names))
 
 
 def load(path: Path, sha256: str | None = None) -> Model:
     """The model in this file, loaded once per process. Raises ModelFileError.
 
     With `sha256` (of the file, as `digest` gives it) the file must match, and a file that matches is trusted; without it
-    the file is first tried out in a child process. A description beside the model must belong to this very file.
+    the file is first tried out. A description beside the model must belong to this very file.
     """
     if sha256 is None:
         try_out(path)
@@ -86,7 +163,7 @@ def load(path: Path, sha256: str | None = None) -> Model:
 
 @functools.cache
 def _load(path: Path, sha256: str) -> Model:
-    check_file(path)
+    layout = check_file(path)
     found = digest(path)
     about = description(path)
     for whose, expected in (
@@ -97,17 +174,18 @@ def _load(path: Path, sha256: str) -> Model:
             raise ModelFileError(
                 f"model file {path} has sha256 {found}, not {whose}, {expected}: it is another file or damaged"
             )
-    handle = fasttext.load_model(str(path))
     reading = Reading(**about["reading"]) if "reading" in about else Reading()
-    return Model(path, found, tuple(sorted(handle.get_labels())), about.get("label"), reading, handle.f)
+    if can_be_mapped(layout):
+        mapped = _mapped(layout)
+        return Model(path, found, tuple(sorted(mapped.names)), about.get("label"), reading, mapped)
+    handle = fasttext.load_model(str(path))
+    return Model(path, found, tuple(sorted(handle.get_labels())), about.get("label"), reading, Loaded(handle.f))
 
 
-def ask(model: Model, pages: PageBatch, labels: int) -> tuple[list[int], list[list[str]], list[Any]]:
-    """Rows of the pages that have words and, for each, the `labels` likeliest labels (-1: all) with their probabilities."""
-    prepared = lines(pages, model.reading)
-    rows = [row for row, line in enumerate(prepared) if line]
-    names, probabilities = model.handle.multilinePredict([prepared[row] for row in rows], labels, 0.0, "strict")
-    return rows, names, probabilities
+def likeliest(model: Model, pages: PageBatch) -> tuple[list[str], Singles]:
+    """The likeliest label of each page and its probability in [0, 1], not a number where a page has no words."""
+    labels, probabilities = model.asked.likeliest(pages, model.reading)
+    return labels, np.minimum(probabilities, np.float32(1))
 
 
 def score(model: Model, pages: PageBatch, label: str) -> pa.Array:
@@ -115,10 +193,8 @@ def score(model: Model, pages: PageBatch, label: str) -> pa.Array:
 
     fastText adds 1e-5 to every probability, so that the largest may exceed 1: clipped here.
     """
-    scores = np.full(len(pages), np.nan)
-    rows, names, probabilities = ask(model, pages, -1)
-    scores[rows] = [float(values[of.index(label)]) for of, values in zip(names, probabilities, strict=True)]
-    return pa.array(np.minimum(scores, 1.0), mask=np.isnan(scores))
+    probabilities = model.asked.probabilities(pages, model.reading, label).astype(np.float64)
+    return pa.array(np.minimum(probabilities, 1.0), mask=~np.isfinite(probabilities))
 
 
 def score_batch(model: Model, texts: pa.Array, label: str) -> pa.Array:

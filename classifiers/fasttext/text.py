@@ -210,9 +210,12 @@ def write_lines(
     return out[:to], first
 
 
-def lines(pages: PageBatch, reading: Reading) -> list[bytes]:
-    """What fastText is given for each page, newline included; empty for a page without text or without words."""
-    written, first = write_lines(
+def written(pages: PageBatch, reading: Reading) -> tuple[Bytes, Offsets]:
+    """What fastText is given for all pages in one buffer, newlines included, and where each page's line begins, and the end.
+
+    A page without words has an empty line. What stands for a page without text is not to be looked at.
+    """
+    return write_lines(
         pages.data,
         pages.offsets,
         SEPARATORS[reading.white_space],
@@ -222,6 +225,11 @@ def lines(pages: PageBatch, reading: Reading) -> list[bytes]:
         END_MARK,
         LABEL_MARK,
     )
-    whole: Any = written.tobytes()
+
+
+def lines(pages: PageBatch, reading: Reading) -> list[bytes]:
+    """What fastText is given for each page, newline included; empty for a page without text or without words."""
+    buffer, first = written(pages, reading)
+    whole: Any = buffer.tobytes()
     bounds = first.tolist()
     return [whole[start:end] if valid else b"" for start, end, valid in zip(bounds, bounds[1:], pages.valid, strict=False)]

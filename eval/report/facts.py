@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.report.compared import Compared
+from eval.report.duplicates import Duplicates
 from eval.report.rules_said import as_asked, as_resolved
 
 NOT_TRAINED = "not trained"
@@ -174,6 +175,7 @@ class Facts:
     tables: tuple[Table, ...] = ()
     languages: Mapping[str, int] = field(default_factory=dict)
     compared: Compared | None = None
+    duplicates: Duplicates | None = None
     experiment: str = ""
     missing: tuple[str, ...] = ()
     trains: bool = True

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
+from eval.report.duplicates import duplicates
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
 from eval.report.removal import removal, shown_address, shown_text, with_rules
 from eval.report.rule_sets import rule_sets
@@ -121,6 +122,7 @@ def page(story: Story) -> dict[str, Any]:
         "gap": gap(story),
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
         "rule_sets": rule_sets(facts.compared),
+        "duplicates": duplicates(facts.duplicates),
         "samples": _samples(facts),
         "reading": _reading(facts.tables),
         "damaged": [_damage(row) for table in facts.tables for row in table.damaged][:MOST_SENTENCES],

@@ -20,9 +20,11 @@ from filters.nearest import nearest
 from jobs.bench import (
     choose_levels,
     datatrove,
+    dedup,
     dolma,
     extractors,
     fasttext_calls,
+    fasttext_memory,
     hashing,
     heuristics,
     kenlm,
@@ -31,6 +33,7 @@ from jobs.bench import (
     rerun,
     score_job,
     train,
+    transformer,
 )
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
@@ -47,13 +50,16 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
+    "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "extractors": lambda shards: extractors.rows(shards),
     "datatrove": lambda _: datatrove.rows(),
     "rerun": lambda _: rerun.rows(),
+    "dedup": lambda _: dedup.rows(),
+    "fasttext_memory": lambda _: fasttext_memory.rows(),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun")
+SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

@@ -18,6 +18,7 @@ from filters.nearest import nearest
 from filters.rules import Rule, RuleError, check_types, parse
 from filters.signals import Signal, configure, load_groups
 from filters.transforms import TRANSFORMS
+from jobs.parts.duplicate_options import COLUMNS, SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.presets import compared_sets, levels_of
 from jobs.parts.refusals import ExperimentError
@@ -40,6 +41,7 @@ def check(experiment: Experiment) -> None:
         _check_group(experiment, name, options, groups)
     types = columns(experiment, groups)
     _check_derived(experiment, types)
+    _check_duplicates(experiment, types)
     levels = levels_of(experiment)
     compared = [Level(name, rules) for name, rules in compared_sets(experiment).items()]
     _check_rules(experiment, [*levels, *compared], types, groups)
@@ -61,7 +63,9 @@ def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) 
     """The signals that the experiment will have, with their types."""
     types: Types = {name: signal.type for name, signal in groups["size"].items()}
     for group in experiment.signals:
-        if group in groups:
+        if group in SIGNALS:
+            types |= {name: kind for name, kind in experiment.copied.items() if (name in COLUMNS) == (group == "duplicates")}
+        elif group in groups:
             types |= {name: signal.type for name, signal in groups[group].items()}
         else:
             types |= experiment.classifiers[group].options.columns(group)
@@ -91,6 +95,19 @@ def _check_reuse(experiment: Experiment) -> None:
         raise ExperimentError(f"reuse: {other} is this experiment's own out:, where nothing need be taken from")
 
 
+def _check_duplicates(experiment: Experiment, types: Types) -> None:
+    """What copies are ranked by, and what they stand within, is measured before them."""
+    asked = experiment.duplicates
+    if asked is None:
+        return
+    before = [name for name in types if name not in COLUMNS]
+    for signal in asked.preferred:
+        if signal not in before or not (pa.types.is_floating(types[signal]) or pa.types.is_integer(types[signal])):
+            raise ExperimentError(f"signals.duplicates.prefer: no number {signal!r} is measured: {nearest(signal, before)}")
+    if asked.scope == "language" and "language" not in types:
+        raise ExperimentError("signals.duplicates.scope: language needs language: {} under signals:")
+
+
 def _check_files(experiment: Experiment) -> None:
     """Lists of files that cannot be meant, as far as their words tell."""
     check_patterns(experiment.pages.from_, "pages.from")
@@ -102,9 +119,10 @@ def _check_files(experiment: Experiment) -> None:
 def _check_names(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) -> None:
     """A classifier's name is a table, a column and a file of its own."""
     signals = {signal: group for group, members in groups.items() for signal in members}
+    signals |= dict.fromkeys(COLUMNS, "duplicates")
     for name in experiment.classifiers:
-        what = "a group of signals" if name in groups else f"a signal of the group {signals.get(name)}"
-        if name in groups or name in signals or name in TAKEN:
+        what = "a group of signals" if name in groups or name in SIGNALS else f"a signal of the group {signals.get(name)}"
+        if name in groups or name in SIGNALS or name in signals or name in TAKEN:
             what = "a column or table of ours" if name in TAKEN else what
             raise ExperimentError(f"classifiers: {name!r} is {what} already: take another name")
     given: dict[str, str] = {}
@@ -121,6 +139,8 @@ def _check_group(
     experiment: Experiment, name: str, options: Mapping[str, Any], groups: Mapping[str, Mapping[str, Signal]]
 ) -> None:
     """One entry of `signals:`: the group is there, and its options are of its functions' types."""
+    if name in SIGNALS:  # a model has checked its options
+        return
     if name in experiment.classifiers:
         if options:
             raise ExperimentError(f"signals.{name} takes no options: they stand under classifiers.{name}")
@@ -151,7 +171,7 @@ def _check_rules(
     """Every signal of a rule is measured, and can be compared as the rule says."""
     for signal in sorted(needed(levels)):
         if signal not in types:
-            where = [group for group, signals in groups.items() if signal in signals]
+            where = [group for group, signals in {**groups, "duplicates": COLUMNS}.items() if signal in signals]
             hint = f"add {where[0]}: {{}} under signals:" if where else nearest(signal, list(types))
             if signal in experiment.classifiers:
                 hint = f"add {signal}: {{}} under signals:"

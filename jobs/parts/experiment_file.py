@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+import pyarrow as pa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -31,6 +32,7 @@ from pydantic import (
 
 from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
+from jobs.parts.duplicate_options import COLUMNS, SIGNALS, Contamination, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.strict_yaml import read_yaml, read_yaml_file
 from jobs.shards.extraction import ReadLimits
@@ -251,6 +253,22 @@ class Experiment(Options):
     seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
 
+    @property
+    def duplicates(self) -> Duplicates | None:
+        """How copies are looked for; None where they are not."""
+        return typed("duplicates", self.signals["duplicates"]) if "duplicates" in self.signals else None
+
+    @property
+    def contamination(self) -> Contamination | None:
+        """Which benchmarks are looked for; None where there are none."""
+        return typed("contamination", self.signals["contamination"]) if "contamination" in self.signals else None
+
+    @property
+    def copied(self) -> dict[str, pa.DataType]:
+        """The signals of both groups, with their types."""
+        benchmarks = self.contamination.columns if self.contamination else {}
+        return (COLUMNS if self.duplicates else {}) | benchmarks
+
     @field_validator("classifiers")
     @classmethod
     def _plain_names(cls, given: dict[str, Classifier]) -> dict[str, Classifier]:
@@ -290,7 +308,11 @@ def load(path: Path, settings: Sequence[str] = ()) -> Experiment:
     for setting in settings:
         _lay_over(tree, setting)
     try:
-        return Experiment.model_validate(tree)
+        experiment = Experiment.model_validate(tree)
+        for group in SIGNALS:
+            if group in experiment.signals:
+                typed(group, experiment.signals[group])
+        return experiment
     except ValidationError as error:
         raise ExperimentError(_sentence(error, tree)) from error
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from classifiers import kinds
+from jobs.parts.duplicate_options import BenchmarkFile, Contamination, Duplicates, Near
 from jobs.parts.experiment_file import Classifier, Experiment, as_tree
 
 HEAD = """\
@@ -36,6 +37,13 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD, *_section("", Experiment)]
     parts.append(f"## `pages.from[]`\n\n{COLUMNS}\n{_table(kinds.Columns)}")
+    for model, where in (
+        (Duplicates, "signals.duplicates"),
+        (Near, "signals.duplicates.near"),
+        (Contamination, "signals.contamination"),
+        (BenchmarkFile, "signals.contamination.benchmarks[]"),
+    ):
+        parts.append(f"## `{where}`\n\n{model.__doc__}\n\n{_table(model)}")
     for kind in kinds.KINDS:
         options = kinds.options(kind)
         parts.append(f"## `classifiers.NAME.{kind}`\n\n{options.__doc__}\n\n{_table(options)}")

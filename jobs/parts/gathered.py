@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eval.report.compared import read_compared
+from eval.report.duplicates import read_duplicates
 from eval.report.facts import (
     NOT_TRAINED,
     Drop,
@@ -85,6 +86,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         tables=tuple(_tables(places, missing)),
         languages=_languages(places, missing),
         compared=read_compared(places.compared, missing),
+        duplicates=read_duplicates(places.duplicate_facts, missing),
         experiment=_experiment(places, missing),
         missing=tuple(dict.fromkeys(missing)),
         trains=trained is not None,

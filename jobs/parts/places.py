@@ -39,6 +39,19 @@ class Places:
         """Table: every page encoded."""
         return self.out / "token_ids"
 
+    def duplicates(self, name: str) -> Path:
+        """Tables of dedup: `bands`, `edges`, `copies`."""
+        return self.out / "duplicates" / name
+
+    def contamination(self, name: str) -> Path:
+        """Table `hits`: n-grams of benchmarks in pages; `BENCHMARK.jsonl`: what is said of every item."""
+        return self.out / "contamination" / name
+
+    @property
+    def duplicate_facts(self) -> Path:
+        """What duplicates amount to, for the report."""
+        return self.duplicates("facts.json")
+
     @property
     def verdicts(self) -> Path:
         """Table: what every rule and subset says of every page."""

@@ -31,6 +31,8 @@ class Columns:
     places: Places
     tables: Mapping[Path, Sequence[str]]
     seed: int
+    deduplicated: bool = False
+    """Whether near copies of held-out pages have left the pool."""
 
     @classmethod
     def find(cls, experiment: Experiment, signals: Collection[str]) -> Self:
@@ -47,7 +49,7 @@ class Columns:
                     "Add its group under signals: and run jobs.score again"
                 )
             tables.setdefault(where[signal], []).append(signal)
-        return cls(Places(experiment.out), tables, experiment.seed)
+        return cls(Places(experiment.out), tables, experiment.seed, experiment.duplicates is not None)
 
     def only(self, signals: Collection[str]) -> Self:
         """These signals and the weights alone, for a pass that reads no others."""
@@ -63,12 +65,15 @@ class Columns:
 
     def identities(self) -> dict[str, str]:
         """What tells the tables that are read from others of their names."""
-        return {table.name: identity_of(table) for table in sorted({self.places.pages, self.places.split, *self.tables})}
+        tables = {self.places.pages, self.places.split, *self.tables}
+        tables |= {self.places.duplicates("copies")} if self.deduplicated else set()
+        return {table.name: identity_of(table) for table in sorted(tables)}
 
     def of(self, part: Part, check: bool = False) -> "PartPool":
         """A part's columns. `check`: that each row is the same page in all tables, not only each file from those pages."""
         ids = storage.read_table(part.source, ["id"])["id"] if check else None
-        split = sidecar(self.places.split, part, ["id_hash", "held_out", "copy_of_held_out"], ids)
+        split = sidecar(self.places.split, part, ["id_hash"], ids)
+        held_out, copies = outside_pool(self.places, part, self.deduplicated)
         columns: dict[str, pa.ChunkedArray] = {}
         for table, signals in self.tables.items():
             rows = sidecar(table, part, signals, ids)
@@ -77,7 +82,6 @@ class Columns:
         weights = {"pages": np.ones(len(hashes), np.int64), "bytes": columns["text_bytes"].fill_null(0).to_numpy()}
         if "token_count" in columns:
             weights["tokens"] = columns["token_count"].fill_null(0).to_numpy()
-        held_out, copies = (split[name].to_numpy() for name in ("held_out", "copy_of_held_out"))
         return PartPool(Pool(hashes, columns, weights, self.seed, hashes), held_out, copies)
 
 
@@ -100,6 +104,23 @@ class PartPool:
         columns = {name: column.filter(pa.array(free)) for name, column in pages.columns.items()}
         hashes = np.asarray(pages.ids)[free]
         return Pool(hashes, columns, {name: weight[free] for name, weight in pages.weights.items()}, pages.seed, hashes)
+
+
+def pool_identity(experiment: Experiment) -> list[str]:
+    """What tells the pages that may be learned from, from those of other tables."""
+    places = Places(experiment.out)
+    copies = [places.duplicates("copies")] if experiment.duplicates is not None else []
+    return [identity_of(table) for table in (places.pages, places.split, *copies)]
+
+
+def outside_pool(places: Places, part: Part, deduplicated: bool) -> tuple[Truth, Truth]:
+    """Which pages of a part are held out, and which are copies of held-out ones, near copies too; shape (pages,) each."""
+    split = sidecar(places.split, part, ["held_out", "copy_of_held_out"])
+    held_out, copies = (split[name].to_numpy() for name in split.column_names)
+    if deduplicated:
+        near = sidecar(places.duplicates("copies"), part, ["near_copy_of_held_out"])["near_copy_of_held_out"]
+        copies = copies | near.to_numpy()
+    return held_out, copies
 
 
 def cuts_of(

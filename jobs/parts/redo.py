@@ -14,6 +14,7 @@ from jobs.parts.table import MANIFEST
 VERBS = (
     "read",
     "split",
+    "dedup",
     "train_tokenizer",
     "train_classifier",
     "score",
@@ -55,9 +56,14 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
     judged = [places.compared, *chosen]
     encoded = [tokens, places.token_ids]
+    ranked = [places.signals("duplicates"), places.signals("contamination")]
+    copied = [places.duplicates("edges").parent, places.contamination("hits").parent, *ranked]
+    # Copies leave the pool, so what was trained on it goes with them.
+    pooled = [*models, *learned, *encoded, *judged]
     found: Mapping[str, Sequence[Path]] = {
-        "read": [places.pages, places.rejected, size, places.split, *models, *tables, places.token_ids, *judged],
-        "split": [places.split, *models, *learned, *encoded, *judged],
+        "read": [places.pages, places.rejected, size, places.split, *copied, *models, *tables, places.token_ids, *judged],
+        "split": [places.split, *copied, *pooled],
+        "dedup": [*copied, *pooled],
         "train_tokenizer": [places.tokenizer, *encoded, *judged],
         "train_classifier": [*classifiers, *learned, *judged],
         "score": [*(table for table in tables if table != size), places.token_ids, *judged],

@@ -15,6 +15,7 @@ from filters.rules import uniforms
 from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
+from jobs.parts.pool import outside_pool
 from jobs.parts.session import stand_in
 from jobs.parts.table import Part, parts_of, sidecar
 from jobs.shards.sources import texts_of
@@ -51,17 +52,19 @@ def sampled_pages(
     """
     places, seed = Places(experiment.out), experiment.seed
     parts, spark, here = parts_of(places.pages), session.session("sample"), Path.cwd()
+    deduplicated = experiment.duplicates is not None
+
+    def drawn(part: Part) -> Column:
+        return _drawn(part, places, seed, purpose, weight, deduplicated)
 
     def counted(wanted: Mapping[str, Any]) -> Any:
-        return passes.merged(
-            spark, purpose, parts, lambda part: count(wanted, lambda _: _drawn(part, places, seed, purpose, weight)), merged
-        )
+        return passes.merged(spark, purpose, parts, lambda part: count(wanted, lambda _: drawn(part)), merged)
 
     found = find({purpose: Targets("at most", (most,))}, counted)[purpose]
 
     def task(part: Part) -> list[kinds.Page]:
         stand_in(here)
-        kept = found.keeps(_drawn(part, places, seed, purpose, weight), 0)
+        kept = found.keeps(drawn(part), 0)
         return list(_texts(part, kept)) if kept.any() else []
 
     sample = spark.sparkContext.parallelize(parts, len(parts)).map(task)
@@ -69,10 +72,11 @@ def sampled_pages(
     return itertools.chain.from_iterable(sample.toLocalIterator(prefetchPartitions=True))
 
 
-def _drawn(part: Part, places: Places, seed: int, purpose: str, weight: str) -> Column:
+def _drawn(part: Part, places: Places, seed: int, purpose: str, weight: str, deduplicated: bool) -> Column:
     """The pool's pages of a part in the order of their draws."""
-    split = sidecar(places.split, part, ["id_hash", "held_out", "copy_of_held_out"])
-    pool = ~(split["held_out"].to_numpy() | split["copy_of_held_out"].to_numpy())
+    split = sidecar(places.split, part, ["id_hash"])
+    held_out, copies = outside_pool(places, part, deduplicated)
+    pool = ~(held_out | copies)
     weights = np.ones(len(pool), np.int64)
     if weight == "bytes":
         weights = sidecar(places.signals("size"), part, ["text_bytes"])["text_bytes"].to_numpy()

@@ -82,14 +82,18 @@ class Encoded:
     levels: tuple[str, ...]
     folds: int
     context: int
+    deduplicated: bool = False
+    """Whether copies go to one fold."""
 
     def pages(self, part: Part, ids: pa.ChunkedArray | None = None) -> Pages:
         """A part's pages. `ids` are those of the rows to which they shall belong, to check them one by one."""
-        split = sidecar(self.places.split, part, ["id_hash", "fold"], ids)
+        hashes = sidecar(self.places.split, part, ["id_hash"], ids)["id_hash"].to_numpy()
+        folds = self.places.duplicates("copies") if self.deduplicated else self.places.split
+        fold = sidecar(folds, part, ["fold"], ids)["fold"].to_numpy()
         verdicts = sidecar(self.places.verdicts, part, [f"subset {level}" for level in self.levels], ids)
         tokens = sidecar(self.counts, part, ["token_count"], ids)["token_count"].to_numpy()
         kept = {level: verdicts[f"subset {level}"].to_numpy() for level in self.levels}
-        return Pages(split["id_hash"].to_numpy(), split["fold"].to_numpy(), tokens, kept, self.folds, self.context)
+        return Pages(hashes, fold, tokens, kept, self.folds, self.context)
 
     def given(self, part: Part, cuts: Mapping[LevelStream, int]) -> Iterator[pa.RecordBatch]:
         """A part's slices under the cuts: of every row group of its tokens, a batch of SLICES for each stream in its turn.

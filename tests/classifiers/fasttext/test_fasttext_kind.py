@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from classifiers import kinds
+from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.model import load as load_model
 from classifiers.fasttext.model import score_batch
 from classifiers.fasttext.training import recipe, train
@@ -86,6 +88,25 @@ def test_what_the_file_says_of_reading_is_what_the_model_reads(experiment, ours)
     begins, whole = pa.array(["casino casino"]), {"model": str(ours), "label": LABEL}
     assert scores(experiment(**whole), late)[0] < 0.1  # as its description says: the end of the page
     assert scores(experiment(**whole, reading={"characters": 13}), late) == scores(experiment(**whole), begins)
+
+
+def test_a_model_may_read_as_a_preset_says(experiment, foreign):
+    whole = {"model": str(foreign), "label": LABEL}
+    late = pa.array(["casino " * 5 + "x" * 4000 + " whale" * 300])
+    said = {"characters": 4000, "last": 1500}
+    assert scores(experiment(**whole, reading="gao"), late) == scores(experiment(**whole, reading=said), late)
+    with pytest.raises(ExperimentError, match="unknown classifier preset 'dclmm': did you mean 'dclm'"):
+        experiment(**whole, reading="dclmm")
+
+
+@pytest.mark.parametrize("preset", sorted(file.stem for file in CONF.glob("*.yaml")))
+def test_every_preset_can_be_trained_and_scored(tmp_path, preset):
+    how = read_preset(preset)
+    small = {"dim": 4, "bucket": min(how.hyperparameters["bucket"], 1000), "lr": 0.5, "epoch": 25}
+    how = replace(how, hyperparameters={**how.hyperparameters, **small})
+    train(pages("whale", 60), pages("casino", 60), tmp_path / "model.bin", 0, how)
+    good, bad, *none = score_batch(load_model(tmp_path / "model.bin"), TEXTS, "__label__positive").to_pylist()
+    assert good > bad and none == [None, None]
 
 
 def test_a_description_beside_a_model_names_its_label(experiment, ours):

@@ -3,6 +3,7 @@
 import pickle
 import random
 
+import fasttext
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -34,15 +35,15 @@ def model_file(tmp_path_factory):
 TEXTS = pa.array(["the whale", "a casino\nbonus", "sea " * 500, "", " \n\t\xa0", None, "unknown words only"])
 
 
-def test_scores_are_the_bare_librarys_to_the_last_bit(model_file):
-    model = load(model_file)
+def test_scores_are_the_bare_librarys(model_file):
+    model, library = load(model_file), fasttext.load_model(str(model_file)).f
     scores = score_batch(model, TEXTS, "__label__hq")
     for text, score in zip(TEXTS.to_pylist(), scores.to_pylist(), strict=True):
         if not (text or "").split():
             assert score is None
             continue
-        names, values = model.handle.multilinePredict([" ".join(text.split()) + "\n"], -1, 0.0, "strict")
-        assert score == min(1.0, float(values[0][names[0].index("__label__hq")]))
+        names, values = library.multilinePredict([" ".join(text.split()) + "\n"], -1, 0.0, "strict")
+        assert score == pytest.approx(min(1.0, float(values[0][names[0].index("__label__hq")])), abs=1e-6)
     assert scores.type == pa.float64()
 
 
@@ -135,10 +136,32 @@ def test_weights_that_are_no_numbers_are_refused(model_file, tmp_path):
         load(path)
 
 
-def test_a_child_that_does_not_answer_is_given_up(model_file, monkeypatch):
+@pytest.fixture(scope="module")
+def quantized(model_file):
+    """The same model, quantized: the library is asked."""
+    model = fasttext.load_model(str(model_file))
+    model.quantize(str(model_file.parent / "text"), cutoff=0, retrain=False)
+    model.save_model(str(model_file.with_suffix(".ftz")))
+    return model_file.with_suffix(".ftz")
+
+
+def test_a_quantized_model_is_scored_too(model_file, quantized):
+    roughly, exactly = (score_batch(load(file), TEXTS, "__label__hq").to_pylist() for file in (quantized, model_file))
+    assert [score is None for score in roughly] == [score is None for score in exactly]
+    assert [round(score) for score in roughly[:3]] == [round(score) for score in exactly[:3]]
+
+
+def test_a_child_that_does_not_answer_is_given_up(quantized, monkeypatch):
     monkeypatch.setattr(fasttext_model, "LOADING_BASE_S", 0.01)
     with pytest.raises(ModelFileError, match="no answer within"):
-        fasttext_model.try_out(model_file)
+        fasttext_model.try_out(quantized)
+
+
+def test_a_damaged_quantized_model_never_hangs_or_kills_us(quantized, tmp_path):
+    path = tmp_path / "damaged.ftz"
+    path.write_bytes(quantized.read_bytes()[:-8])
+    with pytest.raises(ModelFileError, match="truncated"):
+        load(path)
 
 
 def test_a_pinned_sha256_must_match(model_file):

@@ -1,0 +1,182 @@
+"""Which pages of a bucket are compared: every pair of a small one; in a hot one each page with the bucket's hub and
+neighbours.
+
+A bucket is the pages that share the key of a band. No bucket is skipped and none costs the square of its size. The hub is
+the page with the smallest hash of its id; neighbours are the pages before it in the order of `Signatures.order`, in which
+like pages stand near each other, the same in every bucket, so that bands find the same pairs again and not others.
+
+Held-out pages and pages of the pool are linked among themselves, and each page of the pool also with held-out ones: with
+every one where they are few, else with their hub and its neighbours among them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from filters.kernels.text import Hashes, kernel
+
+Integers = npt.NDArray[np.int64]
+Truth = npt.NDArray[np.bool_]
+
+ALL_PAIRS = 32
+"""Pages of a bucket in which all pairs are compared."""
+NEIGHBOURS = 8
+"""Pages before it that a page of a hot bucket is compared with, beside the hub. Both were tried (docs/duplicates.md): with
+16 and 2 half as many pairs are compared, and pages of clusters of 300 come out less like each other than they are."""
+
+
+@dataclass(frozen=True)
+class BandRows:
+    """Rows of a band: its key, whether the page is held out, its scope, order, hash of its id, and number; shape (rows,)."""
+
+    keys: Hashes
+    held_out: Truth
+    scopes: Hashes
+    orders: Hashes
+    hashes: Hashes
+    pages: Integers
+
+    def take(self, which: Integers) -> "BandRows":
+        """Some of the rows."""
+        return BandRows(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+@kernel
+def room(keys: Hashes) -> int:
+    """An upper bound of the pairs of sorted rows."""
+    most, start = 0, 0
+    for at in range(1, len(keys) + 1):
+        if at == len(keys) or keys[at] != keys[start]:
+            size = at - start
+            most += min(size * (size - 1) // 2, size * (ALL_PAIRS + 2 * NEIGHBOURS + 2))
+            start = at
+    return most
+
+
+@kernel
+def put(left: Integers, right: Integers, found: int, hashes: Hashes, one: int, other: int) -> int:
+    """Append a pair of rows, that of the smaller hash first; how many there are then."""
+    first, second = (one, other) if hashes[one] < hashes[other] else (other, one)
+    left[found], right[found] = first, second
+    return found + 1
+
+
+@kernel
+def smallest(hashes: Hashes, start: int, end: int) -> int:
+    """The row with the smallest hash."""
+    hub = start
+    for at in range(start, end):
+        if hashes[at] < hashes[hub]:
+            hub = at
+    return hub
+
+
+@kernel
+def link_within(hashes: Hashes, start: int, end: int, left: Integers, right: Integers, found: int) -> int:
+    """Pairs of the rows of one bucket, side and scope, which stand in order."""
+    hub = smallest(hashes, start, end)
+    before = end - start if end - start <= ALL_PAIRS else NEIGHBOURS
+    for at in range(start, end):
+        for other in range(max(start, at - before), at):
+            found = put(left, right, found, hashes, at, other)
+        if end - start > ALL_PAIRS and abs(at - hub) > NEIGHBOURS:
+            found = put(left, right, found, hashes, at, hub)
+    return found
+
+
+@kernel
+def place_of(order: int, orders: Hashes, by_order: Integers, start: int, end: int) -> int:
+    """Where a row of this order would stand among the rows `by_order[start:end]`."""
+    while start < end:
+        middle = (start + end) // 2
+        if orders[by_order[middle]] < order:
+            start = middle + 1
+        else:
+            end = middle
+    return start
+
+
+@kernel
+def link_across(
+    hashes: Hashes,
+    orders: Hashes,
+    by_order: Integers,
+    start: int,
+    held_out: int,
+    end: int,
+    left: Integers,
+    right: Integers,
+    found: int,
+) -> int:
+    """Pairs of the rows `start` to `held_out`, of the pool, with those from there to `end`."""
+    if end - held_out <= ALL_PAIRS:
+        for at in range(start, held_out):
+            for other in range(held_out, end):
+                left[found], right[found] = other, at
+                found += 1
+        return found
+    hub = smallest(hashes, held_out, end)
+    for at in range(start, held_out):
+        place = place_of(orders[at], orders, by_order, held_out, end)
+        for k in range(max(held_out, place - NEIGHBOURS), min(end, place + NEIGHBOURS)):
+            left[found], right[found] = by_order[k], at
+            found += int(by_order[k] != hub)
+        left[found], right[found] = hub, at
+        found += 1
+    return found
+
+
+@kernel
+def link_sorted(
+    keys: Hashes,
+    held_out: Truth,
+    scopes: Hashes,
+    orders: Hashes,
+    hashes: Hashes,
+    by_order: Integers,
+    left: Integers,
+    right: Integers,
+) -> int:
+    """Fill in the pairs of rows sorted by key, side, scope and order; how many. `by_order`: sorted but for the scope."""
+    found, start = 0, 0
+    while start < len(keys):
+        end = start
+        first_held_out = -1
+        while end < len(keys) and keys[end] == keys[start]:
+            run = end
+            while (
+                run < len(keys)
+                and keys[run] == keys[start]
+                and held_out[run] == held_out[end]
+                and scopes[run] == scopes[end]
+            ):
+                run += 1
+            found = link_within(hashes, end, run, left, right, found)
+            if held_out[end] and first_held_out < 0:
+                first_held_out = end
+            end = run
+        if first_held_out > start:
+            found = link_across(hashes, orders, by_order, start, first_held_out, end, left, right, found)
+        start = end
+    return found
+
+
+def link(rows: BandRows) -> tuple[Integers, Integers]:
+    """Which rows are compared: two arrays of places in `rows`, shape (pairs,); no pair twice in one bucket.
+
+    The first of a pair is the page with the smaller hash of its id, or the held-out one.
+    """
+    order = np.argsort(rows.keys, kind="stable")
+    keys = rows.keys[order]
+    same = keys[1:] == keys[:-1]
+    order = (
+        order[np.append(same, False) | np.append(False, same)] if len(keys) else order
+    )  # most pages are alone in most of their buckets
+    some = rows.take(order)
+    within = np.lexsort((some.hashes, some.orders, some.scopes, some.held_out, some.keys))
+    order, some = order[within], some.take(within)
+    left, right = (np.empty(int(room(some.keys)), np.int64) for _ in range(2))
+    by_order = np.lexsort((some.orders, some.held_out, some.keys))
+    found = link_sorted(some.keys, some.held_out, some.scopes, some.orders, some.hashes, by_order, left, right)
+    return order[left[:found]], order[right[:found]]
