@@ -1,7 +1,7 @@
 """What of the held-out pages is alike: strata, parts that are averaged, and clusters, pages that are drawn together.
 
 Pages of one site are alike, so a site is a cluster. Where one site holds much of what was held out, its sections are taken
-for clusters instead, by the first segment of the address: they are the largest parts of it that are told apart by name.
+for clusters instead, by the first segments of the address: they are the largest parts of it that are told apart by name.
 """
 
 from collections import Counter
@@ -12,29 +12,39 @@ LARGE_SITE = 0.2
 """A site with more than this share of the pages is cut into sections."""
 LEAST_CLUSTERS = 5
 """A part with fewer clusters is no stratum: it could not show how much pages differ."""
+DEEPEST = 3
+"""Segments of an address; deeper ones are pages rather than sections."""
 OTHER = "other"
 
 
 def clusters(sites: Sequence[str | None], urls: Sequence[str | None], ids: Sequence[str], by: str | None) -> list[str]:
     """The cluster of each page. by: `site`, `path` (section of a site) or `page`; None: site, and path in large sites."""
-    held = Counter(sites)
-    large = {site for site, pages in held.items() if pages > LARGE_SITE * len(sites)} if by is None else set()
+    held = Counter(site for site in sites if site)
+    cut = [site for site, pages in held.items() if by == "path" or (by is None and pages > LARGE_SITE * len(sites))]
+    depths = {site: _depth([url for url, of in zip(urls, sites, strict=True) if of == site]) for site in cut}
     named = []
     for site, url, page in zip(sites, urls, ids, strict=True):
         if by == "page" or not site:
             named.append(page)
         else:
-            named.append(f"{site}/{section(url)}" if by == "path" or site in large else site)
+            named.append(f"{site}/{section(url, depths[site])}" if site in depths else site)
     return named
 
 
-def section(url: str | None) -> str:
-    """The first segment of an address's path; empty where there is none, or it is the page itself."""
+def _depth(urls: Sequence[str | None]) -> int:
+    """How many segments tell sections of a site apart: the fewest that give clusters enough, if any do."""
+    return next(
+        (depth for depth in range(1, DEEPEST) if len({section(url, depth) for url in urls}) >= LEAST_CLUSTERS), DEEPEST
+    )
+
+
+def section(url: str | None, depth: int) -> str:
+    """The first segments of an address's path, so many at most, without the page itself."""
     try:
         segments = urlsplit(url or "").path.split("/")
     except ValueError:  # no address at all
         return ""
-    return segments[1] if len(segments) > 2 else ""
+    return "/".join(segments[1:-1][:depth])
 
 
 def strata(values: Sequence[str | None], cluster: Sequence[str], named: Sequence[str] | None = None) -> list[str]:

@@ -1,7 +1,8 @@
 """Which pages nothing is trained on and which fold each page is in: decided by the site's name, and copies named.
 
-A site is a registrable domain; a page without one is a site of its own. Both draws are made from the hash of the site, so
-a page is held out and stands in its fold in every table, on every machine, whatever else is read.
+A site is a registrable domain; a page without one is a site of its own. Draws are made from the hash of the site, or of the
+page where pages are held out one by one, so a page is held out and stands in its fold on every machine, whatever else
+is read.
 """
 
 import numpy as np
@@ -31,9 +32,9 @@ def held_out(id_hash: Hashes, sites: Hashes, by: str, share: float, seed: int) -
     return np.asarray(uniform(draw(id_hash if by == "page" else sites, seed, "held out")) < share, bool)
 
 
-def fold(sites: Hashes, seed: int) -> Hashes:
-    """A draw per site; shape (pages,). Of R replicates, replicate r takes the pages whose draw modulo R is r."""
-    return draw(sites, seed, "fold")
+def fold(hashes: Hashes, seed: int) -> Hashes:
+    """A draw per hash, of a page's site or of the page; shape (pages,). Replicate r of R takes those that are r modulo R."""
+    return draw(hashes, seed, "fold")
 
 
 def copies_of(marked: npt.NDArray[np.bool_], text_hashes: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

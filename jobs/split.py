@@ -87,7 +87,9 @@ def split_part(part: Part, experiment: Experiment, copies: Path, report: PartRep
         texts = sidecar(Places(experiment.out).signals("size"), part, ["text_hash"])["text_hash"]
         copied = ~held_out & pc.is_in(texts, value_set=storage.read_table(found)["text_hash"].combine_chunks()).to_numpy()
     report.counts.update({"held_out": int(held_out.sum()), "copies_of_held_out": int(copied.sum())})
-    columns = [rows["id"], hashes, held_out, copied, split.fold(sites, experiment.seed)]
+    # Pages are held out one by one where a site is too much of the crawl: a fold without it would be of another kind.
+    alike = hashes if experiment.evaluate.held_out.by == "page" else sites
+    columns = [rows["id"], hashes, held_out, copied, split.fold(alike, experiment.seed)]
     yield from (("split", batch) for batch in pa.table(columns, schema=SPLIT).to_batches())
 
 

@@ -194,8 +194,7 @@ def _replicates(facts: Facts) -> str:
     if not facts.packed:
         return ""
     what = (
-        "A replicate is one draw of first weights, one fold of the pool's sites and one order of reading, and all subsets "
-        "share it."
+        "A replicate is one draw of first weights, one fold of the pool and one order of reading, and all subsets share it."
     )
     short = [one for one in facts.packed if one.own < one.replicates]
     if not short:

@@ -195,7 +195,7 @@ class Evaluate(Options):
     clusters or more, or those that are named; the others together are one. Without the key all pages are one part."""
     clusters: Literal["site", "path", "page"] | None = None
     """What is drawn together when it is asked how much pages differ: a registrable domain, or a section of it by the first
-    segment of the address. By default sites, and sections of a site that holds more than a fifth of the pages."""
+    segments of the address. By default sites, and sections of a site that holds more than a fifth of the pages."""
 
 
 WhichSubsets = Annotated[

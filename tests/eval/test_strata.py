@@ -23,9 +23,20 @@ def test_a_site_with_more_than_a_fifth_of_the_pages_is_cut_by_its_sections():
     assert clusters(sites, urls, pages[:4], "page") == list("abcd")
 
 
-def test_a_section_is_the_first_segment_before_the_page():
+def test_sections_are_as_deep_as_it_takes_to_tell_some_apart():
+    urls = [
+        f"https://book.org/read/{locale}/stable/page-{at}.html"
+        for locale in ("de", "fr", "it", "ja", "pt")
+        for at in range(3)
+    ]
+    found = clusters(["book.org"] * 15, urls, [str(at) for at in range(15)], None)
+    assert set(found) == {f"book.org/read/{locale}" for locale in ("de", "fr", "it", "ja", "pt")}
+
+
+def test_a_section_is_the_first_segments_before_the_page():
     addresses = ["https://a.org/de/x.html", "https://a.org/x.html", "https://a.org/", "", None, "http://[broken"]
-    assert [section(url) for url in addresses] == ["de", "", "", "", "", ""]
+    assert [section(url, 1) for url in addresses] == ["de", "", "", "", "", ""]
+    assert section("https://a.org/b/c/d/e.html", 2) == "b/c"
 
 
 def test_a_part_with_few_clusters_is_no_stratum():
