@@ -81,13 +81,13 @@ def _tokenizer(experiment: Experiment) -> str | None:
 def groups(experiment: Experiment) -> dict[str, Group]:
     """Every group the experiment asks for, bound to its options and models. Raises ExperimentError with the nearest name."""
     derived = _derived(experiment)
-    return _bound(experiment, [name for name in experiment.signals if name not in derived and name not in SIGNALS])
+    return _bound(experiment, [name for name in experiment.signals if name not in derived])
 
 
 def _bound(experiment: Experiment, asked: Sequence[str]) -> dict[str, Group]:
     known = load_groups("filters", "classifiers")
     bound: dict[str, Group] = {}
-    for name in asked:
+    for name in (name for name in asked if name not in SIGNALS):  # those are measured by jobs.dedup
         if name not in known and name not in experiment.classifiers:
             raise ExperimentError(f"unknown signal group {name!r}: {nearest(name, [*known, *experiment.classifiers])}")
         try:
