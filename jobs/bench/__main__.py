@@ -30,6 +30,7 @@ from jobs.bench import (
     read,
     rerun,
     score_job,
+    spam,
     train,
 )
 from jobs.parts.session import HOME
@@ -51,9 +52,10 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "extractors": lambda shards: extractors.rows(shards),
     "datatrove": lambda _: datatrove.rows(),
     "rerun": lambda _: rerun.rows(),
+    "spam": lambda shards: spam.rows(shards),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun")
+SLOWEST = ("extractors", "datatrove", "rerun", "spam")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 
