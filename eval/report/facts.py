@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from eval.report.compared import Compared
 from eval.report.rules_said import as_asked, as_resolved
+from eval.report.scorers import Scorers
 
 NOT_TRAINED = "not trained"
 
@@ -170,6 +171,7 @@ class Facts:
     tables: tuple[Table, ...] = ()
     languages: Mapping[str, int] = field(default_factory=dict)
     compared: Compared | None = None
+    scorers: Scorers = field(default_factory=Scorers)
     experiment: str = ""
     missing: tuple[str, ...] = ()
     trains: bool = True

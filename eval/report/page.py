@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
+from eval.report.cards import scorers
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
 from eval.report.removal import removal, shown_address, shown_text, with_rules
@@ -120,6 +121,7 @@ def page(story: Story) -> dict[str, Any]:
         "domains": domains(story),
         "gap": gap(story),
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
+        "scorers": scorers(facts.scorers),
         "rule_sets": rule_sets(facts.compared),
         "samples": _samples(facts),
         "reading": _reading(facts.tables),
