@@ -23,6 +23,7 @@ from jobs import read, split, train_classifier
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.session import HOME
+from jobs.shards.extract_page import resiliparse_text
 
 TEXTS = HOME.parent / "shared" / "data" / "text"
 SPEECHES, GENRES, MAIL = (
@@ -48,9 +49,7 @@ def rows(shards: list[Path]) -> list[dict[str, Any]]:
     )
     for verb in (read, split, train_classifier):
         verb.main(experiment)
-    mails = [mail for mail in _lines(MAIL) if mail["text"].strip()]
-    texts = pa.array([mail["text"] for mail in mails], pa.large_string())
-    spam = np.array([mail["label"] == "spam" for mail in mails])
+    texts, spam, plain = mails()
     passes = filters.keep(filters.measure(texts, ["gopher"]), "gopher").to_numpy(zero_copy_only=False)
     found = []
     for name, one in experiment.classifiers.items():
@@ -58,7 +57,7 @@ def rows(shards: list[Path]) -> list[dict[str, Any]]:
         for column in table.column_names:
             values = table[column].to_numpy()
             better = -values if one.options.lower_is_better() else values
-            found.append(_row(column, np.nan_to_num(better, nan=-np.inf), spam, passes))
+            found.append(_row(column, np.nan_to_num(better, nan=-np.inf), spam, passes, plain))
     return found
 
 
@@ -72,13 +71,24 @@ def scorers(good: list[str]) -> dict[str, Any]:
     }
 
 
+def mails() -> tuple[pa.Array, Truth, Truth]:
+    """The text of every mail that has any, which are spam, and which are plain text; of others it is taken out of HTML."""
+    told = [(mail["text"].strip() or resiliparse_text(mail["html"])[0].strip(), mail) for mail in _lines(MAIL)]
+    told = [(text, mail) for text, mail in told if text]
+    spam, plain = ([mail["label"] == "spam" for _, mail in told], [bool(mail["text"].strip()) for _, mail in told])
+    return pa.array([text for text, _ in told], pa.large_string()), np.array(spam), np.array(plain)
+
+
 def _lines(file: Path) -> Iterator[Mapping[str, Any]]:
     with gzip.open(file, "rt", encoding="utf-8") as opened:
         yield from map(json.loads, opened)
 
 
-def _row(name: str, better: Floats, spam: Truth, passes: Truth) -> dict[str, Any]:
-    """What one signal tells; `better` is higher for pages that it prefers, and lowest where it has no value."""
+def _row(name: str, better: Floats, spam: Truth, passes: Truth, plain: Truth) -> dict[str, Any]:
+    """What one signal tells; `better` is higher for pages that it prefers, and lowest where it has no value.
+
+    `plain`: the area over mails of plain text alone, of which ham and spam look more alike.
+    """
     level = np.quantile(better[~spam], 1 - KEEPS, method="lower")
     through = spam & passes
     return {
@@ -89,4 +99,6 @@ def _row(name: str, better: Floats, spam: Truth, passes: Truth) -> dict[str, Any
         "against": f"the Gopher rules, which pass {passes[spam].mean():.1%} of spam, {passes[~spam].mean():.1%} of ham",
         "theirs": f"{(better[through] < level).mean():.1%} of that spam is below the level",
         "ratio": "",
+        "plain": round(area_under_curve(~spam[plain], better[plain]), 3),
+        "mails": {"ham": int((~spam).sum()), "spam": int(spam.sum()), "spam past the rules": int(through.sum())},
     }
