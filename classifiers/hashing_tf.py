@@ -7,7 +7,7 @@ from the weights by the same kernel, without a JVM.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -122,6 +122,11 @@ class Options(kinds.Scorer):
         }
         write_whole(folder / kinds.CARD, (json.dumps(about, indent=2) + "\n").encode())
         return card.sentence(about)
+
+    def weigh_words(self, name: str, folder: Path, words: Sequence[str]) -> dict[str, Floats] | None:
+        """By the weights of their features: of a page of one word the intercept says most."""
+        weights, _, _ = read_weights(folder / MODEL, FEATURES)
+        return {name: sums(weights, *terms(PageBatch(pa.array(words, pa.large_string()))))}
 
     def columns(self, name: str) -> dict[str, pa.DataType]:
         """One score, called as the classifier is."""
