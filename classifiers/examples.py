@@ -12,14 +12,22 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from classifiers.kinds import Page, Pages, TrainingError
 from filters.pages import PageBatch
 
 PAGES_AT_A_TIME = 256
+HELD_OUT = "held_out.parquet"
+"""Beside a trained model: pages that it was not trained on, for its card."""
+MOST_HELD_OUT = 300
+"""Of each side. An assumption: a share of one half is then known to .06 with 95 % confidence."""
+MOST_BYTES = 100_000
+"""Of each of them, from its beginning."""
 Prepare = Callable[[PageBatch], Sequence[bytes]]
 """What a model reads of each page; no bytes where there is nothing to read."""
 
@@ -40,7 +48,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Example:
-    """One page: its class, the order it is shown in, hashes of its site and of what is read, which lies in the spool."""
+    """One page: its class, the order it is shown in, hashes of its site and of what is read, which lies in the spool.
+
+    Behind it, up to `text_end`, lies the beginning of its text, where it may be held out.
+    """
 
     order: int
     positive: bool
@@ -48,6 +59,7 @@ class Example:
     content: int
     begin: int
     end: int
+    text_end: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,34 @@ class Sample:
         self.spool.seek(example.begin)
         return self.spool.read(example.end - example.begin)
 
+    def keep_held_out(self, classes: Mapping[bool, tuple[str, Pages]], folder: Path) -> None:
+        """Write some of the pages that are held out beside the model."""
+        sides: list[Side] = []
+        for positive, (name, _) in classes.items():
+            some = [example for example in self.held_out if example.positive == positive][:MOST_HELD_OUT]
+            sides.append(Side(name, positive, [self._text(example) for example in some]))
+        write_held_out(sides, folder)
+
+    def _text(self, example: Example) -> str:
+        self.spool.seek(example.end)
+        return self.spool.read(example.text_end - example.end).decode(errors="ignore")
+
+
+class Side(NamedTuple):
+    """Pages of one kind that a model was not trained on, and whether they are what it looks for."""
+
+    name: str
+    positive: bool
+    texts: list[str]
+
+
+def write_held_out(sides: Sequence[Side], folder: Path) -> None:
+    """Write held-out pages beside the model."""
+    rows = [(one.name, one.positive, text.encode("utf-8", "replace").decode()) for one in sides for text in one.texts]
+    schema = pa.schema([("side", pa.string()), ("positive", pa.bool_()), ("text", pa.large_string())])
+    columns = [pa.array([row[at] for row in rows], field.type) for at, field in enumerate(schema)]
+    pq.write_table(pa.table(columns, schema=schema), folder / HELD_OUT, compression="zstd")
+
 
 def sample(classes: Mapping[bool, tuple[str, Pages]], prepare: Prepare, how: Sampling, seed: int, spool: BinaryIO) -> Sample:
     """Draw, balance and split two classes, each under its name. Raises TrainingError where one has too few pages.
@@ -73,7 +113,7 @@ def sample(classes: Mapping[bool, tuple[str, Pages]], prepare: Prepare, how: Sam
     drawn: dict[bool, list[Example]] = {}
     read: dict[str, dict[str, int]] = {}
     for positive, (name, pages) in classes.items():
-        drawn[positive], read[name] = _draw(pages, positive, prepare, how.most_per_class, seed, spool)
+        drawn[positive], read[name] = _draw(pages, positive, prepare, how, seed, spool)
         if len(drawn[positive]) < how.fewest_per_class:
             raise TrainingError(
                 f"{len(drawn[positive])} pages with words among the {name}, at least {how.fewest_per_class} are needed:"
@@ -89,8 +129,19 @@ def sample(classes: Mapping[bool, tuple[str, Pages]], prepare: Prepare, how: Sam
         raise TrainingError(
             f"after holding out a share of {how.held_out}, one class has nothing to train on: {trained_on}; give more pages"
         )
-    counts = {"pages": read, "trained_on": trained_on, "copies_of_held_out": len(examples) - len(training) - len(held_out)}
+    counts = {
+        "pages": read,
+        "trained_on": trained_on,
+        "trained_on_hash": {name: _hash_of(training, positive) for positive, (name, _) in classes.items()},
+        "copies_of_held_out": len(examples) - len(training) - len(held_out),
+    }
     return Sample(_in_order(training), _in_order(held_out), counts, spool)
+
+
+def _hash_of(training: Sequence[Example], positive: bool) -> str:
+    """What tells the pages of a class that are trained on from others, in whatever order they came."""
+    contents = sorted(example.content for example in training if example.positive == positive)
+    return hashlib.sha256(b"".join(content.to_bytes(8, "big") for content in contents)).hexdigest()
 
 
 def _in_order(examples: Sequence[Example]) -> list[Example]:
@@ -108,32 +159,36 @@ def _held_out(examples: Sequence[Example], share: float) -> Iterator[bool]:
 
 
 def _draw(
-    pages: Pages, positive: bool, prepare: Prepare, most: int, seed: int, spool: BinaryIO
+    pages: Pages, positive: bool, prepare: Prepare, how: Sampling, seed: int, spool: BinaryIO
 ) -> tuple[list[Example], dict[str, int]]:
-    """The pages with the smallest hashes, smallest first, `most` at most; how many were read, blank and drawn."""
+    """The pages with the smallest hashes, smallest first, `most_per_class` at most; how many were read, blank and drawn."""
     heap: list[tuple[int, int, Example]] = []
-    read = blank = 0
-    for page, content in _prepared(pages, prepare):
+    read, blank, most = 0, 0, how.most_per_class
+    for page, text, content in _prepared(pages, prepare):
         read += 1
         if not content:
             blank += 1
             continue
         rank, order = _hashes(page.id, seed)
         if len(heap) < most or -rank > heap[0][0]:
-            begin = spool.tell()
-            spool.write(content)
             site = None if not page.domain else _split_hash(page.domain.encode("utf-8", "replace"), seed)
-            example = Example(order, positive, site, _split_hash(content, seed), begin, spool.tell())
+            by = _split_hash(content, seed)
+            may_be_held_out = min(by, by if site is None else site) < how.held_out * 2**64
+            begin, end = spool.tell(), spool.tell() + len(content)
+            spool.write(content + text[: MOST_BYTES * may_be_held_out])
+            example = Example(order, positive, site, by, begin, end, spool.tell())
             (heapq.heappush if len(heap) < most else heapq.heapreplace)(heap, (-rank, -begin, example))
     drawn = [example for _, _, example in sorted(heap, key=lambda entry: entry[:2], reverse=True)]
     return drawn, {"read": read, "blank": blank, "drawn": len(drawn)}
 
 
-def _prepared(pages: Pages, prepare: Prepare) -> Iterator[tuple[Page, bytes]]:
+def _prepared(pages: Pages, prepare: Prepare) -> Iterator[tuple[Page, bytes, bytes]]:
+    """Each page with its text in UTF-8, and what is read of it."""
     iterator = iter(pages)
     while chunk := list(itertools.islice(iterator, PAGES_AT_A_TIME)):
         encoded = [page.text.encode("utf-8", "replace") for page in chunk]  # a lone surrogate becomes a question mark
-        yield from zip(chunk, prepare(PageBatch(pa.array(encoded, pa.large_binary()).view(pa.large_string()))), strict=True)
+        batch = PageBatch(pa.array(encoded, pa.large_binary()).view(pa.large_string()))
+        yield from zip(chunk, encoded, prepare(batch), strict=True)
 
 
 def _hashes(identifier: str, seed: int) -> tuple[int, int]:

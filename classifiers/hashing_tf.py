@@ -7,7 +7,7 @@ from the weights by the same kernel, without a JVM.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -97,7 +97,7 @@ class Options(kinds.Scorer):
         raise TrainingError("a hashing_tf classifier is fitted by jobs.train_classifier")
 
     def learn(self, texts: Mapping[str, Pages], folder: Path, fit: Fit) -> str:
-        """Write the model and its card `model.json` with what `fit` makes of the pages. Raises TrainingError."""
+        """Write the model and its card with what `fit` makes of the pages. Raises TrainingError."""
         folder.mkdir(parents=True, exist_ok=True)
         how = Sampling(self.most_per_class, FEWEST, HELD_OUT)
         classes = {True: ("positives", texts["positives"]), False: ("negatives", texts["negatives"])}
@@ -113,14 +113,20 @@ class Options(kinds.Scorer):
             fitted = Fitted(np.zeros(FEATURES), found.intercept)
             fitted.weights[seen] = found.weights
             measured = _measure(drawn, fitted)
+            drawn.keep_held_out(classes, folder)
         about = {
             "sha256": write_weights(folder / MODEL, fitted.weights, fitted.intercept),
             **self.identity(),
             **drawn.counts,
             "held_out": measured,
         }
-        write_whole(folder / "model.json", (json.dumps(about, indent=2) + "\n").encode())
+        write_whole(folder / kinds.CARD, (json.dumps(about, indent=2) + "\n").encode())
         return card.sentence(about)
+
+    def weigh_words(self, name: str, folder: Path, words: Sequence[str]) -> dict[str, Floats] | None:
+        """By the weights of their features: of a page of one word the intercept says most."""
+        weights, _, _ = read_weights(folder / MODEL, FEATURES)
+        return {name: sums(weights, *terms(PageBatch(pa.array(words, pa.large_string()))))}
 
     def columns(self, name: str) -> dict[str, pa.DataType]:
         """One score, called as the classifier is."""

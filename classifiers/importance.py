@@ -87,6 +87,7 @@ class Options(kinds.Scorer):
             counts = {positive: _counted(drawn, positive) for positive in classes}
             weights = log_ratio(counts[True], counts[False])
             measured = _measure(drawn, weights)
+            drawn.keep_held_out(classes, folder)
         about = {
             "sha256": write_weights(folder / MODEL, weights, 0.0),
             **self.identity(),
@@ -94,7 +95,7 @@ class Options(kinds.Scorer):
             "ngrams": {name: int(counts[positive].sum()) for positive, (name, _) in classes.items()},
             "held_out": measured,
         }
-        write_whole(folder / "model.json", (json.dumps(about, indent=2) + "\n").encode())
+        write_whole(folder / kinds.CARD, (json.dumps(about, indent=2) + "\n").encode())
         return card.sentence(about)
 
     def columns(self, name: str) -> dict[str, pa.DataType]:

@@ -28,7 +28,8 @@ KINDS: Mapping[str, str] = {
     "transformer": "classifiers.transformer",
 }
 """Kind -> its module."""
-
+CARD = "model.json"
+"""Beside a trained model: what is known of it (`classifiers.card`)."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -104,6 +105,14 @@ class Scorer(Options, ABC):
         """
         raise NotImplementedError(f"{name} is not derived")
 
+    def lower_is_better(self) -> bool:
+        """Whether pages with lower values of its signals are the better ones."""
+        return False
+
+    def weigh_words(self, name: str, folder: Path, words: Sequence[str]) -> dict[str, Floats] | None:
+        """What each word adds to the signals of a trained classifier; None where a page of one word tells that."""
+        return None
+
     @property
     @abstractmethod
     def trained(self) -> bool:
@@ -126,7 +135,7 @@ class Scorer(Options, ABC):
 
     @abstractmethod
     def train(self, texts: Mapping[str, Pages], folder: Path) -> str:
-        """Write the model into the folder, and a card of what is known of it; a line about it for the terminal.
+        """Write the model into the folder, its card and some held-out pages; a line about it for the terminal.
 
         `texts` has pages for the keys of `texts()` and for `pool_key()`. Raises TrainingError.
         """

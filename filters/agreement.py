@@ -257,3 +257,19 @@ def compare(
 ) -> Comparison:
     """Rule sets compared on pages that are in memory as a whole; see `count`."""
     return comparison(count(sets, ids, groups, samples, draw(id_hashes(ids), seed, SAMPLE)))
+
+
+def kept_by_both(kept: Truth) -> Counts:
+    """How many pages two scorers both keep, at each level; parts add up.
+
+    kept: (levels, scorers, pages). Result: (levels, scorers, scorers), on the diagonal what each one keeps.
+    """
+    exact = kept.astype(np.float64)  # whole numbers below 2^53, and a fast product
+    return np.asarray((exact @ exact.transpose(0, 2, 1)).round(), np.int64)
+
+
+def jaccard(both: Counts) -> Floats:
+    """Of the pages that one of two scorers keeps, the share that both keep; NaN where neither keeps any. Shape of `both`."""
+    own = np.diagonal(both, axis1=1, axis2=2)
+    either = own[:, :, None] + own[:, None, :] - both
+    return np.asarray(np.divide(both, either, out=np.full(both.shape, np.nan), where=either > 0), np.float64)

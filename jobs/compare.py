@@ -2,7 +2,8 @@
 
     python -m jobs.compare CONF [--set key=value ...] [--dry-run]
 
-`compare:` names the sets: readings of one filter, or presets. The result is `compare.json`, a section of the report.
+`compare:` names the sets: readings of one filter, or presets. The result is `compare.json`, a section of the report. Where
+there are two learned signals or more, `overlap.json` says how far they keep the same pages.
 """
 
 import math
@@ -20,6 +21,7 @@ from filters.levels import Level, needed
 from jobs import choose
 from jobs.parts import command, passes, session, storage
 from jobs.parts.experiment_file import Experiment, config_hash
+from jobs.parts.overlap import overlap, scorers
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns
 from jobs.parts.presets import compared_sets
@@ -31,7 +33,30 @@ SAMPLE_CHARACTERS = 300
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
-    """Compare the rule sets and print their agreement; nothing to do without `compare:`."""
+    """Compare scorers, then the rule sets that are named, and print their agreement."""
+    _compare_scorers(experiment, dry_run)
+    return _compare_sets(experiment, dry_run)
+
+
+def _compare_scorers(experiment: Experiment, dry_run: bool) -> None:
+    """Nothing to do for fewer than two."""
+    lower = scorers(experiment)
+    if len(lower) < 2:
+        return
+    if dry_run:
+        print(f"compare: {', '.join(lower)}")
+        return
+    columns, file = Columns.find(experiment, lower), Places(experiment.out).overlap
+    made_by = config_hash({"scorers": lower, "tables": columns.identities()})
+    if storage.exists(file) and storage.read_json(file).get("config_hash") == made_by:
+        return
+    pages, spark = parts_of(columns.places.pages), session.session("compare")
+    found = overlap(lower, columns, lambda work, merge: passes.merged(spark, "compare", pages, work, merge))
+    storage.write_json(file, found | {"config_hash": made_by})
+
+
+def _compare_sets(experiment: Experiment, dry_run: bool) -> int:
+    """Nothing to do without `compare:`."""
     sets = compared_sets(experiment)
     if dry_run or not sets:
         print(f"compare: {', '.join(sets) or 'no rule sets under compare:'}")

@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from classifiers.kinds import Scorer, TrainingError
+from classifiers import card
+from classifiers.examples import HELD_OUT
+from classifiers.kinds import CARD, Scorer, TrainingError
 from classifiers.texts import KIND
 from jobs.parts import command, logistic, reuse, storage
-from jobs.parts.experiment_file import Experiment, as_tree
+from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.pool import pool_identity
@@ -78,8 +80,36 @@ def _train(experiment: Experiment, name: str, kind: Scorer, made_by: Mapping[str
     except TrainingError as error:
         raise ExperimentError(f"classifiers.{name}: {error}") from error
     storage.write_json(folder / KIND, as_tree(experiment.classifiers[name]))
+    _complete_card(experiment, name, kind, folder)
     say_made(folder, made_by)
     print(f"train_classifier: {name} {about}")
+
+
+def _complete_card(experiment: Experiment, name: str, kind: Scorer, folder: Path) -> None:
+    """Add to what the kind wrote: where each side is from, and what its signals say of pages it held out, if any."""
+    if not storage.exists(folder / HELD_OUT):
+        return
+    pages = storage.read_table(folder / HELD_OUT)
+    sides, texts = (pages[column].to_pylist() for column in ("side", "text"))
+    group, words = kind.group(name, folder), card.common_words(texts)
+    by_word = kind.weigh_words(name, folder, words) or card.scores(group, words)
+    told = card.tried(group, sides, pages["positive"].to_numpy(), texts, kind.lower_is_better())
+    for column, values in by_word.items():
+        told[column]["telling"] = card.telling(words, values)
+    about = storage.read_json(folder / CARD)
+    kind_of = experiment.classifiers[name].kind
+    storage.write_json(folder / CARD, {"kind": kind_of, **about, "sources": _sides(experiment, kind), "columns": told})
+
+
+def _sides(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
+    """Each side's files as they are named, how many they are, and a hash of their names and sizes; or the pool's tables."""
+    found: dict[str, Any] = {}
+    for key, files in kind.texts().items():
+        identities = [shard.identity for shard in shards(files, ReadOptions(), key)]
+        found[key] = {"from": [str(file) for file in files], "files": len(identities), "hash": config_hash(identities)}
+    if (pool := kind.pool_key()) is not None:
+        found[pool] = {"from": ["pages of the pool"], "files": None, "hash": config_hash(pool_identity(experiment))}
+    return found
 
 
 def _sources(kind: Scorer) -> str:

@@ -10,6 +10,7 @@ import pytest
 import classifiers
 import filters
 from classifiers.fasttext.kind import Options
+from classifiers.kinds import Page
 from filters.pages import PageBatch
 from filters.rules import RuleError
 from filters.signals import configure, load_groups
@@ -24,7 +25,7 @@ def trained(tmp_path, monkeypatch):
     folder = tmp_path / "out" / "demo" / "models" / "quality"
     folder.mkdir(parents=True)
     asked = {"preset": "gao_small", "positives": ["good.jsonl"]}
-    texts = {key: [(f"{key}-{at}", f"{key} text {at}") for at in range(40)] for key in ("positives", "negatives")}
+    texts = {key: [Page(f"{key}-{at}", f"{key} text {at}") for at in range(40)] for key in ("positives", "negatives")}
     Options.model_validate(asked).train(texts, folder)
     (folder / "kind.json").write_text(json.dumps({"fasttext": asked}))
     monkeypatch.chdir(tmp_path)

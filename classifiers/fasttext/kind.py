@@ -1,7 +1,7 @@
 """fastText as a kind of classifier: trained from good and other pages, or anyone's model as it is."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -11,10 +11,10 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from classifiers import card, kinds
-from classifiers.fasttext.model import classifier_group, digest
+from classifiers.fasttext.model import classifier_group, digest, word_margins
 from classifiers.fasttext.text import Reading
-from classifiers.fasttext.training import Recipe, recipe, train
-from classifiers.kinds import LocalPath, Pages, PagesOrFiles, Seed, Several, Source
+from classifiers.fasttext.training import LABELS, Recipe, recipe, train
+from classifiers.kinds import Floats, LocalPath, Pages, PagesOrFiles, Seed, Several, Source
 from filters.nearest import nearest
 from filters.signals import Group
 
@@ -131,6 +131,12 @@ class Options(kinds.Scorer):
         """Write `model.bin` and its card `model.json`."""
         how = read_preset(self.preset)
         return card.sentence(train(texts["positives"], texts["negatives"], folder / MODEL, self.seed, how))
+
+    def weigh_words(self, name: str, folder: Path, words: Sequence[str]) -> dict[str, Floats] | None:
+        """By their vectors, where the loss is a softmax."""
+        if read_preset(self.preset).hyperparameters["loss"] != "softmax":
+            return None
+        return {name: word_margins(folder / MODEL, LABELS[True], words)}
 
     def columns(self, name: str) -> dict[str, pa.DataType]:
         """One score, called as the classifier is."""

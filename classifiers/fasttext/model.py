@@ -8,7 +8,7 @@ another precision. A page without words gets null, where the library would give 
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -200,6 +200,18 @@ def score(model: Model, pages: PageBatch, label: str) -> pa.Array:
 def score_batch(model: Model, texts: pa.Array, label: str) -> pa.Array:
     """`score` for an array of texts."""
     return score(model, PageBatch(texts), label)
+
+
+def word_margins(path: Path, label: str, words: Sequence[str]) -> npt.NDArray[np.float64]:
+    """What each word adds to the logarithm of the odds of `label` if a page were made of it alone, in nats; shape (words,).
+
+    The end of the line, which a score of a page of one word is half made of, is left out. Of a softmax of two labels.
+    """
+    model = fasttext.load_model(str(path))
+    rows = dict(zip(model.get_labels(), model.get_output_matrix(), strict=True))
+    mine = rows.pop(label)
+    direction = mine - np.mean(list(rows.values()), axis=0)
+    return np.array([model.get_word_vector(word) @ direction for word in words], np.float64)
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def train(positives: Pages, negatives: Pages, path: Path, seed: int, how: Recipe
         }
         beside = Path(folder) / "model.json"
         beside.write_text(json.dumps(about, indent=2) + "\n")
+        drawn.keep_held_out(classes, path.parent)
         beside.rename(path.with_suffix(".json"))  # before the model: a model is never there without it
         model.rename(path)
     return about

@@ -12,16 +12,16 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, model_validator
 
 from classifiers import kinds, language
+from classifiers.examples import Side, write_held_out
 from classifiers.fasttext.file import ModelFileError
 from classifiers.fasttext.model import digest
 from classifiers.kenlm.model import EVERY, Perplexity, Ratio, check, check_pieces, load
 from classifiers.kenlm.text import File
-from classifiers.kenlm.training import missing_tools, train_model, train_pieces, write_lines
-from classifiers.kinds import LocalPath, Pages, PagesOrFiles
+from classifiers.kenlm.training import HELD_OUT_SHARE, missing_tools, train_model, train_pieces, write_lines
+from classifiers.kinds import CARD, LocalPath, Pages, PagesOrFiles
 from filters.nearest import nearest
 from filters.signals import Group, Signal
 
-CARD = "model.json"
 NAME, CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]*"), re.compile(r"[a-z]{3}")
 TRAINED = ("order", "pieces", "sample")
 """Keys that say how models are trained."""
@@ -126,9 +126,13 @@ class Options(kinds.Scorer):
         """The sample."""
         return self.sample
 
+    def lower_is_better(self) -> bool:
+        """A model is the less surprised by a page the more it is like its text."""
+        return True
+
     def identity(self) -> Any:
         """Options, and the content of files from elsewhere."""
-        about = self.model_dump(include={*TRAINED}) if self.trained else {}
+        about = self.model_dump(include={*TRAINED}) | {"held_out": HELD_OUT_SHARE} if self.trained else {}
         files = {
             key: [one.text == "pages", *map(_digest, (one.model, one.sentencepiece))] for key, one in self.models().items()
         }
@@ -154,7 +158,10 @@ class Options(kinds.Scorer):
 
     def _train(self, texts: Mapping[str, Pages], folder: Path, work: Path) -> str:
         keys = list(texts)
-        pages = {key: write_lines(texts[key], self._cut_by(key, folder) is None, work / key) for key in keys}
+        written = {key: write_lines(texts[key], self._cut_by(key, folder) is None, work / key) for key in keys}
+        pages = {key: count for key, (count, _) in written.items()}
+        sides = [Side(key, not key.startswith("against."), held_out) for key, (_, held_out) in written.items()]
+        write_held_out(sides, folder)
         pieces = {name: [work / key for key in keys if self.pieces_key(key) == name] for name in map(self.pieces_key, keys)}
         counts = {
             name: train_pieces(files, self.pieces or 0, folder / f"{name}.model") for name, files in pieces.items() if name
@@ -164,15 +171,17 @@ class Options(kinds.Scorer):
             for key in keys
         }
         files = [folder / f"{name}.model" for name in counts] + [folder / f"{key}.binary" for key in keys]
-        card = {
+        about = {
             "sha256": {file.name: digest(file) for file in files},
             "order": self.order,
             "pieces": counts,
-            "trained_on": {key: {"pages": pages[key], "tokens": tokens[key]} for key in keys},
+            "trained_on": pages,
+            "trained_on_hash": {key: digest(work / key) for key in keys},
+            "tokens": tokens,
             "kenlm": version("kenlm"),
             "sentencepiece": version("sentencepiece"),
         }
-        (folder / CARD).write_text(json.dumps(card, indent=2) + "\n")
+        (folder / CARD).write_text(json.dumps(about, indent=2) + "\n")
         seen = ", ".join(f"{key} from {tokens[key]:,} tokens of {pages[key]:,} pages" for key in keys)
         return f"learned {seen}" + "".join(f"; {count:,} {name}" for name, count in counts.items())
 

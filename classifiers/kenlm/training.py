@@ -5,6 +5,7 @@ over other tokens it is another number. Nothing is drawn by chance, SentencePiec
 pages in the same order give the same bytes.
 """
 
+import hashlib
 import io
 import os
 import shutil
@@ -15,9 +16,12 @@ from pathlib import Path
 
 import sentencepiece
 
+from classifiers.examples import MOST_BYTES, MOST_HELD_OUT
 from classifiers.kenlm.text import CHARACTERS, normalised
 from classifiers.kinds import Pages, TrainingError
 
+HELD_OUT_SHARE = 0.05
+"""Of the pages, as long as they are not too many. An assumption: a model is the better for every page."""
 TOOLS = ("lmplz", "build_binary")
 SORTING = "1G"
 """Memory that `lmplz` sorts in; it goes on in files. Without it, it takes 80 % of the machine's."""
@@ -42,18 +46,32 @@ def missing_tools() -> str | None:
     return f"KenLM's {' and '.join(missing)} cannot be found: make kenlm-tools builds them" if missing else None
 
 
-def write_lines(pages: Pages, whole_words: bool, file: Path) -> int:
-    """Write pages normalised, one a line, those without text left out; how many there are. Raises TrainingError."""
-    count = 0
+def write_lines(pages: Pages, whole_words: bool, file: Path) -> tuple[int, list[str]]:
+    """Write pages normalised, one a line, those without text left out; how many there are, and some that are held out.
+
+    A page is held out by the hash of its line, so that no copy of it is trained on; the first page never is. Raises
+    TrainingError.
+    """
+    count, first, held_out = 0, "", dict[str, str]()
     with file.open("w", encoding="utf-8", errors="replace", newline="\n") as out:
         for page in pages:
             text = page.text[:CHARACTERS]
-            if line := normalised(text.replace("\n", " ") if whole_words else text):
+            line = normalised(text.replace("\n", " ") if whole_words else text)
+            first = first or line
+            if line != first and is_held_out(line) and (line in held_out or len(held_out) < MOST_HELD_OUT):
+                held_out[line] = text[:MOST_BYTES]
+            elif line:
                 out.write(line + "\n")
                 count += 1
     if count == 0:
         raise TrainingError(f"no page with text to train {file.name} on: name other files, or check that they hold text")
-    return count
+    return count, list(held_out.values())
+
+
+def is_held_out(line: str) -> bool:
+    """Whether a page of this line may be kept from training."""
+    eight = hashlib.blake2b(line.encode("utf-8", "replace"), digest_size=8, salt=b"held out").digest()
+    return int.from_bytes(eight, "big") < HELD_OUT_SHARE * 2**64
 
 
 def train_pieces(texts: Sequence[Path], count: int, made: Path) -> int:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from eval.report.compared import Compared
 from eval.report.duplicates import Duplicates
 from eval.report.rules_said import as_asked, as_resolved
+from eval.report.scorers import Scorers
 
 NOT_TRAINED = "not trained"
 
@@ -176,6 +177,7 @@ class Facts:
     languages: Mapping[str, int] = field(default_factory=dict)
     compared: Compared | None = None
     duplicates: Duplicates | None = None
+    scorers: Scorers = field(default_factory=Scorers)
     experiment: str = ""
     missing: tuple[str, ...] = ()
     trains: bool = True

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
+from eval.report.cards import scorers
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
 from eval.report.duplicates import duplicates
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
@@ -121,6 +122,7 @@ def page(story: Story) -> dict[str, Any]:
         "domains": domains(story),
         "gap": gap(story),
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
+        "scorers": scorers(facts.scorers),
         "rule_sets": rule_sets(facts.compared),
         "duplicates": duplicates(facts.duplicates),
         "samples": _samples(facts),

@@ -32,6 +32,7 @@ from jobs.bench import (
     read,
     rerun,
     score_job,
+    spam,
     train,
     transformer,
 )
@@ -57,9 +58,10 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "rerun": lambda _: rerun.rows(),
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
+    "spam": lambda shards: spam.rows(shards),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory")
+SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

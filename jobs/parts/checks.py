@@ -173,7 +173,7 @@ def _check_rules(
         if signal not in types:
             where = [group for group, signals in {**groups, "duplicates": COLUMNS}.items() if signal in signals]
             hint = f"add {where[0]}: {{}} under signals:" if where else nearest(signal, list(types))
-            if signal in experiment.classifiers:
+            if any(signal in one.options.columns(name) for name, one in experiment.classifiers.items()):
                 hint = f"add {signal}: {{}} under signals:"
             raise ExperimentError(
                 f"a rule or the sweep needs the signal {signal!r}, which no group under signals: gives; {hint}"

@@ -236,7 +236,7 @@ class Experiment(Options):
     )
     """Learned signals, `{name: {kind: options}}`; the name is a signal group, a column and a file."""
     signals: Named[Named[Any]] = Field(default={}, examples=["{language: {}, gopher: {}, quality: {}}"])
-    """Groups to measure, each with its options."""
+    """Groups to measure, each with its options; a column of a classifier stands for the classifier."""
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
     """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
     rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
@@ -279,6 +279,17 @@ class Experiment(Options):
                     "it names a column and files"
                 )
         return given
+
+    @field_validator("signals")
+    @classmethod
+    def _columns_as_classifiers(cls, given: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
+        known: Mapping[str, Classifier] = info.data.get("classifiers", {})
+        of_column = {column: name for name, one in known.items() for column in one.options.columns(name)}
+        found: dict[str, dict[str, Any]] = {}
+        for name, options in given.items():
+            group = name if name in known else of_column.get(name, name)
+            found[group] = found.get(group, {}) | options
+        return found
 
     @field_validator("evaluate")
     @classmethod

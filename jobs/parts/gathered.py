@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from classifiers.kinds import CARD
 from eval.report.compared import read_compared
 from eval.report.duplicates import read_duplicates
 from eval.report.facts import (
@@ -32,6 +33,7 @@ from eval.report.facts import (
     evenly,
     level_text,
 )
+from eval.report.scorers import read_scorers
 from filters.rules import uniforms
 from jobs.parts import storage
 from jobs.parts.evaluated import SETS
@@ -87,6 +89,9 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         languages=_languages(places, missing),
         compared=read_compared(places.compared, missing),
         duplicates=read_duplicates(places.duplicate_facts, missing),
+        scorers=read_scorers(
+            {folder.name: folder / CARD for folder in storage.folders(places.models)}, places.overlap, missing
+        ),
         experiment=_experiment(places, missing),
         missing=tuple(dict.fromkeys(missing)),
         trains=trained is not None,

@@ -149,6 +149,11 @@ class Places:
         return self.out / "compare.json"
 
     @property
+    def overlap(self) -> Path:
+        """How far scorers keep the same pages."""
+        return self.out / "overlap.json"
+
+    @property
     def results(self) -> Path:
         """One row a measurement."""
         return self.out / "results.jsonl"

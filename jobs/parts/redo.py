@@ -54,7 +54,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     tested = [places.evaluated, *evaluations, places.results, *told]
     packed = [places.packs, places.runs, places.results, *told]
     chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
-    judged = [places.compared, *chosen]
+    judged = [places.compared, places.overlap, *chosen]
     encoded = [tokens, places.token_ids]
     ranked = [places.signals("duplicates"), places.signals("contamination")]
     copied = [places.duplicates("edges").parent, places.contamination("hits").parent, *ranked]
@@ -68,7 +68,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
         "train_classifier": [*classifiers, *learned, *judged],
         "score": [*(table for table in tables if table != size), places.token_ids, *judged],
         "choose": chosen,
-        "compare": [places.compared, *told],
+        "compare": [places.compared, places.overlap, *told],
         "pack": packed,
         "train": [places.runs, places.results, *told],
         "evaluate": tested,

@@ -3,11 +3,12 @@
 import io
 import random
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classifiers.examples import Sampling, sample
+from classifiers.examples import HELD_OUT, Sampling, sample
 from classifiers.kinds import Page, TrainingError
 
 HOW = Sampling(most_per_class=100, fewest_per_class=2, held_out=0.2)
@@ -48,6 +49,18 @@ def test_classes_are_balanced_unless_told_otherwise():
     assert len(balanced.training) + len(balanced.held_out) == 120
     all_of_them = drawn(good, other, Sampling(100, 2, 0.2, balanced=False))
     assert len(all_of_them.training) + len(all_of_them.held_out) == 150
+
+
+def test_the_text_of_held_out_pages_is_kept_for_the_card(tmp_path):
+    good, other = pages("whale", 60, lambda k: f"{k % 20}.example"), pages("  casino", 60)
+    found = drawn(good, other)
+    found.keep_held_out({True: ("good", []), False: ("other", [])}, tmp_path)
+    rows = pq.read_table(tmp_path / HELD_OUT).to_pylist()
+    assert [row["text"].strip() for row in rows if row["side"] == "good"] == [
+        found.content(one).decode() for one in found.held_out if one.positive
+    ]
+    assert {row["text"] for row in rows if not row["positive"]} < {page.text for page in other}
+    assert len(rows) == len(found.held_out)
 
 
 def test_a_site_is_held_out_as_a_whole():

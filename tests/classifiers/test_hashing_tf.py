@@ -56,6 +56,11 @@ def test_it_learned_what_it_was_taught_and_says_so(trained):
     assert whale > 0.9 and casino < whale
 
 
+def test_words_weigh_what_the_model_learned_of_them(trained):
+    found = ASKED.weigh_words("gpt3", trained[0], ["Whale", "casino", "zebra"])["gpt3"]
+    assert found[0] > 0 > found[1] and found[2] == 0
+
+
 def test_a_page_without_a_word_has_no_score(trained):
     assert scores(trained[0], "", None, " \n\t", "whale")[:3] == [None, None, None]
 

@@ -67,6 +67,7 @@ def build(
         manifest(folder, name, pages)
     write_subsets(out, subsets, table, keeps, rules, levels)
     write_comparison(out, table, keeps, rules)
+    write_cards(out, hostile)
     write_packed_facts(out, subsets, replicates)
     write_runs(rng, out, subsets, replicates, held_out_pages, [*hostile, *DOMAINS][:domains])
     (out / "experiment.yaml").write_text(
@@ -221,6 +222,41 @@ def write_comparison(out, table, keeps, rules):
     for one in told["differences"]:
         one["sample"] = [{**pages[page], "text": pages[page]["text"][:300]} for page in one["sample"]]
     (out / "compare.json").write_text(json.dumps(told))
+
+
+def write_cards(out, hostile=()):
+    """Two scorers' cards, the second of perplexities, and what they share; hostile strings are words, sides and columns."""
+    names = [*hostile, "quality", "perplexity_prose"][:2]
+    for name, column, lower in (("quality", names[0], False), ("prose", names[1], True)):
+        sides = dict(zip([*hostile[:2], "positives", "negatives"], (120, 130), strict=False))
+        told = {
+            "lower_is_better": lower,
+            "medians": dict.fromkeys(sides, 0.5),
+            "not_measured": 0,
+            "area_under_curve": 0.91,
+            "histogram": {"edges": [0.0, 0.5, 1.0], "positives": [3, 9], "negatives": [11, 2], "logarithmic": lower},
+            "judged_on": 13,
+            "length_correlation": -0.25,
+            "styles": {"lower case": {"changed": 1.0, "flipped": 0.12}},
+            "telling": {"highest": [[word, 2.5] for word in [*hostile, "harbour"]], "lowest": [["hums", -1.5]]},
+        }
+        card = {
+            "kind": "fasttext",
+            "trained_on": sides,
+            "trained_on_hash": dict.fromkeys(sides, "ab" * 32),
+            "sources": {side: {"from": [*hostile, "good.jsonl"], "files": 1, "hash": "00"} for side in sides},
+            "columns": {column: told},
+        }
+        if not lower:
+            tenths = [{"pages": 2, "mean_score": at / 10, "positives": at / 10} for at in range(10)]
+            measured = {"precision": 0.75, "recall": None, "calibration": tenths, "spread": {"warning": None}}
+            card["held_out"] = measured
+        folder = out / "models" / name
+        folder.mkdir(parents=True)
+        (folder / "model.json").write_text(json.dumps(card))
+    shares = [[[1.0, 0.25], [0.25, 1.0]]] * 3
+    overlap = {"columns": names, "shares": [0.1, 0.3, 0.5], "kept": [[20, 20], [60, 61], [100, 100]], "jaccard": shares}
+    (out / "overlap.json").write_text(json.dumps(overlap))
 
 
 def write_runs(rng, out, subsets, replicates, pages, names):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.agreement import SAMPLE, RuleSet, compare, comparison, count, drops, summed
+from filters.agreement import SAMPLE, RuleSet, compare, comparison, count, drops, jaccard, kept_by_both, summed
 from filters.draws import draw, id_hashes
 
 
@@ -117,3 +117,18 @@ def test_parts_add_up_to_the_whole_in_any_order(pool, cuts, random):
 def test_what_cannot_be_compared_is_a_sentence(sets, sentence):
     with pytest.raises(ValueError, match=sentence):
         compare(sets(), ["a", "b"])
+
+
+@given(st.integers(0, 40), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_what_scorers_share_is_counted_by_part_as_over_all_pages(pages, scorers, seed):
+    kept = np.random.default_rng(seed).random((3, scorers, pages)) < 0.4
+    cut = pages // 3
+    both = kept_by_both(kept[:, :, :cut]) + kept_by_both(kept[:, :, cut:])
+    found = jaccard(both)
+    for level in range(3):
+        for one in range(scorers):
+            for other in range(scorers):
+                a, b = (set(np.flatnonzero(kept[level, which])) for which in (one, other))
+                assert both[level, one, other] == len(a & b)
+                expected = len(a & b) / len(a | b) if a | b else np.nan
+                assert np.array_equal(found[level, one, other], expected, equal_nan=True)

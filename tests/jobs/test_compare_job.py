@@ -9,9 +9,11 @@ from filters.files import sha256_of
 from jobs import compare
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment
+from jobs.parts.overlap import overlap
+from jobs.parts.pool import Columns
 from jobs.parts.presets import preset_rules
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.table import Part, Table, publish
+from jobs.parts.table import Part, Table, parts_of, publish
 from jobs.read import PAGES
 from jobs.split import SPLIT
 
@@ -78,3 +80,16 @@ def test_a_preset_file_without_rules_is_refused(tmp_path):
     (tmp_path / "none.yaml").write_text("word_count: {min: 2}")
     with pytest.raises(ExperimentError, match="must hold rules:"):
         preset_rules(str(tmp_path / "none.yaml"))
+
+
+def test_scorers_that_keep_the_same_pages_are_seen_to(scored):
+    columns = Columns.find(scored, ["word_count", "text_bytes"])
+
+    def over(work, merge):
+        return merge([work(part) for part in parts_of(scored.out / "pages")])
+
+    same, turned = (overlap({"word_count": False, "text_bytes": lower}, columns, over) for lower in (False, True))
+    assert same["shares"] == [0.1, 0.3, 0.5]
+    assert same["kept"] == turned["kept"] == [[1, 1], [1, 1], [2, 2]]
+    assert [level[0][1] for level in same["jaccard"]] == [1, 1, 1]
+    assert [level[0][1] for level in turned["jaccard"]] == [0, 0, pytest.approx(1 / 3)]

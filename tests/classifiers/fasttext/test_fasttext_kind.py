@@ -13,7 +13,7 @@ import yaml
 from classifiers import kinds
 from classifiers.fasttext.kind import read_preset
 from classifiers.fasttext.model import load as load_model
-from classifiers.fasttext.model import score_batch
+from classifiers.fasttext.model import score_batch, word_margins
 from classifiers.fasttext.training import recipe, train
 from filters.pages import PageBatch
 from jobs import score, train_classifier
@@ -75,6 +75,11 @@ def test_the_probability_of_the_label_is_the_score(experiment, foreign):
     found = scores(asked)
     assert found == score_batch(load_model(foreign), TEXTS, LABEL).to_pylist()
     assert found[0] < 0.1 and found[1] > 0.9 and found[2:] == [None, None]
+
+
+def test_words_weigh_what_the_model_learned_of_them(ours):
+    whale, casino, unknown = word_margins(ours, "__label__positive", ["whale", "casino", "zebra"])
+    assert whale > 1 and casino < -1 and abs(unknown) < min(whale, -casino)
 
 
 def test_where_a_higher_one_is_worse_the_score_is_the_probability_of_all_others(experiment, foreign):

@@ -81,9 +81,9 @@ def test_the_most_per_class_are_drawn_by_hash(tmp_path):
     assert about == shuffled
 
 
-def test_nothing_is_left_beside_the_model_and_its_description(trained):
+def test_nothing_is_left_beside_the_model_its_description_and_pages_for_its_card(trained):
     path = trained[0]
-    assert sorted(file.name for file in path.parent.iterdir()) == ["quality.bin", "quality.json"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["held_out.parquet", "quality.bin", "quality.json"]
 
 
 @pytest.mark.parametrize(

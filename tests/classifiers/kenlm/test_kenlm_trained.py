@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from classifiers.fasttext.file import ModelFileError
+from classifiers.kenlm import training
 from classifiers.kenlm.kind import Options
 from classifiers.kenlm.model import lines, load
-from classifiers.kenlm.text import File
+from classifiers.kenlm.text import File, normalised
 from classifiers.kenlm.training import tool
 from filters.pages import PageBatch
 
@@ -74,8 +75,16 @@ def test_a_thousand_real_pages_do_too(asked, trained, shared_data):
 def test_training_twice_gives_the_same_bytes(asked, texts, trained, tmp_path):
     asked.train(texts, tmp_path)
     names = [file.name for file in trained.iterdir()]
-    assert sorted(names) == ["against.loud.binary", "model.json", "pieces.model", "text.binary"]
+    assert sorted(names) == ["against.loud.binary", "held_out.parquet", "model.json", "pieces.model", "text.binary"]
     assert all((trained / name).read_bytes() == (tmp_path / name).read_bytes() for name in names)
+
+
+def test_some_pages_are_held_out_for_the_card_and_no_copy_of_them_is_trained_on(texts, tmp_path):
+    pages = texts["text"] * 2
+    count, held_out = training.write_lines(pages, False, tmp_path / "text")
+    lines = (tmp_path / "text").read_text().splitlines()
+    assert 0 < len(held_out) < 30 and count == len(lines) == len(pages) - 2 * len(held_out)
+    assert not {normalised(text) for text in held_out} & set(lines)
 
 
 def test_a_page_like_the_good_text_has_a_ratio_below_one(asked, trained, texts):

@@ -154,6 +154,19 @@ def test_a_classifier_is_of_one_kind_with_typed_options(tmp_path):
     assert asked.options.texts() == {"positives": ["a.jsonl"]}
 
 
+@pytest.mark.parametrize("named", ["perplexity_wiki", "perplexity_ratio_wiki_crawl", "perplexity_crawl", "wiki"])
+def test_a_column_of_a_classifier_under_signals_stands_for_the_classifier(named):
+    tree = {
+        "pages": {"from": ["a.warc.gz"]},
+        "classifiers": {
+            "books": {"importance": {"target": ["a.jsonl"]}},
+            "wiki": {"kenlm": {"text": ["a.jsonl"], "against": {"crawl": "pages"}}},
+        },
+        "signals": {"gopher": {}, named: {}, "importance_books": {}, "wiki": None},
+    }
+    assert list(Experiment.model_validate(tree).signals) == ["gopher", "wiki", "books"]
+
+
 def test_a_foreign_model_is_taken_with_its_label_and_reading(tmp_path):
     (tmp_path / "edu.bin").write_bytes(b"a model")
     options = f"{{model: {tmp_path / 'edu.bin'}, label: __label__hq, reading: {{newline: glue}}}}"

@@ -111,7 +111,7 @@ def test_training_gives_sparks_weights_and_the_same_bytes_again(experiment, tmp_
     storage.remove_folder(folder)
     assert train_classifier.main(experiment) == 0
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == files
-    assert sorted(files) == ["model.json", "model.safetensors"]
+    assert sorted(files) == ["held_out.parquet", "kind.json", "model.json", "model.safetensors"]
 
     texts = {key: list(pages) for key, pages in training_texts(experiment, "gpt3").items()}
     read = [page.text for pages in texts.values() for page in pages]
