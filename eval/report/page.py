@@ -152,7 +152,7 @@ def _scale(facts: Facts) -> str:
     replicates = len({run.replicate for run in facts.runs if run.finished})
     pages = len(facts.held_out.bytes) if facts.held_out else 0
     clusters = len(np.unique(facts.held_out.cluster)) if facts.held_out else 0
-    of = f" of {clusters:,} {plural(clusters, 'domain')}" if clusters < pages else ""
+    of = f" of {clusters:,} {plural(clusters, 'cluster')}" if clusters < pages else ""
     return (
         f"{len(runs):,} {plural(len(runs), 'run')} of {parameters or 'unknown'} parameters "
         f"on {tokens or 'unknown'} tokens each, {replicates} {plural(replicates, 'replicate')}, "

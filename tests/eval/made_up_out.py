@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from filters.agreement import RuleSet, compare
 
 WORDS = ["kettle", "harbour", "seven", "lanterns", "drift", "over", "a", "quiet", "orchard", "the", "and", "spoons", "hums"]
-TRAINED = "0.2m-300000-0.01"
+TRAINED = "0.2m-300000-0.005"
 DOMAINS = ["orchard.example", "harbour.example", "lantern.example", "spoon.example"]
 RULES = ["word_count min 20", "mean_word_length min 3 max 10", "stop_word_count min 2"]
 RULES_ASKED = {
