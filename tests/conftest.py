@@ -14,3 +14,8 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("no ../shared/data beside the checkout")
     return SHARED_DATA
+
+
+def pytest_collection_modifyitems(items):
+    """The longest file first: one process runs it while the other does the rest."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")

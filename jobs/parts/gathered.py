@@ -40,8 +40,8 @@ from jobs.parts.evaluated import SETS
 from jobs.parts.places import Places
 from jobs.parts.table import MANIFEST
 
-CONTROLS = (None, "unfiltered", "random", "inverted")
-"""The order of subsets in the report: levels, then controls."""
+CONTROLS = ("unfiltered", None, "random", "inverted")
+"""The order of subsets in the report: the pool, levels, then controls."""
 MOST_SAMPLE_ROWS = 50_000  # ids looked at for samples; more would not make three pages more typical
 SAMPLES = 3  # kept and dropped pages shown for each level
 MOST_SAMPLED_LEVELS = 12

@@ -23,6 +23,11 @@ def jsonl(path, *rows):
     return str(path)
 
 
+def pages_of(files, what):
+    """(id, text) of the pages of some files."""
+    return [(page.id, page.text) for page in texts_of(files, what)]
+
+
 @pytest.fixture
 def files(tmp_path):
     """One parquet file with columns of its own, and one of JSON lines."""
@@ -33,7 +38,7 @@ def files(tmp_path):
 
 def test_foreign_columns_are_named_in_a_mapping(files):
     asked = [{"parquet": str(files / "*.parquet"), "text": "content", "id": "key"}, str(files / "own.jsonl")]
-    assert list(texts_of(asked, "pages.from")) == [("a", "first text"), ("b", "second text"), ("c", "third text")]
+    assert pages_of(asked, "pages.from") == [("a", "first text"), ("b", "second text"), ("c", "third text")]
 
 
 @pytest.mark.parametrize("more", [{"id": "key"}, {"id": "none"}, {"id": {"column": "key", "per": "shard"}}])
@@ -106,8 +111,8 @@ def test_a_file_that_is_not_there_is_refused():
 
 def test_the_mapping_says_what_a_file_is_whatever_it_is_called(tmp_path):
     path = jsonl(tmp_path / "export.dat", {"id": "a", "text": "words"})
-    assert list(texts_of([{"jsonl": path}], "positives")) == [("a", "words")]
-    assert [text for _, text in texts_of([{"txt": path}], "positives")] == [(tmp_path / "export.dat").read_text()]
+    assert pages_of([{"jsonl": path}], "positives") == [("a", "words")]
+    assert [text for _, text in pages_of([{"txt": path}], "positives")] == [(tmp_path / "export.dat").read_text()]
 
 
 def test_a_file_named_twice_is_refused(files):
@@ -163,8 +168,8 @@ def test_ids_that_restart_in_every_file_are_refused_with_the_way_out(tmp_path, f
     with pytest.raises(ExperimentError, match=r"restart in every file: .*id: \{column: id, per: shard\}\}, or id: none"):
         shards(paths, ReadOptions(), "pages.from")
     per_shard = [{"jsonl": f"{tmp_path}/*.jsonl", "id": {"column": "id", "per": "shard"}}]
-    assert len({page for page, _ in texts_of(per_shard, "pages.from")}) == 4
-    assert len({page for page, _ in texts_of([{"jsonl": f"{tmp_path}/*.jsonl", "id": "none"}], "pages.from")}) == 4
+    assert len({page for page, _ in pages_of(per_shard, "pages.from")}) == 4
+    assert len({page for page, _ in pages_of([{"jsonl": f"{tmp_path}/*.jsonl", "id": "none"}], "pages.from")}) == 4
 
 
 def test_other_ids_may_begin_as_they_like(tmp_path):
@@ -180,7 +185,7 @@ def test_files_of_one_name_are_told_apart_in_parts_and_ids(tmp_path):
         jsonl(tmp_path / str(year) / "text" / "a.jsonl", {"text": f"of {year}"})
     found = shards([f"{tmp_path}/*/text/a.jsonl"], ReadOptions(), "pages.from")
     assert [shard.name for shard in found] == ["2024-a.jsonl", "2025-a.jsonl"]
-    assert list(texts_of([f"{tmp_path}/**/a.jsonl"], "positives")) == [
+    assert pages_of([f"{tmp_path}/**/a.jsonl"], "positives") == [
         ("2024-a.jsonl#0", "of 2024"),
         ("2025-a.jsonl#0", "of 2025"),
     ]
@@ -191,19 +196,19 @@ def test_a_path_list_takes_the_options_of_its_files(tmp_path):
         jsonl(tmp_path / "data" / f"{n}.jsonl", {"content": f"text {n}"})
     (tmp_path / "all.paths").write_text("".join(f"data/{n}.jsonl\n" for n in range(4)))
     asked = [{"paths": str(tmp_path / "all.paths"), "prefix": str(tmp_path), "first": 2, "text": "content", "id": "none"}]
-    assert list(texts_of(asked, "positives")) == [("0.jsonl#0", "text 0"), ("1.jsonl#0", "text 1")]
+    assert pages_of(asked, "positives") == [("0.jsonl#0", "text 0"), ("1.jsonl#0", "text 1")]
 
 
 def test_a_large_parquet_file_gives_several_parts_that_hold_its_rows(tmp_path, monkeypatch):
     rows = [{"id": f"i{n}", "text": f"text {n} " * 50} for n in range(100)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "large.parquet", row_group_size=10, compression="none")
     asked = [str(tmp_path / "large.parquet")]
-    whole = list(texts_of(asked, "positives"))
+    whole = pages_of(asked, "positives")
     monkeypatch.setattr(sources, "LARGE_PARQUET", (tmp_path / "large.parquet").stat().st_size // 4)
     found = shards(asked, ReadOptions(), "pages.from")
     assert [shard.options.row_groups for shard in found] == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
     assert len({shard.name for shard in found}) == 5 and {shard.file for shard in found} == {"large.parquet"}
-    assert list(texts_of(asked, "positives")) == whole
+    assert pages_of(asked, "positives") == whole
     places = [
         row.shard_offset
         for shard in found
@@ -220,14 +225,14 @@ def test_slices_of_a_file_in_a_store_read_their_rows_there(monkeypatch, tmp_path
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)
     fsspec.filesystem("memory").pipe("/slices/a.parquet", (tmp_path / "a.parquet").read_bytes())
     monkeypatch.setattr(sources, "LARGE_PARQUET", 100)
-    assert [text for _, text in texts_of(["memory://slices/*.parquet"], "positives")] == [f"text {n}" for n in range(40)]
+    assert [text for _, text in pages_of(["memory://slices/*.parquet"], "positives")] == [f"text {n}" for n in range(40)]
     assert len(shards(["memory://slices/*.parquet"], ReadOptions(), "pages.from")) > 1
 
 
 def test_positives_that_give_no_page_are_refused(tmp_path):
     path = jsonl(tmp_path / "good.jsonl", *({"content": "words"} for _ in range(3)))
     with pytest.raises(ExperimentError, match=r"^positives: .*good.jsonl: 0 of 3 records became pages: 3 missing_text"):
-        list(texts_of([path], "positives"))
+        pages_of([path], "positives")
 
 
 def test_holding_out_domains_where_no_page_has_one_is_refused():
