@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
 from classifiers import kinds
+from classifiers.card import ranking
+from classifiers.examples import Side, write_held_out
 from classifiers.kinds import Floats, LocalPath, Pages, Seed, Several, TrainingError
 from filters.files import sha256_of
 from filters.nearest import nearest
@@ -43,6 +45,8 @@ RIDGES = tuple(10.0**power for power in range(-4, 5))
 FEWEST = 20
 HELD_OUT = 0.1
 PAGES_AT_A_TIME = 1024
+CARD_PAGES = 30
+"""Held-out pages on either side that the card is made from: a processor reads some ten pages a second."""
 
 
 @dataclass(frozen=True)
@@ -356,8 +360,16 @@ def _measured(grades: Floats, said: Floats, mean: float) -> dict[str, Any]:
     }
 
 
-def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: int) -> dict[str, Any]:
-    """Fit the layer and tell what is known of it, plain data with the `head` itself. Raises TrainingError."""
+class Trained(NamedTuple):
+    """What is known of a layer, plain data with the `head` itself; its card; some held-out pages for the card's columns."""
+
+    about: dict[str, Any]
+    card: dict[str, Any]
+    sides: list[Side]
+
+
+def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: int) -> Trained:
+    """Fit the layer. Raises TrainingError."""
     texts, numbers = read_grades(grades)
     rows = [row for row, text in enumerate(texts) if text.strip()]
     texts, numbers = [texts[row] for row in rows], numbers[rows]
@@ -375,7 +387,11 @@ def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: in
     vectors = _embed(found, texts, reading)
     weights, bias, strength = fit(vectors[~apart], numbers[~apart])
     said = vectors[apart] @ weights + bias
-    return {
+    mean = float(numbers[~apart].mean())
+    measured, learned = _measured(numbers[apart], said, mean), hashlib.sha256()
+    for row in np.flatnonzero(~apart):
+        learned.update(texts[row].encode("utf-8", "replace"))
+    about = {
         "head": asdict(Head(tuple(weights.tolist()), bias, (lowest, highest))),
         "encoder": sha256,
         "reading": asdict(reading),
@@ -383,8 +399,20 @@ def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: in
         "ridge": strength,
         "grades": {f"{grade:g}": int(count) for grade, count in zip(*np.unique(numbers, return_counts=True), strict=True)},
         "trained_on": int(np.count_nonzero(~apart)),
-        "held_out": _measured(numbers[apart], said, float(numbers[~apart].mean())),
+        "held_out": measured,
     }
+    high = numbers[apart] > mean
+    card = {
+        "trained_on": {"grades": about["trained_on"]},
+        "trained_on_hash": {"grades": learned.hexdigest()},
+        "held_out": {**ranking(high, said), **measured},
+    }
+    held = [texts[row] for row in np.flatnonzero(apart)]
+    sides = [
+        Side(name, positive, [text for text, side in zip(held, high, strict=True) if side == positive][:CARD_PAGES])
+        for name, positive in (("above the mean grade", True), ("below it", False))
+    ]
+    return Trained(about, card, sides)
 
 
 class Options(kinds.Scorer):
@@ -447,20 +475,24 @@ class Options(kinds.Scorer):
         return {**about, "folder": folder_digest(folder)}
 
     def train(self, texts: Mapping[str, Pages], folder: Path) -> str:
-        """Write `head.json`: the layer, and its card."""
+        """Write `head.json`, the layer, and its card."""
         assert self.encoder is not None
         try:
-            card = train_head(self.encoder, self.grades, self._reading, self.seed)
+            trained = train_head(self.encoder, self.grades, self._reading, self.seed)
         except TrainingError:
             raise
         except ValueError as error:
             raise TrainingError(str(error)) from error
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / HEAD).write_text(json.dumps(card, indent=2) + "\n")
-        held = card["held_out"]
+        (folder / HEAD).write_text(json.dumps(trained.about, indent=2) + "\n")
+        held = trained.about["held_out"]
+        if held["pages"]:
+            (folder / kinds.CARD).write_text(json.dumps(trained.card, indent=2) + "\n")
+            write_held_out(trained.sides, folder)
         return (
-            f"learned from {card['trained_on']:,} graded pages; mean absolute error {held['mean_absolute_error']} on "
-            f"{held['pages']:,} others ({held['error_of_the_mean']} for the mean grade), correlation {held['correlation']}"
+            f"learned from {trained.about['trained_on']:,} graded pages; mean absolute error "
+            f"{held['mean_absolute_error']} on {held['pages']:,} others ({held['error_of_the_mean']} for the mean grade), "
+            f"correlation {held['correlation']}"
         )
 
     def columns(self, name: str) -> dict[str, pa.DataType]:

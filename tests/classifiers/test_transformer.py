@@ -31,6 +31,7 @@ from transformers import (
 
 from classifiers.kinds import TrainingError
 from classifiers.transformer import Options, batches, fit, read_grades
+from eval.report.scorers import read_scorers
 from filters.pages import PageBatch
 from jobs import score, train_classifier
 from jobs.parts.experiment_file import load as load_experiment
@@ -293,6 +294,10 @@ def test_an_experiment_trains_a_head_and_scores_with_it(encoder, grades, tmp_pat
     assert train_classifier.main(asked) == 0
     good, bad = scores(score.groups(asked)["quality"], pa.array(["whale sea whale", "casino bonus casino"]))
     assert good > bad
+    found = read_scorers({"quality": tmp_path / "out" / "models" / "quality" / "model.json"}, tmp_path / "none", [])
+    (card,) = found.cards
+    assert [side.name for side in card.sides] == ["grades"] and card.sides[0].pages > 0
+    assert [column.name for column in card.columns] == ["quality"] and card.columns[0].area > 0.9
     before = (tmp_path / "out" / "models" / "quality" / "head.json").stat().st_mtime_ns
     assert train_classifier.main(asked) == 0  # what is made is not made again
     assert (tmp_path / "out" / "models" / "quality" / "head.json").stat().st_mtime_ns == before
