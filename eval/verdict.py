@@ -1,4 +1,4 @@
-"""What an experiment may say of its filter: one of four outcomes, how sure that is, and what would have decided it.
+"""What an experiment may say of its filter: which of a few outcomes, how sure that is, and what would have decided it.
 
 The best level is chosen from the same numbers that are to prove it, which makes it look better than it is. So what is
 said of the hardest level is said from intervals that hold for all its differences at once (multiple comparisons with the

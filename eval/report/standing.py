@@ -79,7 +79,7 @@ def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool) -> Stand
         there = [level for level in kept if level.name in levels]
         judged = verdict(comparison, there, unfiltered, grid=not ordered, lost=lost)
         chance = placebo(comparison, [name for name in alike if name in compared])
-    over_best = _over_best(comparison, judged, unfiltered) if comparison and judged else {}
+    over_best = _over_best(comparison, best, judged, unfiltered) if comparison and best else {}
     rows = []
     for at, name in enumerate(scores.subsets):
         own = (
@@ -121,13 +121,13 @@ def _compare(scores: Scores, subsets: Truth, replicates: Truth, alike: Sequence[
     return compare(nll, scores.bytes, scores.cluster, names, scores.stratum, there)
 
 
-def _over_best(comparison: Comparison, judged: Verdict, unfiltered: str | None) -> dict[str, Interval]:
-    """Each subset minus the best level; levels and the unfiltered pool with the verdict's intervals.
+def _over_best(comparison: Comparison, best: str, judged: Verdict | None, unfiltered: str | None) -> dict[str, Interval]:
+    """Each subset minus the best level; levels and the unfiltered pool with the verdict's intervals, if there is one.
 
     The controls' intervals hold for all controls at once.
     """
-    over = dict(judged.over_best)
-    if unfiltered and judged.best_minus_base is not None:
+    over = dict(judged.over_best) if judged else {}
+    if judged and unfiltered and judged.best_minus_base is not None:
         over.setdefault(unfiltered, -judged.best_minus_base)
-    controls = [name for name in comparison.subsets if name not in over and name != judged.best]
-    return over | {name: -gap for name, gap in zip(controls, comparison.differences(judged.best, controls), strict=True)}
+    controls = [name for name in comparison.subsets if name not in over and name != best]
+    return over | {name: -gap for name, gap in zip(controls, comparison.differences(best, controls), strict=True)}

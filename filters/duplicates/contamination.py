@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters.draws import mix as mixed
-from filters.duplicates.shingles import ALONE, GAP, NOTHING, Fold, folds, longest, roll, step
-from filters.kernels.text import Bytes, Hashes, Offsets, decode, finish, kernel
+from filters.duplicates.shingles import ALONE, GAP, NOTHING, Fold, folds, roll, step
+from filters.kernels.text import Bytes, Hashes, Offsets, decode, finish, kernel, most_in_a_page
 from filters.kernels.unicode_tables import CLASSES, DIGIT
 from filters.pages import PageBatch
 
@@ -135,7 +135,7 @@ def ngrams(words: Hashes, n: int) -> Hashes:
 
 def _words(pages: PageBatch) -> Iterator[tuple[Hashes, Integers]]:
     """Of each page the hashes of its words and where they begin and end in `pages.data`; shapes (words,), (2, words)."""
-    room = int(longest(pages.offsets)) + 1
+    room = int(most_in_a_page(pages.offsets)) + 1
     hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
     for page in range(len(pages)):
         first, last = pages.offsets[page], pages.offsets[page + 1]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.draws import draw
-from filters.duplicates.shingles import Fold, Shingling, folds, longest, shingle_page
-from filters.kernels.text import Bytes, Hashes, Offsets, finish, kernel, mix
+from filters.duplicates.shingles import Fold, Shingling, folds, shingle_page
+from filters.kernels.text import Bytes, Hashes, Offsets, finish, kernel, mix, most_in_a_page
 from filters.pages import PageBatch
 
 Minima = npt.NDArray[np.uint32]
@@ -44,7 +44,7 @@ def fill_signatures(
     data: Bytes, offsets: Offsets, fold: Fold, words: bool, size: int, a: Hashes, b: Hashes, minima: Minima, counts: Counts
 ) -> None:
     """Fill in each page's minima and how many shingles it has (0: shorter than one, minima stay at their most)."""
-    room = longest(offsets) + 1
+    room = most_in_a_page(offsets) + 1
     pieces, shingles, lowest = np.empty(room, np.uint64), np.empty(room, np.uint64), np.empty(len(a), np.uint64)
     for page in range(len(offsets) - 1):
         many = shingle_page(data, offsets[page], offsets[page + 1], fold, words, size, pieces, shingles)

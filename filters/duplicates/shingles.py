@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.kernels.compiled import inlined
-from filters.kernels.text import MIX, Bytes, Hashes, Offsets, decode, finish, kernel
+from filters.kernels.text import MIX, Bytes, Hashes, Offsets, decode, finish, kernel, most_in_a_page
 from filters.kernels.unicode_tables import CLASSES, DIGIT, LETTER, NUMERIC, SPACELESS
 
 Fold = npt.NDArray[np.int32]
@@ -144,15 +144,6 @@ def shingle_page(
 
 
 @kernel
-def longest(offsets: Offsets) -> int:
-    """Bytes of the longest page."""
-    most = 0
-    for page in range(len(offsets) - 1):
-        most = max(most, offsets[page + 1] - offsets[page])
-    return most
-
-
-@kernel
 def overlap(one: Hashes, other: Hashes) -> int:
     """How many values two ascending sets share."""
     at, beside, shared = 0, 0, 0
@@ -183,7 +174,7 @@ class Shingling:
 
     def sets(self, data: Bytes, offsets: Offsets, rows: npt.NDArray[np.int64]) -> list[Hashes]:
         """The different shingles of some pages, ascending; empty where a page is shorter than one."""
-        pieces, shingles = (np.empty(int(longest(offsets)) + 1, np.uint64) for _ in range(2))
+        pieces, shingles = (np.empty(int(most_in_a_page(offsets)) + 1, np.uint64) for _ in range(2))
         words, found = self.unit == "words", []
         for row in rows.tolist():
             start, end = offsets[row], offsets[row + 1]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from filters.kernels.text import kernel
+from filters.kernels.text import kernel, most_in_a_page
 from filters.pages import PageBatch
 from filters.signals import Float, signal
 
@@ -89,15 +89,6 @@ def first_equal(
         else:
             copies[slots[slot]] += 1
             copies[position] = -slots[slot] - 1
-
-
-@kernel
-def most_in_a_page(first: Counts) -> int:
-    """Units in the page that has most of them."""
-    most = 0
-    for page in range(len(first) - 1):
-        most = max(most, first[page + 1] - first[page])
-    return most
 
 
 @kernel

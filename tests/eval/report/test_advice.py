@@ -190,3 +190,9 @@ def test_the_rule_that_most_pages_fail_is_named_as_it_was_asked():
         "That is 400 B of 1.00 kB of text. "
         "Most pages fail quality: keep the best 40 % of pages (6, of which 6 fail no other rule)."
     )
+
+
+def test_a_single_level_is_compared_with_its_controls_all_the_same(tmp_path):
+    rows = tell(gather(build(tmp_path / "out", levels=(3,), **SMALL))).held_out.by_name
+    assert rows["quality-pareto-3"].difference is None
+    assert rows["unfiltered"].difference.positive and rows["random-quality-pareto-3"].difference is not None
