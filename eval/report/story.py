@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from eval.report.facts import Facts
+import numpy as np
+
+from eval.report.facts import Facts, Scores
 from eval.report.standing import Standings, standings
 
 
@@ -37,5 +39,11 @@ class Story:
 @lru_cache(maxsize=1)
 def tell(facts: Facts) -> Story:
     """Facts with the standings of all evaluation sets."""
-    sets = (facts.held_out, facts.pool, facts.reference)
+    # Where no rule is shared the pool's pages are those that decide, and one difference has one interval.
+    pool = None if facts.pool and facts.held_out and _same(facts.pool, facts.held_out) else facts.pool
+    sets = (facts.held_out, pool, facts.reference)
     return Story(facts, *(standings(scores, facts.subsets, facts.ordered) if scores else None for scores in sets))
+
+
+def _same(one: Scores, other: Scores) -> bool:
+    return np.array_equal(one.bytes, other.bytes) and np.array_equal(one.nll, other.nll, equal_nan=True)

@@ -196,3 +196,9 @@ def test_a_single_level_is_compared_with_its_controls_all_the_same(tmp_path):
     rows = tell(gather(build(tmp_path / "out", levels=(3,), **SMALL))).held_out.by_name
     assert rows["quality-pareto-3"].difference is None
     assert rows["unfiltered"].difference.positive and rows["random-quality-pareto-3"].difference is not None
+
+
+def test_a_pool_of_the_very_pages_that_decide_is_not_told_again(one_key):
+    assert tell(one_key).pool is None and "before any rule" not in html(one_key)
+    fewer = dataclasses.replace(one_key.pool, nll=one_key.pool.nll * 1.01)
+    assert "before any rule" in html(dataclasses.replace(one_key, pool=fewer))
