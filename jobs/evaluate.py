@@ -4,7 +4,7 @@
 
 Each run writes what every evaluated page costs it (`evaluation.parquet`); `results.jsonl` sums that up by set, and by
 stratum or the largest domains: `held_out` are pages that pass the rules which all levels share, `pool` are pages as they
-come, `reference` are good texts.
+come, `reference` are good texts. Tasks are scored item by item (`results/items/`) and summed up there too.
 """
 
 import json
@@ -33,6 +33,7 @@ from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import code_version
+from jobs.parts.tasks import Run, evaluate_tasks
 from jobs.train import finished, runs, size_name, unfinished
 
 DOMAIN_SHARE = 0.01
@@ -72,6 +73,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         work = side_by_side.Work("evaluate", _evaluate, "token", lambda one: one.tokens, lambda one: str(one.run.out))
         side_by_side.run(work, to_do, side_by_side.workers(to_do[0].run.device))
     rows = [row for one in evaluations for row in _results(one, experiment)]
+    rows += evaluate_tasks(experiment, [Run(one.run, one.made_by["model"], _about(one, experiment)) for one in evaluations])
     results = Places(experiment.out).results
     write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
     print(f"evaluate: {len(rows):,} measurements of {len(evaluations)} runs in {results}")
@@ -106,13 +108,12 @@ def _evaluate(one: Evaluation, tell: Tell) -> None:
     tell(one.tokens)
 
 
-def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
-    """One row per set and stratum, or domain where there are no strata; all of them together, and the mean over strata."""
-    rows = storage.read_table(one.file)
+def _about(one: Evaluation, experiment: Experiment) -> dict[str, Any]:
+    """What every measurement of a run says of it."""
     summary = finished(one.run)
     if summary is None:
         raise ExperimentError(f"{one.run.out} is no longer finished: run jobs.train again")
-    about = {
+    return {
         "size": one.size,
         "learning_rate": one.run.size.learning_rate,
         "tokens_trained": summary.tokens,
@@ -121,6 +122,11 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
         "commit": code_version(),
         "config_hash": config_hash(experiment),
     }
+
+
+def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
+    """One row per set and stratum, or domain where there are no strata; all of them together, and the mean over strata."""
+    rows, about = storage.read_table(one.file), _about(one, experiment)
     domains = np.array([domain or "no domain" for domain in rows["site"].to_pylist()], object)
     strata = np.array(rows["stratum"].to_pylist(), object)
     nll, size = rows["nll"].to_numpy(), rows["bytes"].to_numpy()

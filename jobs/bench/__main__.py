@@ -33,6 +33,7 @@ from jobs.bench import (
     rerun,
     score_job,
     spam,
+    task_items,
     train,
     transformer,
 )
@@ -51,6 +52,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
+    "task_items": lambda shards: task_items.rows(texts(shards[:1])),
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "extractors": lambda shards: extractors.rows(shards),
@@ -61,7 +63,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "spam": lambda shards: spam.rows(shards),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
+SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam", "task_items")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

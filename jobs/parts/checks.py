@@ -23,6 +23,7 @@ from jobs.parts.experiment_file import Experiment
 from jobs.parts.presets import compared_sets, levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import HOME
+from jobs.parts.task_files import asked_tasks
 from jobs.shards.sources import check_patterns
 
 Types = dict[str, pa.DataType]
@@ -47,6 +48,7 @@ def check(experiment: Experiment) -> None:
     _check_rules(experiment, [*levels, *compared], types, groups)
     _check_write(experiment, levels, types)
     _check_train(experiment)
+    asked_tasks(experiment)
 
 
 def without_left_out(experiment: Experiment) -> tuple[Experiment, list[str]]:

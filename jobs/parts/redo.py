@@ -51,8 +51,9 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     learned = [table for table in tables if table.name in {*derived, *(folder.name for folder in classifiers)}]
     evaluations = sorted(places.runs.glob("*/*/*/evaluation.parquet"))
     told = [places.report(ending) for ending in ("html", "md", "svg")]
-    tested = [places.evaluated, *evaluations, places.results, *told]
-    packed = [places.packs, places.runs, places.results, *told]
+    answered = [places.all_items.parent, places.results, *told]
+    tested = [places.evaluated, places.all_requests, places.tasks, *evaluations, *answered]
+    packed = [places.packs, places.tasks, places.runs, *answered]
     chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
     judged = [places.compared, places.overlap, *chosen]
     encoded = [tokens, places.token_ids]
@@ -70,7 +71,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
         "choose": chosen,
         "compare": [places.compared, places.overlap, *told],
         "pack": packed,
-        "train": [places.runs, places.results, *told],
+        "train": [places.runs, *answered],
         "evaluate": tested,
         "report": told,
     }
