@@ -24,6 +24,7 @@ from filters.duplicates.exact import text_keys
 from filters.duplicates.minhash import signatures
 from filters.duplicates.urls import url_keys
 from filters.files import sha256_of, write_whole
+from filters.kernels.text import Hashes
 from filters.nearest import nearest
 from filters.pages import PageBatch
 from jobs.parts import command, loop, session, storage
@@ -35,7 +36,7 @@ from jobs.parts.pairs import Finding, Origin, find
 from jobs.parts.places import Places
 from jobs.parts.ranked import Ranking, rank, ranked_part
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.repeated_lines import find_repeated, fractions
+from jobs.parts.repeated_lines import REPEATED, find_repeated, found_in, fractions, seen_on
 from jobs.parts.settled import Bounds, settle
 from jobs.parts.table import Part, PartReport, Table, finished, identity_of, parts_of, sidecar, signal_tables
 
@@ -108,6 +109,7 @@ class Tables:
     bands: Table
     edges: Table
     copies: Table
+    lines: Table
 
 
 def tables(experiment: Experiment) -> Tables:
@@ -115,6 +117,7 @@ def tables(experiment: Experiment) -> Tables:
     places, asked = Places(experiment.out), _asked(experiment)
     bands = {"near": asked.near.identity, "version": VERSION}
     scope = asked.scope if asked.scope in ("domain", "month") else "all"
+    lines = {"pages": identity_of(places.pages), "seen_on_domains": asked.seen_on_domains, "version": VERSION}
     config = {
         "bands": bands,
         "split": identity_of(places.split),
@@ -127,6 +130,7 @@ def tables(experiment: Experiment) -> Tables:
         Table(places.duplicates("bands"), bands, BANDS),
         Table(places.duplicates("edges"), config, EDGES),
         Table(places.duplicates("copies"), config, COPIES),
+        Table(places.duplicates("lines"), lines, REPEATED),
     )
 
 
@@ -138,7 +142,7 @@ def edges(experiment: Experiment, dry_run: bool = False) -> int:
     pages, made = parts_of(places.pages), tables(experiment)
     print(f"dedup: {asked.near.curve}")
     if dry_run:
-        print(loop.plan("dedup", pages, [made.bands, made.edges, made.copies]))
+        print(loop.plan("dedup", pages, [made.bands, made.lines, made.edges, made.copies]))
         return command.OK
     rows = finished(places.pages)["rows"]
     if asked.near.most_pages and rows > asked.near.most_pages:
@@ -151,14 +155,16 @@ def edges(experiment: Experiment, dry_run: bool = False) -> int:
     report = loop.run(
         lambda: session.session("dedup"), "dedup", pages, [made.bands], lambda part, *rest: keyed_part(part, near, rest[1])
     )[made.bands.name]
+    _lines(experiment, pages, made.lines)
     work = places.duplicates(".work") / config_hash([made.edges.config, identity_of(made.bands.path)])
     if loop.to_do("dedup", pages, [made.edges, made.copies]):
-        _find(experiment, pages, asked, work)
+        _find(experiment, asked, work)
     seed, numbers = experiment.seed, {part.name: number for number, part in enumerate(pages)}
 
     def gather(part: Part, missing: Sequence[Table], told: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield from edges_of_part(work, numbers[part.name])
-        yield from copies_of_part(work, numbers[part.name], part, places, seed, told)
+        repeated = seen_on(made.lines.path, part, asked.seen_on_domains)
+        yield from copies_of_part(work, numbers[part.name], part, places, seed, repeated, told)
 
     reports = loop.run(lambda: session.session("dedup"), "dedup", pages, [made.edges, made.copies], gather)
     storage.remove_folder(work.parent)
@@ -192,14 +198,27 @@ def keyed_part(part: Part, near: Near, report: PartReport) -> Iterator[tuple[str
         yield from (("bands", batch) for batch in pa.table(columns, schema=BANDS).to_batches())
 
 
-def _find(experiment: Experiment, pages: Sequence[Part], asked: Duplicates, work: Path) -> None:
+def _lines(experiment: Experiment, pages: Sequence[Part], table: Table) -> None:
+    """The lines of each part that stand on many sites."""
+    folder = Places(experiment.out).duplicates(".lines") / table.hash
+    if loop.to_do("dedup", pages, [table]):
+        find_repeated(session.session("dedup"), pages, _asked(experiment).seen_on_domains, folder)
+    numbers = {part.name: number for number, part in enumerate(pages)}
+
+    def gather(part: Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+        yield from ((table.name, batch) for batch in found_in(folder, numbers[part.name]).to_batches())
+
+    loop.run(lambda: session.session("dedup"), "dedup", pages, [table], gather)
+    storage.remove_folder(folder.parent)
+
+
+def _find(experiment: Experiment, asked: Duplicates, work: Path) -> None:
     """Leave what is found of every part in the working folder."""
     spark, places = session.session("dedup"), Places(experiment.out)
     origins = _origins(asked, places)
     rows = sum(finished(table)["rows"] for table in {origin.bands for origin in origins})
     scope = asked.scope if asked.scope in ("domain", "month") else "all"
     finding = Finding(origins, asked.near.shingling, asked.near.banding[0], scope, asked.least, work)
-    find_repeated(spark, pages, asked.seen_on_domains, work / "lines")
     settle(spark, find(spark, finding, rows), Bounds(asked.held_out, asked.threshold), work)
 
 
@@ -242,7 +261,7 @@ def edges_of_part(work: Path, number: int) -> Iterator[tuple[str, pa.RecordBatch
 
 
 def copies_of_part(
-    work: Path, number: int, part: Part, places: Places, seed: int, report: PartReport
+    work: Path, number: int, part: Part, places: Places, seed: int, repeated: Hashes, report: PartReport
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's rows of copies/."""
     ids = storage.read_table(part.source, ["id"])["id"]
@@ -257,7 +276,7 @@ def copies_of_part(
         component[rows] = nodes["component"].fill_null(0).to_numpy()
         some = nodes["cluster"].is_valid().to_numpy()
         fold[rows[some]] = split.fold(nodes["cluster"].fill_null(0).to_numpy()[some].view(np.uint64), seed)
-    lines = fractions(part, work / "lines" / f"{number}.parquet")
+    lines = fractions(part, repeated)
     report.counts["near_copies_of_held_out"] += int(near.sum())
     table = pa.table(
         [ids, near, pa.array(component, mask=~linked), fold, pa.array(lines, mask=np.isnan(lines))], schema=COPIES

@@ -198,8 +198,15 @@ def _check_codes(rule: Rule) -> None:
 
 
 def _check_write(experiment: Experiment, levels: Sequence[Level], types: Types) -> None:
-    """What is written is there: subsets, transforms, signals."""
-    asked = experiment.write
+    """What is written is there: subsets, transforms, signals; and what edits it."""
+    asked, duplicates = experiment.write, experiment.duplicates
+    if asked.drop_lines and duplicates is None:
+        raise ExperimentError("write.drop_lines needs duplicates: {} under signals:, which finds the lines of many domains")
+    if asked.drop_lines and duplicates and asked.drop_lines.seen_on_domains < duplicates.seen_on_domains:
+        raise ExperimentError(
+            f"write.drop_lines.seen_on_domains is {asked.drop_lines.seen_on_domains}, but dedup keeps the lines of at least "
+            f"{duplicates.seen_on_domains} other domains: lower signals.duplicates.seen_on_domains to it"
+        )
     known = {
         "subset": ([] if asked.subsets in ("all", "none") else asked.subsets, [level.name for level in levels]),
         "transform": (asked.transforms, list(TRANSFORMS)),

@@ -133,6 +133,16 @@ class Duplicates(Options):
         return ["text_characters" if name == CHARACTERS else name for name in self.prefer]
 
 
+class DropLines(Options):
+    """The edit that cuts lines of many sites out of pages; it needs `signals: {duplicates: {}}`, which finds them."""
+
+    seen_on_domains: Count = 10
+    """A line of three words or more goes if it stands on so many other domains; at least as many as
+    `signals.duplicates.seen_on_domains`."""
+    most: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A page that would lose more than this share of its lines' characters stays as it is, and is counted."""
+
+
 def _as_tuple(given: Any) -> Any:
     return tuple(given) if isinstance(given, list) else (given,) if isinstance(given, str) else given
 

@@ -8,14 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
-from jobs import dedup, read, split
+from jobs import choose, dedup, read, split
+from jobs.parts.checks import check
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
+from jobs.parts.gathered import collect
 from jobs.parts.pairs import EDGES
 from jobs.parts.ranked import rank
+from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import session
 from jobs.parts.settled import Bounds, settle
 from jobs.parts.spills import Spilled
@@ -74,6 +78,10 @@ def deduplicated(folder, files, share=0.1, items=(), **options):
     for verb in (read.main, split.main, dedup.main):
         assert run(verb, None, [str(folder / "conf.json")]) == 0
     return folder / "out"
+
+
+def read_lines(file):
+    return zstandard.open(file, "rt", encoding="utf-8").read().splitlines()
 
 
 def rows_of(table):
@@ -214,6 +222,28 @@ def test_lines_of_many_sites_are_told_by_their_share(out, pages):
         lines = row["text"].split("\n")
         share = len(lines[-1]) / sum(map(len, lines)) if lines[-1].startswith("read our terms") else 0.0
         assert found[row["id"]]["repeated_line_char_fraction"] == pytest.approx(share, abs=1e-12)
+
+
+def test_lines_of_many_sites_are_cut_out_of_what_is_written_and_the_report_says_how_many(out, pages):
+    settings = [f"write={json.dumps({'subsets': ['unfiltered'], 'drop_lines': {'seen_on_domains': 5}})}"]
+    asked = load(out.parent / "conf.json", settings)
+    assert choose.main(asked) == 0
+    lines = [json.loads(line) for file in sorted((out / "subsets" / "unfiltered").iterdir()) for line in read_lines(file)]
+    said = {row["id"]: row["text"] for row in pages}
+    cut, spared = [], 0
+    for row in lines:
+        before = said[row["id"]].split("\n")
+        ends = before[-1].startswith("read our terms")
+        spared += ends and len(before) == 2
+        cut += [before.pop()] if ends and len(before) > 2 else []
+        assert row["text"] == "\n".join(before)
+    assert len(cut) > 10 and spared > 0
+    told = {table.name: table.counts for table in collect(out, None, 0).tables}["subsets/unfiltered"]
+    done = {"lines_dropped": len(cut), "pages_cut": len(cut), "pages_spared": spared}
+    assert told == done | {"characters_dropped": sum(map(len, cut))}
+    fewer = load(out.parent / "conf.json", ["write.drop_lines.seen_on_domains=3"])
+    with pytest.raises(ExperimentError, match="dedup keeps the lines of at least 5 other domains"):
+        check(fewer)
 
 
 def test_items_are_found_with_their_spans_and_what_many_sites_say_is_no_leak(out, pages):
