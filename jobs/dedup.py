@@ -37,7 +37,7 @@ from jobs.parts.places import Places
 from jobs.parts.ranked import Ranking, rank, ranked_part
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.repeated_lines import REPEATED, find_repeated, found_in, fractions, seen_on
-from jobs.parts.settled import Bounds, settle
+from jobs.parts.settled import NODES, Bounds, settle
 from jobs.parts.table import Part, PartReport, Table, finished, identity_of, parts_of, sidecar, signal_tables
 
 BANDS = pa.schema(
@@ -71,14 +71,16 @@ COPIES = pa.schema(
         ("id", pa.string()),
         ("near_copy_of_held_out", pa.bool_()),
         ("component", pa.int64()),
+        ("cluster", pa.int64()),
         ("fold", pa.uint64()),
         ("repeated_line_char_fraction", pa.float64()),
     ]
 )
-"""Of every page, by text alone. `component`: null where no pair links the page to another."""
+"""Of every page, by text alone. `component`: null where no pair links the page to another; `cluster`, the smallest hash of
+an id among those that pairs at `threshold` link to it: null where there are none."""
 SIGNALS = pa.schema([("id", pa.string()), *COLUMNS.items()])
-VERSION = 1
-"""Changes whenever the same text has other keys."""
+VERSION = 2
+"""Changes whenever the same text has other keys, or the tables other columns."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -265,23 +267,18 @@ def copies_of_part(
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's rows of copies/."""
     ids = storage.read_table(part.source, ["id"])["id"]
-    fold = sidecar(places.split, part, ["fold"])["fold"].to_numpy().copy()
-    near, component, linked = np.zeros(len(ids), bool), np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
     file = work / "nodes" / f"{number}.parquet"
-    if storage.exists(file):
-        nodes = storage.read_table(file)
-        rows = nodes["page"].to_numpy() - (np.int64(number) << 32)
-        near[rows] = nodes["near_copy"].to_numpy()
-        linked[rows] = nodes["component"].is_valid().to_numpy()
-        component[rows] = nodes["component"].fill_null(0).to_numpy()
-        some = nodes["cluster"].is_valid().to_numpy()
-        fold[rows[some]] = split.fold(nodes["cluster"].fill_null(0).to_numpy()[some].view(np.uint64), seed)
+    nodes = storage.read_table(file) if storage.exists(file) else NODES.empty_table()
+    pages = pa.array((np.int64(number) << 32) + np.arange(len(ids)))
+    nodes = nodes.take(pc.index_in(pages, nodes["page"]))  # a row of nulls for each page that is in no pair
+    near, cluster = nodes["near_copy"].fill_null(False), nodes["cluster"]
+    shared = split.fold(cluster.fill_null(0).to_numpy().view(np.uint64), seed)
+    own = sidecar(places.split, part, ["fold"])["fold"].to_numpy()
+    fold = np.where(cluster.is_valid().to_numpy(), shared, own)
     lines = fractions(part, repeated)
-    report.counts["near_copies_of_held_out"] += int(near.sum())
-    table = pa.table(
-        [ids, near, pa.array(component, mask=~linked), fold, pa.array(lines, mask=np.isnan(lines))], schema=COPIES
-    )
-    yield from (("copies", batch) for batch in table.combine_chunks().to_batches())
+    report.counts["near_copies_of_held_out"] += pc.sum(near).as_py() or 0
+    columns = [ids, near, nodes["component"], cluster, fold, pa.array(lines, mask=np.isnan(lines))]
+    yield from (("copies", batch) for batch in pa.table(columns, schema=COPIES).combine_chunks().to_batches())
 
 
 def ranks(experiment: Experiment, dry_run: bool = False) -> int:
