@@ -30,7 +30,7 @@ from filters.pages import PageBatch
 from jobs.parts import command, loop, session, storage
 from jobs.parts.contaminated import common, hits_of, hits_schema, reverse, shares
 from jobs.parts.duplicate_facts import write_facts
-from jobs.parts.duplicate_options import COLUMNS, Duplicates, Near
+from jobs.parts.duplicate_options import SCOPED, Duplicates, Near, within
 from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.pairs import Finding, Origin, find
 from jobs.parts.places import Places
@@ -78,7 +78,6 @@ COPIES = pa.schema(
 )
 """Of every page, by text alone. `component`: null where no pair links the page to another; `cluster`, the smallest hash of
 an id among those that pairs at `threshold` link to it: null where there are none."""
-SIGNALS = pa.schema([("id", pa.string()), *COLUMNS.items()])
 VERSION = 2
 """Changes whenever the same text has other keys, or the tables other columns."""
 
@@ -91,7 +90,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     asked = experiment.duplicates
     if asked is None:
         return code
-    unmeasured = [name for name in asked.preferred if name not in signal_tables(experiment.out)]
+    needed = [*asked.preferred, *(["language"] if "language" in asked.scope else [])]
+    unmeasured = [name for name in needed if name not in signal_tables(experiment.out)]
     if unmeasured:
         print(f"dedup: ranks come after score, which measures {', '.join(unmeasured)}")
         return code
@@ -118,12 +118,11 @@ def tables(experiment: Experiment) -> Tables:
     """The tables as this experiment's configuration makes them."""
     places, asked = Places(experiment.out), _asked(experiment)
     bands = {"near": asked.near.identity, "version": VERSION}
-    scope = asked.scope if asked.scope in ("domain", "month") else "all"
     lines = {"pages": identity_of(places.pages), "seen_on_domains": asked.seen_on_domains, "version": VERSION}
     config = {
         "bands": bands,
         "split": identity_of(places.split),
-        "scope": scope,
+        "scope": asked.searched,
         "bounds": [asked.least, asked.held_out, asked.threshold, asked.seen_on_domains],
         "against": [identity_of(Places(out).duplicates("bands")) for out in asked.against],
         "seed": experiment.seed,
@@ -219,8 +218,7 @@ def _find(experiment: Experiment, asked: Duplicates, work: Path) -> None:
     spark, places = session.session("dedup"), Places(experiment.out)
     origins = _origins(asked, places)
     rows = sum(finished(table)["rows"] for table in {origin.bands for origin in origins})
-    scope = asked.scope if asked.scope in ("domain", "month") else "all"
-    finding = Finding(origins, asked.near.shingling, asked.near.banding[0], scope, asked.least, work)
+    finding = Finding(origins, asked.near.shingling, asked.near.banding[0], asked.searched, asked.least, work)
     settle(spark, find(spark, finding, rows), Bounds(asked.held_out, asked.threshold), work)
 
 
@@ -286,33 +284,39 @@ def ranks(experiment: Experiment, dry_run: bool = False) -> int:
     if experiment.duplicates is None:
         return command.OK
     asked, places = experiment.duplicates, Places(experiment.out)
-    pages, ranking = parts_of(places.pages), ranking_of(experiment)
-    read = {places.duplicates("copies"), *(table for _, table in ranking.preferred)}
-    read |= {ranking.language} if ranking.language else set()
+    pages, rankings = parts_of(places.pages), [ranking_of(experiment, scope) for scope in asked.scope]
+    read = {places.duplicates("copies"), *(table for _, table in rankings[0].preferred)}
+    read |= {ranking.language for ranking in rankings if ranking.language}
     config = {
         "preferred": asked.preferred,
         "scope": asked.scope,
         "threshold": asked.threshold,
         "tables": {table.name: identity_of(table) for table in sorted(read)},
     }
-    table = Table(places.signals("duplicates"), config, SIGNALS)
+    schema = pa.schema([("id", pa.string()), *asked.columns.items()])
+    table = Table(places.signals("duplicates"), config, schema)
     if dry_run:
         print(loop.plan("dedup", pages, [table]))
         return command.OK
     if loop.to_do("dedup", pages, [table]):
-        rank(session.session("dedup"), ranking)
+        for ranking in rankings:
+            rank(session.session("dedup"), ranking)
     numbers = {part.name: number for number, part in enumerate(pages)}
 
     def gather(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        rows = ranked_part(ranking, numbers[part.name])
+        rows = ranked_part(rankings[0], numbers[part.name])
+        for ranking in rankings[1:]:
+            further = ranked_part(ranking, numbers[part.name])
+            for name in SCOPED:
+                rows = rows.append_column(within(name, ranking.scope), further[name])
         report.counts["exact_copies"] += pc.sum(pc.greater(rows["exact_duplicate_rank"], 1)).as_py() or 0
         report.counts["url_copies"] += pc.sum(pc.greater(rows["url_duplicate_rank"], 1)).as_py() or 0
         alike = pc.greater_equal(rows["near_duplicate_similarity"], asked.threshold)
         report.counts["near_copies"] += pc.sum(alike).as_py() or 0
-        yield from ((table.name, batch) for batch in rows.cast(SIGNALS).combine_chunks().to_batches())
+        yield from ((table.name, batch) for batch in rows.cast(schema).combine_chunks().to_batches())
 
     report = loop.run(lambda: session.session("dedup"), "dedup", pages, [table], gather)[table.name]
-    storage.remove_folder(ranking.folder)
+    storage.remove_folder(places.duplicates(".ranks"))
     told = {
         "exact_copies": "exact copies",
         "url_copies": "of one address",
@@ -368,13 +372,13 @@ def contamination(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
-def ranking_of(experiment: Experiment) -> Ranking:
-    """What pages are ranked by. Raises ExperimentError where it is not measured."""
+def ranking_of(experiment: Experiment, scope: str) -> Ranking:
+    """What pages are ranked by within a scope. Raises ExperimentError where it is not measured."""
     asked, places, where = _asked(experiment), Places(experiment.out), signal_tables(experiment.out)
     preferred = [(name, _measured(name, where)) for name in asked.preferred]
-    language = _measured("language", where) if asked.scope == "language" else None
+    language = _measured("language", where) if scope == "language" else None
     origins = _origins(asked, places)
-    return Ranking(places, origins, preferred, asked.scope, language, asked.threshold, places.duplicates(".ranks"))
+    return Ranking(places, origins, preferred, scope, language, asked.threshold, places.duplicates(".ranks") / scope)
 
 
 def _measured(signal: str, where: Mapping[str, Path]) -> Path:

@@ -13,6 +13,7 @@ import zstandard
 from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
 from jobs import choose, dedup, read, split
+from jobs.parts import loop
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
 from jobs.parts.gathered import collect
@@ -22,6 +23,7 @@ from jobs.parts.sample import sampled_pages
 from jobs.parts.session import session
 from jobs.parts.settled import Bounds, settle
 from jobs.parts.spills import Spilled
+from jobs.parts.table import Table, entry, parts_of, publish
 
 pytestmark = pytest.mark.spark
 
@@ -69,6 +71,8 @@ def deduplicated(folder, files, share=0.1, items=(), **options):
         "signals": {"duplicates": {"seen_on_domains": 5, **options}},
         "evaluate": {"held_out": {"by": "page", "share": share}},
     }
+    if "language" in options.get("scope", ()):
+        asked["signals"]["language"] = {}
     if items:
         (folder / "bench.jsonl").write_text("".join(json.dumps({"query": item, "gold": 0}) + "\n" for item in items))
         asked["signals"]["contamination"] = {"benchmarks": [str(folder / "bench.jsonl")]}
@@ -323,14 +327,24 @@ def test_a_large_graph_is_settled_in_rounds_with_the_same_answer(tmp_path):
 
 
 def test_a_large_component_is_thinned_and_walked_with_the_same_answer(out, tmp_path):
-    asked, spark = load(out.parent / "conf.json"), session("tests")
-    alike = []
-    for largest in (10**9, 6):
-        ranking = dataclasses.replace(dedup.ranking_of(asked), folder=tmp_path / f"ranks-{largest}")
-        rank(spark, ranking, largest)
-        files = sorted((ranking.folder / "alike").iterdir())
-        alike.append(sorted((row for file in files for row in pq.read_table(file).to_pylist()), key=str))
-    assert alike[0] == alike[1] and len(alike[0]) > 50
+    ranking = dataclasses.replace(dedup.ranking_of(load(out.parent / "conf.json"), "all"), folder=tmp_path / "ranks")
+    rank(session("tests"), ranking, 6)
+    assert thinned(ranking) == linked(out, "") and len(thinned(ranking)) > 50
+
+
+def thinned(ranking):
+    """How alike each linked page was found to be, with its cluster."""
+    rows = rows_of(ranking.folder / "alike").drop_columns(["page"]).to_pylist()
+    return sorted(tuple(row.values()) for row in rows)
+
+
+def linked(out, scope):
+    """What the signals say of the same pages."""
+    columns = [f"near_duplicate_{name}{scope}" for name in ("similarity", "cluster", "cluster_size")]
+    linked = zip(
+        rows_of(out / "duplicates" / "copies")["component"].is_valid().to_pylist(), signals(out).values(), strict=True
+    )
+    return sorted(tuple(row[name] for name in columns) for there, row in linked if there)
 
 
 def test_new_pages_are_measured_against_older_ones(out, pages, tmp_path):
@@ -345,6 +359,52 @@ def test_new_pages_are_measured_against_older_ones(out, pages, tmp_path):
     assert all(found[f"new-{k}"][f"{kind}_duplicate_rank"] >= 2 for k in range(6) for kind in ("exact", "url"))
     assert 0.8 < found["near"]["near_duplicate_similarity"] < 1 and found["near"]["url_duplicate_rank"] is None
     assert found["fresh"]["near_duplicate_similarity"] == 0 and found["fresh"]["exact_duplicate_rank"] == 1
+
+
+SCOPES = {
+    "all": lambda row: 0,
+    "month": lambda row: row["date"][:7],
+    "domain": lambda row: row["url"].split("/")[2],
+    "language": lambda row: row["language"],
+}
+
+
+def test_copies_in_another_scope_are_not_counted_and_scopes_stand_side_by_side(tmp_path):
+    """Near and exact copies of one text on two sites, in two months and in what is called two languages."""
+    draw, rows = random.Random(21), []
+    text = text_of(draw, 600)  # one word changed in each of two: a Jaccard of .97
+    for at in range(12):
+        said = changed(text, draw, 1) if at < 8 else rows[at - 8]["text"]
+        date, site = f"2026-0{1 + at // 2 % 2}-1{at % 10}T00:00:00Z", f"http://site-{at // 4}.org/"
+        rows.append({"id": f"p{at:02}", "text": said, "date": date, "url": site, "language": ["eng", "deu", None][at % 3]})
+    out = deduplicated(tmp_path / "scopes", {"a": rows[:5], "b": rows[5:]}, share=0, scope=list(SCOPES))
+    assert not (out / "signals" / "duplicates").exists()  # no language is measured yet
+    columns = pa.schema([("id", pa.string()), ("language", pa.string())])
+    spoken = Table(out / "signals" / "language", {"made": "up"}, columns)
+    parts = parts_of(out / "pages")
+    for part, some in zip(parts, (rows[:5], rows[5:]), strict=True):
+        table = pa.Table.from_pylist([{name: row[name] for name in columns.names} for row in some], columns)
+        batches = [("language", batch) for batch in table.to_batches()]
+        assert loop.write_part(part, [spoken], lambda *_, found=batches: iter(found)).failure is None
+    publish("score", spoken, [entry(spoken, part) for part in parts])
+    asked = load(out.parent / "conf.json")
+    assert dedup.main(asked) == 0
+    found = signals(out)
+    for scope, key in SCOPES.items():
+        name = "{}" if scope == "all" else f"{{}}_within_{scope}"
+        for row in rows:
+            group = sorted((one for one in rows if key(one) == key(row)), key=lambda one: (-len(one["text"]), one["id"]))
+            mine = found[row["id"]]
+            assert (mine[name.format("near_duplicate_similarity")] == 0) == (group[0] is row)
+            assert mine[name.format("near_duplicate_cluster_size")] == len(group)
+            assert mine[name.format("near_duplicate_cluster")] == min(one["id"] for one in group)
+            same = [one["id"] for one in group if one["text"] == row["text"]]
+            assert mine[name.format("exact_duplicate_rank")] == 1 + same.index(row["id"])
+            same = [one["id"] for one in group if one["url"] == row["url"]]
+            assert mine[name.format("url_duplicate_rank")] == 1 + same.index(row["id"])
+    ranking = dataclasses.replace(dedup.ranking_of(asked, "language"), folder=tmp_path / "thinned")
+    rank(session("tests"), ranking, 6)
+    assert thinned(ranking) == linked(out, "_within_language")
 
 
 def test_an_index_of_other_parameters_is_refused_with_both(out, tmp_path, capsys):

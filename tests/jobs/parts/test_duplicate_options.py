@@ -39,6 +39,8 @@ def test_bands_are_given_or_solved(tmp_path):
         ({"scop": "all"}, "unknown key 'signals.duplicates.scop': did you mean 'scope'?"),
         ({"least": 0.9}, "signals.duplicates: least must be at most threshold and held_out, got 0.9"),
         ({"prefer": ["characters", "characters"]}, "a signal is there twice"),
+        ({"scope": "year"}, "signals.duplicates.scope"),
+        ({"scope": ["all", "month", "all"]}, "signals.duplicates: scope: a scope is there twice"),
         ({"removes": [0.1]}, "signals.duplicates.removes"),
     ],
 )
@@ -62,6 +64,10 @@ def test_what_copies_are_ranked_by_must_be_measured(tmp_path):
 
 def test_rules_know_the_columns(tmp_path):
     check(experiment(tmp_path, {"duplicates": {}}, rules={"near_duplicate_similarity": {"below": 0.8}}))
+    swept = {f"rules.near_duplicate_similarity{scope}.below": ["none", 0.8] for scope in ("", "_within_month")}
+    check(experiment(tmp_path, {"duplicates": {"scope": ["all", "month"]}}, sweep=swept))
+    with pytest.raises(ExperimentError, match="near_duplicate_similarity_within_month"):
+        check(experiment(tmp_path, {"duplicates": {"scope": "month"}}, sweep=swept))
     with pytest.raises(ExperimentError, match=r"add duplicates: \{\} under signals:"):
         check(experiment(tmp_path, {}, rules={"near_duplicate_similarity": {"below": 0.8}}))
 
