@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import random
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from pyspark import SparkContext
 
 from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
@@ -293,6 +295,23 @@ def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path)
         for one in (out, other)
     ]
     assert pairs[0] == pairs[1]
+    copies = [
+        {row.pop("id"): row for row in rows_of(one / "duplicates" / "copies").drop_columns(["component"]).to_pylist()}
+        for one in (out, other)
+    ]
+    assert copies[0] == copies[1]
+
+
+def test_the_same_parts_give_the_same_bytes_in_any_number_of_partitions(out, tmp_path, monkeypatch):
+    other = shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns("duplicates", "contamination"))
+    workers = session("tests").sparkContext.defaultParallelism  # every shuffle has as many partitions, or one a part
+    monkeypatch.setattr(SparkContext, "defaultParallelism", 5 if workers != 5 else 4)
+    assert run(dedup.main, None, [str(out.parent / "conf.json"), "--set", f"out={other}"]) == 0
+    tables = ["duplicates", "contamination", "signals/duplicates", "signals/contamination"]
+    made = [file for table in tables for file in (out / table).rglob("*") if file.is_file()]
+    assert len({file.parent for file in made}) == 9
+    for file in made:
+        assert file.read_bytes() == (other / file.relative_to(out)).read_bytes(), file
 
 
 def made_edges(folder):
