@@ -117,14 +117,14 @@ class Tables:
 def tables(experiment: Experiment) -> Tables:
     """The tables as this experiment's configuration makes them."""
     places, asked = Places(experiment.out), _asked(experiment)
-    bands = {"near": asked.near.identity, "version": VERSION}
+    bands = _bands(asked.near)
     lines = {"pages": identity_of(places.pages), "seen_on_domains": asked.seen_on_domains, "version": VERSION}
     config = {
         "bands": bands,
         "split": identity_of(places.split),
         "scope": asked.searched,
         "bounds": [asked.least, asked.held_out, asked.threshold, asked.seen_on_domains],
-        "against": [identity_of(Places(out).duplicates("bands")) for out in asked.against],
+        "against": [identity_of(_index(Places(out), asked.near).duplicates("bands")) for out in asked.against],
         "seed": experiment.seed,
     }
     return Tables(
@@ -133,6 +133,11 @@ def tables(experiment: Experiment) -> Tables:
         Table(places.duplicates("copies"), config, COPIES),
         Table(places.duplicates("lines"), lines, REPEATED),
     )
+
+
+def _bands(near: Near) -> dict[str, Any]:
+    """What tells bands from others."""
+    return {"near": near.identity, "version": VERSION}
 
 
 def edges(experiment: Experiment, dry_run: bool = False) -> int:
@@ -233,11 +238,16 @@ def _origins(asked: Duplicates, places: Places) -> list[Origin]:
 
 def _index(old: Places, near: Near) -> Places:
     """Another experiment's folder. Raises ExperimentError where its bands are of other parameters."""
-    told = finished(old.duplicates("bands"))["config"]
-    if told["near"] != near.identity:
+    told, wanted = finished(old.duplicates("bands"))["config"], _bands(near)
+    if told["near"] != wanted["near"]:
         raise ExperimentError(
             f"signals.duplicates.against: {old.out} was deduplicated with {told['near']}, this experiment asks for "
-            f"{near.identity}: take the same near:"
+            f"{wanted['near']}: take the same near:"
+        )
+    if told != wanted:
+        raise ExperimentError(
+            f"signals.duplicates.against: the bands of {old.out} are of version {told['version']}, these are of "
+            f"{wanted['version']}: run jobs.dedup --redo dedup there"
         )
     return old
 

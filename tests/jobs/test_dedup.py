@@ -234,6 +234,23 @@ def test_short_pages_are_counted_and_alike_to_nothing(out, pages):
     assert all(signals(out)[page]["near_duplicate_similarity"] in (0.0, None) for page in short)
 
 
+def test_one_pass_tells_what_every_threshold_removes_and_the_largest_clusters(out, pages, expected):
+    _, sides = expected
+    told, found = json.loads((out / "duplicates" / "facts.json").read_text()), signals(out)
+    free = [found[row["id"]] for row, side in zip(pages, sides, strict=True) if side == "pool"]
+    assert told["pages"] == len(free)
+    assert [threshold for threshold, _ in told["removed"]] == [round(0.5 + step / 20, 2) for step in range(11)]
+    for threshold, removed in told["removed"]:
+        assert removed == sum(row["near_duplicate_similarity"] >= threshold for row in free)
+    clusters = {row["near_duplicate_cluster"]: row["near_duplicate_cluster_size"] for row in free}
+    largest = sorted(((-size, name) for name, size in clusters.items() if size > 1))[:10]
+    assert [(-one["pages"], one["id"]) for one in told["clusters"]] == largest
+    first = {row["id"]: row["text"].split("\n")[0] for row in pages}
+    assert all(one["line"] == first[one["id"]] for one in told["clusters"])
+    sizes = [1 << (size.bit_length() - 1) for size in clusters.values()]
+    assert told["sizes"] == [[size, sizes.count(size)] for size in sorted(set(sizes))]
+
+
 def test_lines_of_many_sites_are_told_by_their_share(out, pages):
     found = signals(out)
     for row in pages:
@@ -430,6 +447,7 @@ def test_an_index_of_other_parameters_is_refused_with_both(out, tmp_path, capsys
     with pytest.raises(AssertionError):
         deduplicated(tmp_path / "other", {"a": made_pages()[:5]}, near="nemo", against=[str(out)])
     assert "'size': 5" in (said := capsys.readouterr().err) and "'size': 24" in said
+    assert not (tmp_path / "other" / "out" / "duplicates").exists()  # before any page is read
 
 
 def test_a_second_run_writes_nothing(out):
