@@ -219,6 +219,13 @@ class Write(Options):
     """Signals written beside id, url and text."""
 
 
+class Explore(Options):
+    """The page with sliders."""
+
+    pages: Annotated[int, Field(ge=1, le=100_000)] = 20_000
+    """Pages in its sample; the file stays under 15 MB, so of more pages it has fewer signals."""
+
+
 class Experiment(Options):
     """The whole file. Each verb uses the keys it needs."""
 
@@ -250,6 +257,7 @@ class Experiment(Options):
     train: Train | None = Field(default=None, examples=["{model: 1m, tokens: 3_000_000, replicates: 3}"])
     evaluate: Evaluate = Field(default=Evaluate(), validate_default=True, examples=["{held_out: {by: page}}"])
     write: Write = Field(default=Write(), examples=["{subsets: [quality-pareto-3], format: parquet}"])
+    explore: Explore = Field(default=Explore(), examples=["{pages: 100000}"])
     seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
 
