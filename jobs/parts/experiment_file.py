@@ -36,6 +36,7 @@ from jobs.parts.duplicate_options import COLUMNS, SIGNALS, Contamination, Duplic
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.strict_yaml import read_yaml, read_yaml_file
 from jobs.shards.extraction import ReadLimits
+from jobs.shards.locations import without_secrets
 
 Value = TypeVar("Value")
 Named = Annotated[dict[str, Value], BeforeValidator(lambda given: {} if given is None else given)]
@@ -406,7 +407,10 @@ def _key(location: Sequence[int | str], tree: Any, missing: bool) -> str:
 
 
 def as_tree(value: Any) -> Any:
-    """Models, dataclasses and paths as plain mappings, lists and scalars, with the keys of the file."""
+    """Models, dataclasses and paths as plain mappings, lists and scalars, with the keys of the file.
+
+    This is what is stored and hashed, so addresses are in it without logins and signatures.
+    """
     if isinstance(value, BaseModel):
         return as_tree(value.model_dump(by_alias=True))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -415,7 +419,7 @@ def as_tree(value: Any) -> Any:
         return {str(key): as_tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_tree(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return without_secrets(str(value)) if isinstance(value, Path | str) else value
 
 
 def config_hash(config: Any) -> str:
