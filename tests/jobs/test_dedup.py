@@ -21,6 +21,7 @@ from jobs.parts.experiment_file import load
 from jobs.parts.gathered import collect
 from jobs.parts.pairs import EDGES
 from jobs.parts.ranked import rank
+from jobs.parts.refusals import InvariantBroken
 from jobs.parts.sample import sampled_pages
 from jobs.parts.session import session
 from jobs.parts.settled import Bounds, settle
@@ -319,11 +320,26 @@ def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path)
     assert copies[0] == copies[1]
 
 
-def test_the_same_parts_give_the_same_bytes_in_any_number_of_partitions(out, tmp_path, monkeypatch):
+def test_the_same_parts_give_the_same_bytes_in_any_number_of_partitions_and_after_a_kill(out, tmp_path, monkeypatch):
     other = shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns("duplicates", "contamination"))
     workers = session("tests").sparkContext.defaultParallelism  # every shuffle has as many partitions, or one a part
     monkeypatch.setattr(SparkContext, "defaultParallelism", 5 if workers != 5 else 4)
-    assert run(dedup.main, None, [str(out.parent / "conf.json"), "--set", f"out={other}"]) == 0
+    asked, found = [str(out.parent / "conf.json"), "--set", f"out={other}"], []
+
+    def find(spark, finding, pages, _find=dedup.find):
+        pairs = _find(spark, finding, pages)
+        found.append({file.name: file.stat().st_mtime_ns for file in (finding.folder / "edges").iterdir()})
+        return pairs
+
+    def killed(*_):
+        raise InvariantBroken("stopped before the pairs are settled")
+
+    monkeypatch.setattr(dedup, "find", find)
+    with monkeypatch.context() as at_first:
+        at_first.setattr(dedup, "settle", killed)
+        assert run(dedup.main, None, asked) == 3
+    assert run(dedup.main, None, asked) == 0
+    assert found[0] == found[1]  # pairs that were verified are not verified again
     tables = ["duplicates", "contamination", "signals/duplicates", "signals/contamination"]
     made = [file for table in tables for file in (out / table).rglob("*") if file.is_file()]
     assert len({file.parent for file in made}) == 9

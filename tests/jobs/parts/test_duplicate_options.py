@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from jobs import dedup
 from jobs.parts.checks import check
 from jobs.parts.duplicate_options import PRESETS
 from jobs.parts.experiment_file import load
@@ -48,6 +49,15 @@ def test_what_cannot_be_meant_is_one_sentence(tmp_path, options, said):
     with pytest.raises(ExperimentError) as error:
         experiment(tmp_path, {"duplicates": options})
     assert said in str(error.value)
+
+
+def test_a_preset_that_compares_nearly_all_pages_takes_few(tmp_path):
+    for table in ("pages", "split"):
+        (tmp_path / "out" / table).mkdir(parents=True)
+        (tmp_path / "out" / table / "_manifest.json").write_text(json.dumps({"parts": [], "rows": 100_001}))
+    asked = experiment(tmp_path, {"duplicates": {"near": "gpt3"}}, out=str(tmp_path / "out"))
+    with pytest.raises(ExperimentError, match=r"at most 100,000 pages are taken, got 100,001: take another preset"):
+        dedup.edges(asked)
 
 
 def test_what_copies_are_ranked_by_must_be_measured(tmp_path):
