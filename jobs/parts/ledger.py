@@ -5,6 +5,7 @@ The next verb looks at the small ones before it begins; `jobs.verify` at all, th
 verb has written since are not known yet, and a file that was removed is nobody's concern.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from jobs.parts import redo, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.table import MANIFEST
+from jobs.parts.table import FORMATS, MANIFEST
 
 LEDGER = ".ledger.json"
 OPEN = ".ledger.open"
@@ -23,6 +24,7 @@ OPEN = ".ledger.open"
 SMALL = 1 << 24
 """Bytes up to which a file is looked at before every verb: 16 MB take 10 ms. Larger ones are checked where they are used."""
 UNLISTED = (".lock", ".layout.json", LEDGER, OPEN)
+PARTS = tuple(f".{ending}" for ending in FORMATS)
 MOST_NAMED = 5
 
 
@@ -82,14 +84,18 @@ def record(out: Path) -> None:
 
 
 def unlisted(out: Path) -> Iterator[Path]:
-    """The files under `out` that are no part of a table, by name."""
-    tables = {manifest.parent for manifest in out.rglob(MANIFEST)}
-    books = {folder for folder in tables if folder.parent.name == "_books"}
-    data = {folder.parent.parent / folder.name for folder in books} | (tables - books)
-    for file in sorted(path for path in out.rglob("*") if path.is_file()):
-        part = file.parent in data and file.name != MANIFEST and not file.name.startswith((".", "_"))
-        if not part and file.name not in UNLISTED and not file.name.endswith(".tmp"):
-            yield file
+    """The files under `out` that are no part of a table, by name. The names of parts are only listed."""
+    for folder, folders, names in os.walk(out):
+        folders.sort()
+        parts = PARTS if _is_table(Path(folder)) else ()
+        for name in sorted(names):
+            if not name.endswith((*parts, ".tmp")) and name not in UNLISTED:
+                yield Path(folder, name)
+
+
+def _is_table(folder: Path) -> bool:
+    """Whether a folder's parts are listed in a manifest, its own or that of its books."""
+    return storage.exists(folder / MANIFEST) or storage.exists(folder.parent / "_books" / folder.name / MANIFEST)
 
 
 def _seen(file: Path) -> list[int]:
