@@ -5,6 +5,7 @@ started because the request cannot be met; 3 an invariant is broken, so the resu
 """
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -98,6 +99,11 @@ def run(
         return tell(error, DAMAGED)
     except InvariantBroken as error:
         return tell(error, BROKEN)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        return tell(f"no space is left on the disk{where}: make room, and the same command goes on from there", DAMAGED)
     except KeyboardInterrupt:
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
