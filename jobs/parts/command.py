@@ -100,14 +100,19 @@ def run(
     except InvariantBroken as error:
         return tell(error, BROKEN)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = f" for {error.filename}" if error.filename else ""
-        return tell(f"no space is left on the disk{where}: make room, and the same command goes on from there", DAMAGED)
+        return tell(_full_disk(error), DAMAGED)
     except KeyboardInterrupt:
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
         return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
+
+
+def _full_disk(error: OSError) -> str:
+    """What is said of a full disk. Raises any other error again."""
+    if error.errno != errno.ENOSPC:
+        raise error
+    where = f" for {error.filename}" if error.filename else ""
+    return f"no space is left on the disk{where}: make room, and the same command goes on from there"
 
 
 def tell(error: Exception | str, code: int) -> int:
