@@ -5,6 +5,7 @@ started because the request cannot be met; 3 an invariant is broken, so the resu
 """
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -98,10 +99,20 @@ def run(
         return tell(error, DAMAGED)
     except InvariantBroken as error:
         return tell(error, BROKEN)
+    except OSError as error:
+        return tell(_full_disk(error), DAMAGED)
     except KeyboardInterrupt:
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
         return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
+
+
+def _full_disk(error: OSError) -> str:
+    """What is said of a full disk. Raises any other error again."""
+    if error.errno != errno.ENOSPC:
+        raise error
+    where = f" for {error.filename}" if error.filename else ""
+    return f"no space is left on the disk{where}: make room, and the same command goes on from there"
 
 
 def tell(error: Exception | str, code: int) -> int:
