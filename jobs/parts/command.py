@@ -95,12 +95,10 @@ def run(
         return tell("\n".join(failed), max(code, DAMAGED)) if failed else code
     except (ExperimentError, RuleError) as error:
         return tell(error, REFUSED)
-    except (PartsFailed, RunsFailed) as error:
-        return tell(error, DAMAGED)
+    except (PartsFailed, RunsFailed, OSError) as error:
+        return tell(_full_disk(error) if isinstance(error, OSError) else error, DAMAGED)
     except InvariantBroken as error:
         return tell(error, BROKEN)
-    except OSError as error:
-        return tell(_full_disk(error), DAMAGED)
     except KeyboardInterrupt:
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
