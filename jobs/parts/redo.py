@@ -23,6 +23,7 @@ VERBS = (
     "pack",
     "train",
     "evaluate",
+    "explore",
     "report",
 )
 """In the order in which an experiment runs them."""
@@ -51,11 +52,12 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     learned = [table for table in tables if table.name in {*derived, *(folder.name for folder in classifiers)}]
     evaluations = sorted(places.runs.glob("*/*/*/evaluation.parquet"))
     told = [places.report(ending) for ending in ("html", "md", "svg")]
+    explored = [places.explorer, *told]
     answered = [places.all_items.parent, places.results, *told]
     tested = [places.evaluated, places.all_requests, places.tasks, *evaluations, *answered]
     packed = [places.packs, places.tasks, places.runs, *answered]
     chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
-    judged = [places.compared, places.overlap, *chosen]
+    judged = [places.compared, places.overlap, places.explorer, *chosen]
     encoded = [tokens, places.token_ids]
     ranked = [places.signals("duplicates"), places.signals("contamination")]
     copied = [places.duplicates("edges").parent, places.contamination("hits").parent, *ranked]
@@ -73,6 +75,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
         "pack": packed,
         "train": [places.runs, *answered],
         "evaluate": tested,
+        "explore": explored,
         "report": told,
     }
     return [path for path in reversed(dict.fromkeys(found[verb])) if path.exists()]
