@@ -36,16 +36,14 @@ class SignalToNoise:
         return float(np.hypot(self.replicates, self.templates))
 
     @property
-    def ratio(self) -> float:
-        """Signal over noise; infinite where there is signal and no noise at all."""
-        if self.noise == 0:
-            return float("inf") if self.signal > 0 else 0.0
-        return self.signal / self.noise
+    def ratio(self) -> float | None:
+        """Signal over noise; None where there is no noise at all."""
+        return self.signal / self.noise if self.noise else None
 
     @property
     def counts(self) -> bool:
         """Whether the task tells levels apart."""
-        return self.ratio >= LEAST
+        return self.signal > 0 and self.signal >= LEAST * self.noise
 
 
 def signal_to_noise(scores: Scores) -> SignalToNoise | None:

@@ -277,10 +277,8 @@ def _tell(trained: str, facts: Mapping[str, Any]) -> None:
         for name, about in facts.items()
         if about["role"] == "tasks" and about["metric"] in about["by_model"][trained]
     }
-    ranked = sorted(found, key=lambda name: -found[name]["ratio"])
-    if ranked:
-        told = [
-            f"{name} {found[name]['ratio']:.1f}{'' if found[name]['counts'] else ', which does not count'}"
-            for name in ranked
-        ]
-        print(f"evaluate: {trained}: tasks by signal over noise: {', '.join(told)}", flush=True)
+    ranked = sorted((name for name in found if found[name]["ratio"] is not None), key=lambda name: -found[name]["ratio"])
+    for counts, say in ((True, "tell levels apart"), (False, "do not")):
+        told = [f"{name} {found[name]['ratio']:.1f}" for name in ranked if found[name]["counts"] == counts]
+        if told:
+            print(f"evaluate: {trained}: tasks that {say}, by signal over noise: {', '.join(told)}", flush=True)

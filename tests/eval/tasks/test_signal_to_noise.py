@@ -34,7 +34,11 @@ def test_levels_that_do_not_differ_have_no_signal():
 
 def test_without_noise_any_signal_counts():
     found = signal_to_noise(np.array([[[1.0, 1.0], [2.0, 2.0]]]))
-    assert found.ratio == float("inf") and found.counts
+    assert found.ratio is None and found.counts
+
+
+def test_scores_that_are_all_the_same_do_not_count():
+    assert not signal_to_noise(np.ones((1, 3, 2))).counts
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 3, 1), (2, 1, 1)])

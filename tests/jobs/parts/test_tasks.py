@@ -1,6 +1,7 @@
 import gzip
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -210,9 +211,11 @@ def test_packed_tasks_need_their_files_no_more(trained, bench, here, tmp_path):
 
 def test_a_task_of_the_hub_that_cannot_be_read_is_one_sentence(trained, bench, here, monkeypatch):
     out, runs = trained
-    monkeypatch.setattr(
-        "lm_eval.tasks.TaskManager.load", lambda *_: (_ for _ in ()).throw(ConnectionError("no network\nmore"))
-    )
+
+    def load(names):
+        raise ConnectionError("no network\nmore")
+
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda: SimpleNamespace(load=load))
     sentence = r"^evaluate.tasks: lm-eval's task 'sciq' cannot be read from the hub: no network$"
     with pytest.raises(ExperimentError, match=sentence):
         evaluate_tasks(experiment(out, bench, [{"hub": "sciq"}]), runs[:1])
@@ -227,7 +230,8 @@ def test_a_task_of_the_hub_is_asked_as_lm_eval_asks_it(trained, bench, here, mon
     config = {"task": "boats", "output_type": "multiple_choice", "test_split": "test", "doc_to_text": "text"}
     config |= {"doc_to_choice": "options", "doc_to_target": "label", "metric_list": [{"metric": "acc"}]}
     task = ConfigurableTask(config=config | {"custom_dataset": lambda **_: {"test": Dataset.from_list(docs)}})
-    monkeypatch.setattr("lm_eval.tasks.TaskManager.load", lambda *_: {"tasks": {"boats": task}})
+    loaded = {"tasks": {"boats": task}}
+    monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda: SimpleNamespace(load=lambda names: loaded))
     rows = evaluate_tasks(experiment(out, bench, [{"hub": "boats"}], items=7), runs[:1])
     assert {(row["task"], row["template"], row["n"], row["benchmark"]) for row in rows} == {
         ("boats", template, 7, "hub: boats") for template in ("harness", "all")
