@@ -2,8 +2,13 @@ import bz2
 import gzip
 import json
 import zipfile
+from pathlib import Path
 
+import lm_eval.tasks
 import pytest
+from datasets import Dataset
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from eval.tasks.requests import lm_eval_config, requests_of
 from jobs.parts.experiment_file import Experiment
@@ -135,40 +140,109 @@ def test_a_task_of_ones_own_is_a_file(tmp_path):
         asked(tasks=[str(tmp_path / "mine.yaml")], benchmarks="bench")
 
 
-@pytest.mark.parametrize(
-    ("name", "doc", "context", "answers", "right"),
-    [
-        ("piqa", {"query": "Question: a\n", "choices": ["x", "y"], "gold": 1}, "Question: a\nAnswer:", [" x", " y"], 1),
-        ("arc_easy", {"query": "Question: a", "choices": ["x", "y"], "gold": 0}, "Question: a\nAnswer:", [" x", " y"], 0),
-        (
-            "boolq",
-            {"query": "Passage: p.\nQuestion: q?", "choices": ["no", "yes"], "gold": 1},
-            "p.\nQuestion: q?\nAnswer:",
-            [" no", " yes"],
-            1,
-        ),
-        ("copa", {"query": "It, because", "choices": ["x", "y"], "gold": 1}, "It because", ["  x", "  y"], 1),
-        (
-            "commonsense_qa",
-            {"query": "Question: a?\nChoices:\nA. x\nB. it's\nAnswer:", "choices": ["A", "B"], "gold": 1},
-            "Question: a?\nAnswer:",
-            [" x", " it's"],
-            1,
-        ),
-        (
-            "implicatures",
-            {"context_utterance": "Cold? ", "response_utterance": "It snows.", "implicature": " yes, it is"},
-            'Esther asked "Cold?" and Juan responded "It snows.", which means',
-            [" no", " yes"],
-            1,
-        ),
-        ("blimp", {"sentence_good": "I am.", "sentence_bad": "I is.", "UID": "be"}, "", [" I am.", " I is."], 0),
-        ("lambada", {"context": "a b", "continuation": "c"}, "a b", [" c"], 0),
-    ],
-)
-def test_a_prompt_is_the_harnesss(name, doc, context, answers, right):
+def asked_by(config, doc):
+    """(text before the answer, answer) of every request that lm-eval makes of one item."""
+    task = ConfigurableTask(config=config | {"test_split": "test", "custom_dataset": lambda **_: {"test": doc}})
+    [item] = task.test_docs()
+    made = task.construct_requests(item, task.fewshot_context(item, num_fewshot=0))
+    return [one.arguments for one in (made if isinstance(made, list) else [made])]
+
+
+TWO = {"text": ["x", "y"], "label": ["A", "B"]}
+FIVE = {"text": list("vwxyz"), "label": list("ABCDE")}
+PROMPTS = {
+    "lambada": ("lambada/lambada_openai", {"text": "the boat sank"}, {"context": "the boat", "continuation": "sank"}),
+    "hellaswag": (
+        "hellaswag/hellaswag",
+        {"activity_label": "Row", "ctx_a": "They sit.", "ctx_b": "the man", "endings": ["a", "b", "c", "d"], "label": "0"},
+        {"query": "Row: They sit. The man", "choices": ["a", "b", "c", "d"], "gold": 0},
+    ),
+    "piqa": (
+        "piqa/piqa",
+        {"goal": "row", "sol1": "x", "sol2": "y", "label": 1},
+        {"query": "Question: row\n", "choices": ["x", "y"], "gold": 1},
+    ),
+    "arc_easy": (
+        "arc/arc_easy",
+        {"question": "q?", "choices": TWO, "answerKey": "B"},
+        {"query": "Question: q?", "choices": ["x", "y"], "gold": 1},
+    ),
+    "arc_challenge": (
+        "arc/arc_challenge",
+        {"question": "q?", "choices": TWO, "answerKey": "B"},
+        {"query": "Question: q?", "choices": ["x", "y"], "gold": 1},
+    ),
+    "winogrande": (
+        "winogrande/default",
+        {"sentence": "It hit the dock as _ was fast.", "option1": "boat", "option2": "dock", "answer": "1"},
+        {"context_options": ["It hit the dock as boat", "It hit the dock as dock"], "continuation": "was fast.", "gold": 0},
+    ),
+    "winograd": (
+        "wsc273/default",
+        {
+            "text": "It hit us as it was fast.",
+            "pronoun": "it",
+            "pronoun_loc": 13,
+            "options": ["A boat", "A dock"],
+            "label": 0,
+        },
+        {"context_options": ["It hit us as a boat", "It hit us as a dock"], "continuation": "was fast.", "gold": 0},
+    ),
+    "copa": (
+        "super_glue/copa/default",
+        {"premise": "It rained.", "choice1": "The boat sank.", "choice2": "Bread rose.", "question": "effect", "label": 0},
+        {"query": "It rained, therefore", "choices": ["the boat sank.", "bread rose."], "gold": 0},
+    ),
+    "openbookqa": (
+        "openbookqa/openbookqa",
+        {"question_stem": "Rain is", "choices": TWO, "answerKey": "B"},
+        {"query": "Rain is", "choices": ["x", "y"], "gold": 1},
+    ),
+    "commonsense_qa": (
+        "commonsense_qa/default",
+        {"question": "q?", "choices": FIVE, "answerKey": "B"},
+        {"query": "Question: q?\nChoices:\nA. v\nB. w\nC. x\nD. y\nE. z\nAnswer:", "choices": list("ABCDE"), "gold": 1},
+    ),
+    "boolq": (
+        "super_glue/boolq/default",
+        {"passage": "It rains.", "question": "is it wet", "label": 1},
+        {"query": "Passage: It rains.\nQuestion: is it wet?", "choices": ["no", "yes"], "gold": 1},
+    ),
+    "blimp": (
+        "blimp/adjunct_island",
+        {"sentence_good": "I am.", "sentence_bad": "I is."},
+        {"sentence_good": "I am.", "sentence_bad": "I is.", "UID": "be"},
+    ),
+}
+"""Task -> lm-eval's own file, an item as its authors have it, and the same item as our file has it."""
+OF_DATA = ("dataset_path", "dataset_name", "training_split", "validation_split", "test_split")
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_template_called_harness_is_what_lm_eval_asks(name):
+    file, theirs, ours = PROMPTS[name]
+    config = load_yaml(Path(lm_eval.tasks.__file__).parent / f"{file}.yaml", resolve_func=True)
+    config = {key: value for key, value in config.items() if key not in OF_DATA}
     task = read_task(name)
-    template = next(iter(task.templates.values())).model_dump(exclude_none=True)
-    requests = requests_of(lm_eval_config(name, task.output_type, template), [doc | {"item": "1", "group": None}])
-    assert {one.context for one in requests} == {context}
-    assert [one.answer for one in requests] == answers and {one.right for one in requests} == {right}
+    mine = lm_eval_config(name, task.output_type, task.templates["harness"].model_dump(exclude_none=True))
+    assert asked_by(mine, Dataset.from_list([ours])) == asked_by(config, Dataset.from_list([theirs]))
+
+
+def test_other_templates_ask_for_the_same_answers():
+    assert known() == sorted([*PROMPTS, "implicatures"])
+    for name, (_, _, ours) in PROMPTS.items():
+        task = read_task(name)
+        configs = [
+            lm_eval_config(name, task.output_type, one.model_dump(exclude_none=True)) for one in task.templates.values()
+        ]
+        answers = [[one.strip() for _, one in asked_by(config, Dataset.from_list([ours]))] for config in configs]
+        assert answers == ([list("vwxyz"), list("ABCDE")] if name == "commonsense_qa" else [answers[0]] * len(answers))
+
+
+@pytest.mark.parametrize("template", ["natural", "question"])
+def test_an_implicature_is_asked_as_yes_or_no(template):
+    doc = {"context_utterance": "Cold? ", "response_utterance": "It snows.", "implicature": " yes, it is"}
+    how = read_task("implicatures").templates[template].model_dump(exclude_none=True)
+    requests = requests_of(lm_eval_config("one", "multiple_choice", how), [doc | {"item": "1", "group": None}])
+    assert [(one.answer, one.right) for one in requests] == [(" no", 1), (" yes", 1)]
+    assert all("Cold?" in one.context and "It snows." in one.context for one in requests)
