@@ -24,6 +24,7 @@ from eval.tokenizer import load_tokenizer, tokenizer_digest
 from eval.training import RunConfig
 from filters.files import sha256_of, write_whole
 from jobs.parts import storage
+from jobs.parts.contaminated_levels import contaminated
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
@@ -149,8 +150,11 @@ def evaluate_tasks(experiment: Experiment, runs: Sequence[Run]) -> list[dict[str
     if to_do:
         work = side_by_side.Work("tasks", _answer, "token", lambda one: one.tokens, lambda one: str(one.run.out))
         side_by_side.run(work, to_do, side_by_side.workers(to_do[0].run.device))
-    rows = [row for run in runs for one in packed for row in _rows(experiment, run, one)]
-    facts = {one.asked.name: _about(experiment, one) | {"by_model": {}} for one in packed}
+    columns = {one.asked.name: column for one in packed if (column := _contamination(experiment, one))}
+    subsets = list(dict.fromkeys(run.config.subset for run in runs))
+    held = contaminated(experiment, list(columns.values()), subsets)
+    facts = {one.asked.name: _about(one, held.get(columns.get(one.asked.name, ""))) for one in packed}
+    rows = [row for run in runs for one in packed for row in _rows(experiment, run, one, facts[one.asked.name])]
     for trained, some in _by_model(runs).items():
         for one in packed:
             facts[one.asked.name]["by_model"][trained] = _worth(experiment, trained, some, one)
@@ -190,7 +194,7 @@ def _answer(one: Answering, tell: Tell) -> None:
         tell(_tokens(requests))
 
 
-def _rows(experiment: Experiment, run: Run, one: Packed) -> Iterator[dict[str, Any]]:
+def _rows(experiment: Experiment, run: Run, one: Packed, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What one run scores in a task: each template and metric, and the mean of templates with their standard deviation."""
     items = storage.read_table(_items(experiment, run, one))
     found = {template: means(items, template) for template in one.asked.templates or ("harness",)}
@@ -214,21 +218,31 @@ def _rows(experiment: Experiment, run: Run, one: Packed) -> Iterator[dict[str, A
                 "bytes": pc.sum(here["bytes"]).as_py(),
                 "benchmark": one.facts["file"],
                 "benchmark_sha256": one.facts["sha256"],
+                "contaminated": (facts["contaminated"] or {}).get(run.config.subset),
                 **run.about,
             }
 
 
-def _about(experiment: Experiment, one: Packed) -> dict[str, Any]:
-    """What is known of a task whatever model answers it; `contamination` is the column that counts its n-grams in pages."""
-    task, looked_for = one.asked.task, experiment.contamination.benchmarks if experiment.contamination else ()
-    file = experiment.evaluate.benchmarks / task.file if task and experiment.evaluate.benchmarks else None
-    columns = [f"contamination_{other.called}" for other in looked_for if other.file == file]
+def _contamination(experiment: Experiment, one: Packed) -> str | None:
+    """The signal that looks for this benchmark's file in pages, if any does."""
+    task, folder = one.asked.task, experiment.evaluate.benchmarks
+    if experiment.contamination is None or task is None or folder is None:
+        return None
+    file = (folder / task.file).resolve()
+    looked_for = (other for other in experiment.contamination.benchmarks if other.file.resolve() == file)
+    return next((f"contamination_{other.called}" for other in looked_for), None)
+
+
+def _about(one: Packed, held: Mapping[str, float | None] | None) -> dict[str, Any]:
+    """What is known of a task whatever model answers it; `held`: the share of each subset's pages with text of it."""
+    task = one.asked.task
     return {
         "role": one.asked.role,
         "chance": task.chance if task else None,
         "metric": task.metric if task else "bits_per_byte",
         "templates": list(one.asked.templates) or ["harness"],
-        "contamination": columns[0] if columns else None,
+        "contaminated": held,
+        "by_model": {},
         **one.facts,
     }
 

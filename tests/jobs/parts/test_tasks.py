@@ -13,7 +13,7 @@ from eval.gpt import ModelSize, build_model
 from eval.tokenizer import copy_tokenizer, end_of_text, load_tokenizer, train_tokenizer
 from eval.training import RunConfig
 from filters.files import sha256_of
-from jobs.parts import storage
+from jobs.parts import storage, tasks
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
@@ -166,6 +166,20 @@ def test_the_benchmarks_hash_and_what_tells_levels_apart_are_kept(answered, benc
         found["bits_per_byte"]["signal"]
         / np.hypot(found["bits_per_byte"]["replicates"], found["bits_per_byte"]["templates"])
     )
+
+
+def test_what_a_subset_holds_of_a_benchmark_stands_beside_its_score(trained, bench, here, monkeypatch):
+    out, runs = trained
+    asked = experiment(out, bench, ["lambada"])
+    signals = {"contamination": {"benchmarks": [str(bench / "lambada_openai.jsonl.gz")]}}
+    asked = Experiment.model_validate(asked.model_dump(by_alias=True, exclude_unset=True) | {"signals": signals})
+
+    def held(_, columns, subsets):
+        return {column: dict.fromkeys(subsets, 0.25) for column in columns}
+
+    monkeypatch.setattr(tasks, "contaminated", held)
+    assert {row["contaminated"] for row in evaluate_tasks(asked, runs[:1])} == {0.25}
+    assert storage.read_json(Places(out).task_facts)["lambada"]["contaminated"] == {"unfiltered": 0.25}
 
 
 def test_a_task_that_is_added_asks_no_other_again(answered, bench, monkeypatch):
