@@ -100,7 +100,7 @@ def requests_of(config: Mapping[str, Any], docs: Sequence[Doc]) -> list[Request]
     try:
         with _quiet():
             task = ConfigurableTask(config={**config, "custom_dataset": data})
-            return list(_requests(task, task.test_docs()))
+            return list(_requests(task, task.test_docs(), docs))
     except Exception as error:  # templates are programs: whatever they raise is about the task's file
         raise TaskError(f"{config['task']}: its template does not fit its items: {error}") from error
 
@@ -121,9 +121,11 @@ def hub_requests(name: str, most: int) -> tuple[list[Request], str]:
     for called, task in tasks.items():
         if task.OUTPUT_TYPE not in ("multiple_choice", "loglikelihood"):
             raise TaskError(f"lm-eval's task {called!r} is {task.OUTPUT_TYPE}, and only answers that are given are scored")
-        docs = [{"item": f"{called}, {at}", "group": called, **doc} for at, doc in enumerate(task.eval_docs)]
+        docs = task.eval_docs
+        named = [{"item": f"{called}, {at}", "group": called, "at": at} for at in range(len(docs))]
+        chosen = drawn(named, max(1, most // len(tasks)), called)
         with _quiet():
-            requests += _requests(task, drawn(docs, max(1, most // len(tasks)), called))
+            requests += _requests(task, [docs[one["at"]] for one in chosen], chosen)
     asked = "\n".join(json.dumps(request) for request in requests)
     return requests, hashlib.sha256(asked.encode()).hexdigest()
 
@@ -144,18 +146,18 @@ def _quiet() -> Iterator[None]:
         log.setLevel(before)
 
 
-def _requests(task: Any, docs: Iterable[Doc]) -> Iterator[Request]:
-    """What lm-eval makes of each item; where its answers share an end, the beginnings are the choices."""
-    for doc in docs:
+def _requests(task: Any, docs: Iterable[Mapping[str, Any]], named: Iterable[Doc]) -> Iterator[Request]:
+    """What lm-eval makes of each item, named by `named`; where answers share an end, the beginnings are the choices."""
+    for doc, name in zip(docs, named, strict=True):
         made = task.construct_requests(doc, task.fewshot_context(doc, num_fewshot=task.config.num_fewshot or 0))
         made = made if isinstance(made, list) else [made]
         right, lengths = (0, [0]) if task.OUTPUT_TYPE == "loglikelihood" else _choices(task, doc)
         for at, (one, length) in enumerate(zip(made, lengths, strict=False)):
             context, answer = one.arguments[:2]
-            yield Request(doc["item"], doc["group"], at, right, context, answer, length or len(answer))
+            yield Request(name["item"], name["group"], at, right, context, answer, length or len(answer))
 
 
-def _choices(task: Any, doc: Doc) -> tuple[int | None, list[int]]:
+def _choices(task: Any, doc: Mapping[str, Any]) -> tuple[int | None, list[int]]:
     """Which choice is right, and the characters of each, or of the end that they share."""
     choices: list[str] = task.doc_to_choice(doc)
     if task.multiple_input:
@@ -185,11 +187,11 @@ def encoded(tokenizer: Tokenizer, template: str, requests: Sequence[Request], co
     for one, answer in zip(requests, answers, strict=True):
         if not 0 < len(answer) <= context:
             why.setdefault(one.item, TOO_LONG if len(answer) else NO_TOKEN)
-    columns: dict[str, Any] = {name: [getattr(one, name) for one in requests] for name in ("item", "group", "choice")}
-    columns |= {"right": [one.right for one in requests], "length": [one.length for one in requests]}
+    kept = ("item", "group", "choice", "right", "length")
+    columns: dict[str, Any] = {name: [getattr(one, name) for one in requests] for name in kept}
+    columns |= {"template": [template] * len(requests), "context": contexts, "answer": answers}
     columns |= {"characters": [len(one.answer) for one in requests]}
     columns |= {"bytes": [len(one.answer.encode()) for one in requests]}
-    columns |= {"template": [template] * len(requests), "context": contexts, "answer": answers}
     columns |= {"skipped": [why.get(one.item) for one in requests]}
     return pa.table(columns, schema=REQUESTS)
 
