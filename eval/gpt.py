@@ -11,100 +11,19 @@ matrix and computes their gradient in the same pass while they are in the cache,
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-MODELS = Path(__file__).resolve().parents[1] / "conf" / "models"
+from eval.sizes import ModelSize
 
 # Logits held at once on a CPU, in numbers: 2 MB of float32, about one core's second-level cache.
 CACHED_LOGITS = 2**19
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """One of conf/models/*.yaml: a model's shape and how it is trained."""
-
-    layers: int
-    width: int
-    heads: int
-    feed_forward: int
-    """Inner width of the SwiGLU block; 8/3 of the width has the parameters of a plain block of 4 times the width."""
-    context: int
-    """Tokens that the model sees at once."""
-    batch_tokens: int
-    """Targets per step, a multiple of the context."""
-    learning_rate: float
-    """The peak."""
-    warmup: float
-    """Share of the steps in which the learning rate rises."""
-    weight_decay: float
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kinds = (int,) if field.type is int else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kinds) or value < 0 or not math.isfinite(value):
-                wanted = "a whole number" if field.type is int else "a number (YAML reads 1e-3 as text: write 1.0e-3)"
-                raise ValueError(f"model size: {field.name} is {value!r}, expected {wanted} of 0 or more")
-        if min(self.layers, self.width, self.heads, self.feed_forward, self.context, self.batch_tokens) < 1:
-            raise ValueError(f"model size: layers, width, heads and the like must be at least 1, got {asdict(self)}")
-        if self.width % self.heads or self.width // self.heads % 2:
-            raise ValueError(f"model size: width {self.width} must be an even multiple of heads {self.heads}")
-        if self.batch_tokens % self.context:
-            raise ValueError(f"model size: batch_tokens {self.batch_tokens} is no multiple of context {self.context}")
-        if self.warmup > 1:
-            raise ValueError(f"model size: warmup {self.warmup} is a share of the steps, at most 1")
-
-    @property
-    def batch(self) -> int:
-        """Windows per step."""
-        return self.batch_tokens // self.context
-
-    def parameters(self, vocabulary: int) -> int:
-        """Numbers that are trained: the shared embedding, the layers (4 + 3 matrices and 2 norms each), the last norm."""
-        layer = 4 * self.width**2 + 3 * self.width * self.feed_forward + 2 * self.width
-        return vocabulary * self.width + self.layers * layer + self.width
-
-
-def size_from(settings: Mapping[str, Any], name: str) -> ModelSize:
-    """A size from a YAML mapping.
-
-    Raises:
-        ValueError: a key is unknown or missing, or a value is out of range; the message has ``name``.
-    """
-    known = {field.name for field in fields(ModelSize)}
-    if set(settings) != known:
-        missing, unknown = sorted(known - set(settings)), sorted(set(settings) - known)
-        raise ValueError(f"{name}: missing keys {missing}, unknown keys {unknown}; the keys are {sorted(known)}")
-    try:
-        return ModelSize(**settings)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def read_size(name: str) -> ModelSize:
-    """The size in conf/models/<name>.yaml, or in the YAML file ``name`` when that ends in ``.yaml``.
-
-    Raises:
-        ValueError: there is no such size (the message has those there are), or the file is not one.
-    """
-    path = Path(name) if name.endswith(".yaml") else MODELS / f"{name}.yaml"
-    if not path.is_file():
-        have = ", ".join(sorted(file.stem for file in MODELS.glob("*.yaml")))
-        raise ValueError(f"no model size {name!r}; have {have}, or the path of a .yaml file like those in conf/models")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} is no mapping of keys; see the files in conf/models")
-    return size_from(settings, str(path))
 
 
 def build_model(size: ModelSize, vocabulary: int, end_of_text: int, seed: int) -> LlamaForCausalLM:

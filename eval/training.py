@@ -35,8 +35,9 @@ from transformers import LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from eval.checkpoints import Progress, canonical, restore_checkpoint, save_checkpoint
-from eval.gpt import ModelSize, build_model, loss, parameter_groups
+from eval.gpt import build_model, loss, parameter_groups
 from eval.packed import Batches, Packed, Regime
+from eval.sizes import ModelSize
 from eval.tokenizer import tokenizer_digest
 from filters.differences import differences, told
 from filters.files import sha256_of, sync_file, write_whole
@@ -70,6 +71,8 @@ class RunConfig:
     """The subset's stream of tokens for this replicate and the size's context (`eval.packed`)."""
     tokenizer: Path
     """The tokenizer's folder; its files are copied beside the model."""
+    model: str
+    """What the size is called."""
     size: ModelSize
     tokens: int
     """Budget in training targets, the same for every subset; rounded down to whole steps."""
@@ -201,7 +204,7 @@ def train_run(config: RunConfig, progress: Report | None = None) -> RunSummary:
 
 def learning_rate(step: int, steps: int, size: ModelSize) -> float:
     """The rate of step 0, 1, ...: a straight rise to the peak, then a cosine to a tenth of it at the last step."""
-    rise = max(1, round(size.warmup * steps))
+    rise = size.rising_steps(steps)
     if step < rise:
         return size.learning_rate * (step + 1) / rise
     done = (step - rise) / max(1, steps - 1 - rise)

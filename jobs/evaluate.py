@@ -33,7 +33,7 @@ from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import code_version
-from jobs.train import finished, runs, size_name, unfinished
+from jobs.train import finished, runs, unfinished
 
 DOMAIN_SHARE = 0.01
 """A domain with at least this share of the bytes is shown by itself."""
@@ -45,7 +45,6 @@ class Evaluation:
     """What a worker process needs to evaluate one run."""
 
     run: RunConfig
-    size: str
     pages: Path
     made_by: Mapping[str, str]
     tokens: int
@@ -83,13 +82,12 @@ def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> Iterator
     if not storage.exists(pages):
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
     digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
-    size = size_name(experiment.train) if experiment.train else ""
     for run in asked:
         summary = finished(run)
         if summary is None:
             raise ExperimentError(f"the run {run.subset}, replicate {run.replicate}, is not trained: run jobs.train first")
         if summary.model_sha256 is not None:
-            yield Evaluation(run, size, pages, {"model": summary.model_sha256, "pages": digest}, tokens)
+            yield Evaluation(run, pages, {"model": summary.model_sha256, "pages": digest}, tokens)
 
 
 def _evaluate(one: Evaluation, tell: Tell) -> None:
@@ -113,7 +111,8 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
     if summary is None:
         raise ExperimentError(f"{one.run.out} is no longer finished: run jobs.train again")
     about = {
-        "size": one.size,
+        "size": one.run.model,
+        "trained": one.run.out.parent.name,
         "learning_rate": one.run.size.learning_rate,
         "tokens_trained": summary.tokens,
         "parameters": summary.parameters,

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eval.gpt import read_size
-from eval.packed import Regime, Stream, header_path, stream_tokens, write_packed
+from eval.packed import Regime, Stream, header_path, write_packed
 from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
 from filters.signals import load_groups
@@ -25,6 +24,7 @@ from filters.transforms import apply_transforms
 from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.grid import budgets
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
@@ -46,14 +46,24 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     for name, facts in subsets.items():
         if facts["status"] != "ok":
             print(f"pack: {name} is {facts['status']}: {facts['reason']}")
-    packing = Packing.of(experiment, train, {name: facts for name, facts in subsets.items() if facts["status"] == "ok"})
-    if dry_run:
-        missing = packing.missing()
-        print(
-            f"pack: {len(packing.subsets)} subsets in {len(train.numbers)} replicates; {len(missing)} subsets to pack"
-            + (f": {', '.join(missing)}" if missing else "")
-        )
-        return command.OK
+    whole = {name: facts for name, facts in subsets.items() if facts["status"] == "ok"}
+    for context, budget in budgets(train).items():
+        packing = Packing.of(experiment, train, whole, context, budget)
+        if dry_run:
+            missing = packing.missing()
+            print(
+                f"pack: {len(whole)} subsets in {len(train.numbers)} replicates for models of context {context}; "
+                f"{len(missing)} subsets to pack" + (f": {', '.join(missing)}" if missing else "")
+            )
+        else:
+            _pack(packing)
+    if not dry_run:
+        write_evaluated(experiment)
+    return command.OK
+
+
+def _pack(packing: "Packing") -> None:
+    """Write the streams for models of one context that are not there."""
     levels, parts = packing.missing(), parts_of(packing.places.pages)
     if levels:
         spark = session.session("pack")
@@ -66,16 +76,13 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
             loop.run(lambda: spark, "pack", parts, edited_tables(packing, levels), work)
         pack_streams(packing, encoded(packing, levels), parts, over)
     storage.remove_folder(packing.places.edited)
-    write_evaluated(experiment)
-    return command.OK
 
 
-def trainable(experiment: Experiment, dry_run: bool = False) -> list[str]:
-    """The subsets that hold enough to train on, in the order of the sweep: of those that are packed, what was found then."""
+def trainable(experiment: Experiment, context: int, dry_run: bool = False) -> list[str]:
+    """The subsets that hold enough to train models of a context on, in the order of the sweep: of those that are packed,
+    what was found then.
+    """
     names = [name for name, facts in chosen_subsets(experiment, dry_run).items() if facts["status"] == "ok"]
-    if experiment.train is None:
-        return names
-    context = read_size(experiment.train.model).context
     facts = {name: Places(experiment.out).packed_facts(name, context) for name in names}
     return [name for name, told in facts.items() if not storage.exists(told) or storage.read_json(told)["status"] == "ok"]
 
@@ -109,17 +116,18 @@ class Packing:
     deduplicated: bool = False
 
     @classmethod
-    def of(cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]]) -> "Packing":
-        """As the experiment asks."""
-        places, size, edits = Places(experiment.out), read_size(train.model), tuple(experiment.write.transforms)
+    def of(
+        cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]], context: int, budget: int
+    ) -> "Packing":
+        """As the experiment asks for models of a context, the longest of whose runs reads `budget` tokens."""
+        places, edits = Places(experiment.out), tuple(experiment.write.transforms)
         tokens: Any = identity_of(places.token_ids)
         if edits:
             tokenizer = tokenizer_digest(places.tokenizer)
             tokens = {"pages": identity_of(places.pages), "tokenizer": tokenizer, "transforms": edits}
-        budget = stream_tokens(train.tokens, size.batch, size.context)
         made_by = {name: str(facts["config_hash"]) for name, facts in subsets.items()}
         numbers, deduplicated = tuple(train.numbers), experiment.duplicates is not None
-        return cls(places, made_by, edits, tokens, size.context, budget, train.regime, numbers, deduplicated)
+        return cls(places, made_by, edits, tokens, context, budget, train.regime, numbers, deduplicated)
 
     def made_by(self, subset: str, replicate: int | None = None) -> dict[str, Any]:
         """The configuration of a stream, or of what is told of all streams of a subset."""

@@ -8,18 +8,17 @@ run is left alone, a killed one goes on from its last checkpoint.
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
 from eval import side_by_side
-from eval.gpt import ModelSize, read_size
 from eval.packed import header_path
 from eval.side_by_side import Tell
 from eval.training import RunConfig, RunMismatch, RunSummary, finished_run, train_run
 from jobs.pack import trainable
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.grid import cells, subsets_of
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError, ways_out
 
@@ -38,29 +37,16 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         summary = finished(config)
         if summary and summary.status == "diverged":
             print(f"train: {_label(config)} diverged ({summary.reason}); it is not ranked")
-    print(
-        f"train: {len(configs)} runs of {configs[0].tokens:,} tokens are done" if configs else "train: no subset to train on"
-    )
+    tokens = sum(config.tokens for config in configs)
+    print(f"train: {len(configs)} runs of {tokens:,} tokens in all are done" if configs else "train: no subset to train on")
     return command.OK
 
 
 def check(experiment: Experiment) -> None:
     """Find what is wrong with `train:` before anything is read. Raises ExperimentError."""
     if experiment.train is not None:
-        _size(experiment.train)
+        cells(experiment.train)
         device(experiment.train)
-
-
-def _size(train: Train) -> ModelSize:
-    try:
-        size = read_size(train.model)
-    except ValueError as error:
-        raise ExperimentError(str(error)) from error
-    if train.tokens < size.batch_tokens:
-        raise ExperimentError(
-            f"train.tokens must be at least {size.batch_tokens}, one step of the model {train.model}, got {train.tokens}"
-        )
-    return size
 
 
 def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
@@ -71,31 +57,23 @@ def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
     train = experiment.train
     if train is None:
         raise ExperimentError("the experiment file has no train: section")
-    size, places = _size(train), Places(experiment.out)
+    places = Places(experiment.out)
     return [
         RunConfig(
             subset=subset,
-            packed=places.packed(subset, size.context, replicate),
+            packed=places.packed(subset, cell.size.context, replicate),
             tokenizer=places.tokenizer,
-            size=size,
-            tokens=train.tokens,
+            model=cell.model,
+            size=cell.size,
+            tokens=cell.tokens,
             replicate=replicate,
-            out=places.run(subset, trained(train), replicate),
+            out=places.run(subset, cell.folder, replicate),
             device=device(train),
         )
-        for subset in trainable(experiment, dry_run)
+        for cell in cells(train)
+        for subset in subsets_of(experiment, train, cell, trainable(experiment, cell.size.context, dry_run))
         for replicate in train.numbers
     ]
-
-
-def trained(train: Train) -> str:
-    """What names a run's size, tokens and learning rate, as a folder."""
-    return f"{size_name(train)}-{train.tokens}-{_size(train).learning_rate:g}"
-
-
-def size_name(train: Train) -> str:
-    """What the model's size is called: that of conf/models/, or the name of a file from elsewhere."""
-    return Path(train.model).stem if train.model.endswith(".yaml") else train.model
 
 
 def finished(run: RunConfig) -> RunSummary | None:
@@ -121,7 +99,7 @@ def device(train: Train) -> str:
 
 
 def _label(config: RunConfig) -> str:
-    return f"{config.subset}, replicate {config.replicate}"
+    return f"{config.subset}, replicate {config.replicate}, {config.out.parent.name}"
 
 
 def _train(config: RunConfig, tell: Tell) -> dict[str, object]:

@@ -12,13 +12,15 @@ import pyarrow as pa
 import torch
 import transformers
 
-from eval.gpt import build_model, read_size
+from eval.gpt import build_model
 from eval.packed import Stream, write_packed
+from eval.sizes import read_size
 from eval.slices import EVERY, slices_under
 from eval.tokenizer import tokenizer_digest, train_tokenizer
 from eval.training import RunConfig, train_run
 
 SIZE, VOCABULARY, STEPS, ROUNDS = "0.2m", 4096, 60, 5
+BUDGET = 300_000
 
 
 def rows() -> list[dict[str, object]]:
@@ -28,7 +30,7 @@ def rows() -> list[dict[str, object]]:
     Seconds are the process's own processor time, so that other work on the machine does not count.
     """
     torch.set_num_threads(1)
-    tokens = np.random.default_rng(0).integers(1, VOCABULARY, (STEPS + 1) * read_size(SIZE).batch_tokens)
+    tokens = np.random.default_rng(0).integers(1, VOCABULARY, (STEPS + 1) * read_size(SIZE, BUDGET).batch_tokens)
     with tempfile.TemporaryDirectory() as name:
         config = _run_config(Path(name), tokens.astype(np.uint16))
         sides: list[Callable[[], None]] = [partial(_ours, config), partial(_bare, tokens)]
@@ -50,20 +52,22 @@ def rows() -> list[dict[str, object]]:
 def _rate(work: Callable[[], None]) -> float:
     started = time.process_time()
     work()
-    return STEPS * read_size(SIZE).batch_tokens / (time.process_time() - started)
+    return STEPS * read_size(SIZE, BUDGET).batch_tokens / (time.process_time() - started)
 
 
 def _run_config(folder: Path, tokens: "np.ndarray[tuple[int], np.dtype[np.uint16]]") -> RunConfig:
     train_tokenizer(["a few words"], 257, folder / "tokenizer")
     digest = tokenizer_digest(folder / "tokenizer")
-    size = read_size(SIZE)
+    size = read_size(SIZE, BUDGET)
     page = pa.table(
         {"id": ["all"], "id_hash": pa.array([0], pa.uint64()), "tokens": pa.array([tokens], pa.list_(pa.uint32()))}
     )
     slices = slices_under(page, EVERY, size.context, replicate=0)
     stream = Stream(size.context, 0, "fresh", STEPS * size.batch_tokens + 1, pool=len(tokens) + len(slices))
     write_packed([slices], folder / "all.bin", stream, vocabulary=VOCABULARY, end_of_text=0, tokenizer=digest)
-    return RunConfig("all", folder / "all.bin", folder / "tokenizer", size, STEPS * size.batch_tokens, 0, folder / "runs")
+    return RunConfig(
+        "all", folder / "all.bin", folder / "tokenizer", SIZE, size, STEPS * size.batch_tokens, 0, folder / "runs"
+    )
 
 
 def _ours(config: RunConfig) -> None:
@@ -73,7 +77,7 @@ def _ours(config: RunConfig) -> None:
 
 def _bare(tokens: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> None:
     """What one writes first: the model's own loss, AdamW, clipping."""
-    size = read_size(SIZE)
+    size = read_size(SIZE, BUDGET)
     model = build_model(size, VOCABULARY, 0, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1)
     for batch in torch.from_numpy(tokens)[: STEPS * size.batch_tokens].reshape(STEPS, size.batch, size.context):

@@ -5,6 +5,7 @@ measured on small crawls (docs/output.md says which, and how to measure them aga
 that what is said is a range.
 """
 
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.gpt import read_size
 from eval.tokenizer import load_tokenizer
 from filters.levels import Level
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.grid import budgets, cells
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.table import MANIFEST
@@ -34,6 +35,8 @@ TOKEN_IDS = 1.1
 """Bytes of token_ids/ for each byte of pages/, with a vocabulary of 4,096; larger ones take less."""
 TEXTS = {"jsonl.zst": 0.75, "parquet": 1.0}
 """Bytes of a subset of all pages for each byte of pages/."""
+WEIGHTS = 1
+"""Copies of a model's weights that a run leaves."""
 ROW_BYTES = 50
 """Bytes of a row of a table of small columns, such as a group of signals, of which the id takes half."""
 
@@ -90,13 +93,18 @@ def _texts(experiment: Experiment, levels: Sequence[Level], places: Places) -> R
 
 def _trained(experiment: Experiment, train: Train, levels: Sequence[Level], places: Places) -> float:
     """Packed tokens of two or four bytes, and weights of four."""
-    size, asked = read_size(train.model), experiment.tokenizer
+    asked = experiment.tokenizer
     folder = asked.path if asked else None
     vocabulary = load_tokenizer(folder).get_vocab_size() if folder else asked.vocabulary if asked else 0
-    stream = train.tokens * (2 if vocabulary <= 1 << 16 else 4)
-    streams = [(level.name, number) for level in levels for number in train.numbers]
-    new = [one for one in streams if not storage.exists(places.packed(one[0], size.context, one[1]))]
-    return float(len(new) * (stream + 4 * size.parameters(vocabulary)))
+    wide = 2 if vocabulary <= 1 << 16 else 4
+    total = 0.0
+    for level, number in itertools.product(levels, train.numbers):
+        for context, budget in budgets(train).items():
+            total += 0 if storage.exists(places.packed(level.name, context, number)) else wide * budget
+        for cell in cells(train):
+            done = storage.exists(places.run(level.name, cell.folder, number) / "summary.json")
+            total += 0 if done else WEIGHTS * 4 * cell.size.parameters(vocabulary)
+    return total
 
 
 def _told(size: Range) -> str:

@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 
 import eval.training
 from eval.checkpoints import canonical
-from eval.gpt import ModelSize, build_model, load_model
+from eval.gpt import build_model, load_model
 from eval.packed import Packed, Stream, write_packed
+from eval.sizes import ModelSize
 from eval.slices import EVERY, slices_under
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest, train_tokenizer
 from eval.training import RunBusy, RunConfig, RunMismatch, finished_run, learning_rate, run_key, train_run
@@ -76,6 +77,7 @@ def config(data, tmp_path) -> RunConfig:
         subset="all",
         packed=data / "all.bin",
         tokenizer=data / "tokenizer",
+        model="tiny",
         size=SIZE,
         tokens=STEPS * SIZE.batch_tokens,
         replicate=0,
@@ -88,7 +90,9 @@ def config(data, tmp_path) -> RunConfig:
 @pytest.fixture(scope="module")
 def uninterrupted(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole")
-    config = RunConfig("all", data / "all.bin", data / "tokenizer", SIZE, STEPS * SIZE.batch_tokens, 0, out, log_every=3)
+    config = RunConfig(
+        "all", data / "all.bin", data / "tokenizer", "tiny", SIZE, STEPS * SIZE.batch_tokens, 0, out, log_every=3
+    )
     return train_run(config), out
 
 
@@ -152,7 +156,7 @@ def test_a_run_that_was_really_killed_has_the_same_bits(config, uninterrupted, t
     script = tmp_path / "child.py"
     script.write_text(
         "import os, signal, sys\nfrom eval.training import train_run\nfrom pathlib import PosixPath\n"
-        "from eval.training import RunConfig\nfrom eval.gpt import ModelSize\n"
+        "from eval.training import RunConfig\nfrom eval.sizes import ModelSize\n"
         f"train_run({config!r}, lambda done, steps, loss: os.kill(os.getpid(), signal.SIGKILL) if done == 12 else None)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
