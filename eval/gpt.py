@@ -6,24 +6,25 @@ half-trained), and `AutoModelForCausalLM`, lm-eval and the usual servers load it
 fast on a CPU, GPT-NeoX's a quarter slower. Input and output embeddings are one matrix: at these sizes a second one would be
 most of the model.
 
-On a CPU the time goes into the logits, so `loss` never holds them all: it takes a few rows at a time through the output
-matrix and computes their gradient in the same pass while they are in the cache, 2.5 times as fast as the plain way.
+No loss holds all logits (105 GB for a step of 124m): it takes a few rows at a time through the output matrix and computes
+their gradient in the same pass, on a CPU while they are in the cache, which is 2.5 times as fast as the plain way.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from eval.sizes import ModelSize
 
-# Logits held at once on a CPU, in numbers: 2 MB of float32, about one core's second-level cache.
-CACHED_LOGITS = 2**19
+# Logits held at once, in numbers: on a CPU 2 MB of float32, about one core's second-level cache; elsewhere half a gigabyte.
+CACHED_LOGITS, DEVICE_LOGITS = 2**19, 2**27
 
 
 def build_model(size: ModelSize, vocabulary: int, end_of_text: int, seed: int) -> LlamaForCausalLM:
@@ -65,49 +66,106 @@ def load_model(folder: Path) -> LlamaForCausalLM:
 
 
 def hidden_states(model: LlamaForCausalLM, inputs: Tensor) -> Tensor:
-    """What goes into the output matrix: [rows, width] for token ids [windows, length], rows = windows x length."""
-    states: Tensor = model.model(input_ids=inputs, use_cache=False).last_hidden_state
-    return states.flatten(0, 1)
+    """What goes into the output matrix: [rows, width] for token ids [windows, length], rows = windows x length.
+
+    The layers are called one by one: `LlamaModel` itself looks for packed sequences, which under a compiler ends in a mask
+    that keeps attention from its fast kernel.
+    """
+    trunk = model.model
+    states: Tensor = trunk.embed_tokens(inputs)
+    positions = torch.arange(inputs.shape[1], device=inputs.device)[None]
+    turned = trunk.rotary_emb(states, positions)
+    for layer in trunk.layers:
+        states = layer(states, attention_mask=None, position_ids=positions, position_embeddings=turned)
+    last: Tensor = trunk.norm(states)
+    return last.flatten(0, 1)
 
 
-def loss(model: LlamaForCausalLM, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log likelihood in nats of ``targets`` [windows, length] given ``inputs`` of the same shape."""
-    hidden = hidden_states(model, inputs)
-    if hidden.device.type == "cpu":
-        mean: Tensor = _HeadLoss.apply(hidden, model.lm_head.weight, targets.flatten())  # type: ignore[no-untyped-call]
+Piece = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(states [rows, width], matrix [vocabulary, width], targets [rows, 1]) -> sum of nats, its gradient by the logits."""
+
+
+def piece_in_place(part: Tensor, matrix: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """For a CPU: the logits become the gradient where they lie, in the cache."""
+    logits = part @ matrix.T
+    logits -= logits.amax(dim=1, keepdim=True)
+    chosen = logits.gather(1, target)
+    gradient = logits.exp_()
+    sums = gradient.sum(dim=1, keepdim=True)
+    nats = (sums.log() - chosen).sum(dtype=torch.float64)
+    gradient /= sums
+    return nats, gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
+
+
+def piece_for_compiler(part: Tensor, matrix: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """For a compiler, which makes one pass over the logits of it: all in float32, the gradient in the matrix's type."""
+    logits = (part @ matrix.T).float()
+    scale = logits.logsumexp(1, keepdim=True)
+    nats = (scale - logits.gather(1, target)).sum(dtype=torch.float64)
+    hit = torch.arange(logits.shape[1], device=logits.device) == target
+    return nats, ((logits - scale).exp() - hit.float()).to(matrix.dtype)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Mean negative log likelihood in nats: trunk and head as they are called on a device."""
+
+    trunk: Callable[[LlamaForCausalLM, Tensor], Tensor] = hidden_states
+    piece: Piece = piece_in_place
+    logits: int = CACHED_LOGITS
+    """Logits held at once."""
+
+    @classmethod
+    def on(cls, device: str, compiled: bool = True) -> "Loss":
+        """The fastest for a device. Functions are compiled and not the model, whose parameters keep their names."""
+        if device == "cpu":
+            return cls()
+        if not compiled:
+            return cls(hidden_states, piece_for_compiler, DEVICE_LOGITS)
+        return cls(
+            torch.compile(hidden_states, dynamic=False), torch.compile(piece_for_compiler, dynamic=False), DEVICE_LOGITS
+        )
+
+    def __call__(self, model: LlamaForCausalLM, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Of ``targets`` [windows, length] given ``inputs`` of the same shape, a scalar with gradients."""
+        hidden, weight = self.trunk(model, inputs), model.lm_head.weight
+        rows = max(16, self.logits // len(weight))
+        if self.piece is not piece_in_place:
+            rows = 1 << (
+                rows.bit_length() - 1
+            )  # pieces of one shape where the windows allow it: a compiler takes each by itself
+        mean: Tensor = _HeadLoss.apply(hidden, weight, targets.flatten(), self.piece, rows)  # type: ignore[no-untyped-call]
         return mean
-    return F.cross_entropy(model.lm_head(hidden).float(), targets.flatten())
 
 
 class _HeadLoss(torch.autograd.Function):
     """Cross entropy of a linear layer's outputs, a few rows at a time, with the gradient found on the way forward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, piece: Piece, rows: int) -> Tensor:
         """hidden [rows, width], weight [vocabulary, width], targets [rows] -> mean nats, a scalar."""
-        rows = max(16, CACHED_LOGITS // len(weight))
+        kind = hidden.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        states, matrix = hidden.to(dtype), weight.to(dtype)
         hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for start in range(0, len(hidden), rows):
-            part, target = hidden[start : start + rows], targets[start : start + rows, None]
-            logits = part @ weight.T
-            logits -= logits.amax(dim=1, keepdim=True)
-            chosen = logits.gather(1, target)
-            gradient = logits.exp_()
-            sums = gradient.sum(dim=1, keepdim=True)
-            total += (sums.log() - chosen).sum(dtype=torch.float64).item()
-            gradient /= sums
-            gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
-            torch.mm(gradient, weight, out=hidden_gradient[start : start + rows])
-            weight_gradient.addmm_(gradient.T, part)
+            part = states[start : start + rows]
+            nats, gradient = piece(part, matrix, targets[start : start + rows, None])
+            total += nats
+            hidden_gradient[start : start + rows] = gradient @ matrix
+            if dtype == weight.dtype:
+                weight_gradient.addmm_(gradient.T, part)
+            else:
+                weight_gradient += gradient.T @ part
         ctx.save_for_backward(hidden_gradient.div_(len(hidden)), weight_gradient.div_(len(hidden)))
-        return hidden.new_tensor(total / len(hidden))
+        return (total / len(hidden)).to(weight.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """The saved gradients, scaled."""
         hidden_gradient, weight_gradient = ctx.saved_tensors
-        return hidden_gradient * outer[0], weight_gradient * outer[0], None
+        return hidden_gradient * outer[0], weight_gradient * outer[0], None, None, None
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

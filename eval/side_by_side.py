@@ -33,6 +33,10 @@ class RunsFailed(RuntimeError):
     """Some runs failed while the others are done."""
 
 
+class ProcessSpoilt(RuntimeError):
+    """What a task raises when its process can do no other task either: it ends, and the task is tried in another."""
+
+
 @dataclass(frozen=True)
 class Work(Generic[Task, Result]):
     """What is done with every task, and how the bar counts it."""
@@ -162,7 +166,7 @@ class _Worker:
     def said(self) -> int | _Outcome[Any] | _Death:
         """Work done since it last told, the outcome of its task, or its death."""
         try:
-            said: int | _Outcome[Any] = self.link.recv()
+            said: int | _Outcome[Any] | _Death = self.link.recv()
         except (EOFError, OSError):  # the pipe ended, between two messages or within one
             self.process.join()
             return _Death(_cause(self.process.exitcode or 0))
@@ -191,6 +195,9 @@ def _serve(function: Callable[[Task, Tell], Result], link: "Connection[Any, Any]
         task = link.recv()
         try:
             outcome = _Outcome[Any](function(task, link.send))
+        except ProcessSpoilt as error:
+            link.send(_Death(str(error)))
+            os._exit(1)
         except Exception as error:  # whatever stops one task is told at the end, the others go on
             outcome = _Outcome(None, f"{type(error).__name__}: {error}")
         link.send(outcome)

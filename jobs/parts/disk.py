@@ -35,8 +35,8 @@ TOKEN_IDS = 1.1
 """Bytes of token_ids/ for each byte of pages/, with a vocabulary of 4,096; larger ones take less."""
 TEXTS = {"jsonl.zst": 0.75, "parquet": 1.0}
 """Bytes of a subset of all pages for each byte of pages/."""
-WEIGHTS = 1
-"""Copies of a model's weights that a run leaves."""
+WEIGHTS = 4
+"""Copies of its weights that a run leaves: the model, and those of three late steps."""
 ROW_BYTES = 50
 """Bytes of a row of a table of small columns, such as a group of signals, of which the id takes half."""
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from eval.gpt import build_model, loss, parameter_groups
+from eval.gpt import Loss, build_model, hidden_states, parameter_groups, piece_for_compiler
 from eval.sizes import ModelSize, read_size, size_names
 
 TINY = ModelSize(2, 16, 2, 48, 32, 256, 1e-2, 0.05, 0.1)
@@ -37,19 +37,51 @@ def test_building_a_model_leaves_the_callers_random_numbers_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("vocabulary", [300, 40_000])
-def test_the_loss_in_pieces_is_cross_entropy_and_so_are_its_gradients(vocabulary):
+LOSSES = {
+    "on a CPU": Loss(),
+    "in one piece": Loss(piece=piece_for_compiler, logits=2**30),
+    "in pieces, for a compiler": Loss(piece=piece_for_compiler, logits=2**19),
+}
+
+
+def plain_and(ours, vocabulary):
+    """The plain loss and ours, each with the gradients of all parameters."""
     model = build_model(TINY, vocabulary, 0, seed=1)
     tokens = torch.randint(0, vocabulary, (3, 33), generator=torch.Generator().manual_seed(0))
-    plain = F.cross_entropy(model(input_ids=tokens[:, :-1]).logits.flatten(0, 1), tokens[:, 1:].flatten())
-    plain.backward()
-    expected = [p.grad.clone() for p in model.parameters()]
-    model.zero_grad()
-    ours = loss(model, tokens[:, :-1], tokens[:, 1:])
-    ours.backward()
-    assert ours.item() == pytest.approx(plain.item(), rel=1e-6)
-    for parameter, gradient in zip(model.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+    def plain(model, inputs, targets):
+        return F.cross_entropy(model(input_ids=inputs).logits.flatten(0, 1).float(), targets.flatten())
+
+    for loss in (plain, ours):
+        model.zero_grad()
+        value = loss(model, tokens[:, :-1], tokens[:, 1:])
+        value.backward()
+        yield value.item(), [p.grad.clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("how", LOSSES)
+@pytest.mark.parametrize("vocabulary", [300, 40_000])
+def test_the_loss_in_pieces_is_cross_entropy_and_so_are_its_gradients(vocabulary, how):
+    (plain, expected), (ours, found) = plain_and(LOSSES[how], vocabulary)
+    assert ours == pytest.approx(plain, rel=1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_in_bfloat16_it_is_the_plain_loss_in_bfloat16():
+    with torch.autocast("cpu", torch.bfloat16):
+        (plain, expected), (ours, found) = plain_and(LOSSES["in pieces, for a compiler"], 300)
+    assert ours == pytest.approx(plain, rel=2e-3)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert (mine - theirs).norm() < 0.03 * theirs.norm()
+
+
+def test_the_loss_is_one_graph_for_a_compiler_and_parameters_keep_their_names():
+    """Traced without a compiler; `python -m jobs.bench gpu` runs the compiled functions."""
+    compiled = Loss(torch.compile(hidden_states, backend="aot_eager", fullgraph=True), piece_for_compiler)
+    (plain, expected), (ours, found) = plain_and(compiled, 300)
+    assert ours == pytest.approx(plain, rel=1e-6)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert "model.embed_tokens.weight" in dict(build_model(TINY, 300, 0, seed=1).named_parameters())
 
 
 def test_input_and_output_embeddings_are_one_matrix_and_only_matrices_decay():
