@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.draws import mix
+from filters.mixing import mix
 
 Truth = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]

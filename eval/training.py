@@ -20,6 +20,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ from transformers.utils.logging import disable_progress_bar
 from eval.checkpoints import canonical, restore_checkpoint, save_checkpoint
 from eval.gpt import build_model
 from eval.packed import Batches, Packed, Regime
-from eval.sizes import ModelSize
+from eval.plan import RunConfig
 from eval.tokenizer import tokenizer_digest
 from eval.trainer import RECENT_STEPS, DeviceLost, Steps, ahead, free_windows, in_rounds, judged, learning_rate, peak_flops
 from filters.differences import differences, told
@@ -55,31 +56,6 @@ class RunMismatch(ValueError):
 
 class RunBusy(RuntimeError):
     """Another process is training this run."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All that one run needs; plain data, so that it goes to a child process."""
-
-    subset: str
-    packed: Path
-    """The subset's stream of tokens for this replicate and the size's context (`eval.packed`)."""
-    tokenizer: Path
-    """The tokenizer's folder; its files are copied beside the model."""
-    model: str
-    """What the size is called."""
-    size: ModelSize
-    tokens: int
-    """Budget in training targets, the same for every subset; rounded down to whole steps."""
-    replicate: int
-    """Decides the first weights; its fold of pages and their order are decided in the packed tokens."""
-    out: Path
-    """The run's own folder."""
-    device: str = "cpu"
-    checkpoint_seconds: float = 60.0
-    """Seconds of training between checkpoints, at the least."""
-    log_every: int = 10
-    """Steps between rows of metrics.jsonl, when losses are read and the progress function is called."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +88,11 @@ class RunSummary:
     packed_sha256: str
     tokenizer_sha256: str
     model_sha256: str | None
+
+    @property
+    def kind_of_device(self) -> str:
+        """cpu or cuda."""
+        return re.split("[ :]", self.device)[0]
 
 
 def run_key(config: RunConfig) -> str:

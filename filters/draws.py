@@ -12,11 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-Hashes = npt.NDArray[np.uint64]
+from filters.mixing import mix
 
-# The constants of the finalizer that Stafford found best and Steele, Lea and Flood use (SplitMix64, OOPSLA 2014).
-MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-MIX_2 = np.uint64(0x94D049BB133111EB)
+Hashes = npt.NDArray[np.uint64]
 
 
 def id_hashes(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> Hashes:
@@ -33,13 +31,6 @@ def draw(hashes: Hashes, seed: int, purpose: str) -> Hashes:
     """
     key = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{purpose}".encode()))
     return mix(mix(hashes ^ key) + key)
-
-
-def mix(state: Hashes) -> Hashes:
-    """SplitMix64's output function, a bijection: each bit that goes in flips each that comes out in half of all cases."""
-    state = (state ^ state >> np.uint64(30)) * MIX_1
-    state = (state ^ state >> np.uint64(27)) * MIX_2
-    return state ^ state >> np.uint64(31)
 
 
 def uniform(draws: Hashes) -> npt.NDArray[np.float64]:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from eval.packed import Regime, Stream, header_path, write_packed
+from eval.plan import write_plan
 from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
 from filters.signals import load_groups
@@ -24,17 +25,13 @@ from filters.transforms import apply_transforms
 from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, Train
-from jobs.parts.grid import budgets
+from jobs.parts.grid import budgets, chosen_subsets, runs
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
-from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
-from jobs.parts.table import Part, PartReport, Table, identity_of, make_again, parts_of, sidecar
+from jobs.parts.table import Part, PartReport, Table, code_version, identity_of, make_again, parts_of, sidecar
 from jobs.score import TOKEN_COUNT, TOKEN_IDS
-
-NOT_CHOSEN = {"status": "ok", "reason": "", "config_hash": ""}
-"""What a dry run takes for the facts of a subset that is not chosen yet."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -59,6 +56,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
             _pack(packing)
     if not dry_run:
         write_evaluated(experiment)
+        places = Places(experiment.out)
+        write_plan(places.packs, runs(experiment), places.tokenizer, train.device, {"goodhart": code_version()})
     return command.OK
 
 
@@ -76,29 +75,6 @@ def _pack(packing: "Packing") -> None:
             loop.run(lambda: spark, "pack", parts, edited_tables(packing, levels), work)
         pack_streams(packing, encoded(packing, levels), parts, over)
     storage.remove_folder(packing.places.edited)
-
-
-def trainable(experiment: Experiment, context: int, dry_run: bool = False) -> list[str]:
-    """The subsets that hold enough to train models of a context on, in the order of the sweep: of those that are packed,
-    what was found then.
-    """
-    names = [name for name, facts in chosen_subsets(experiment, dry_run).items() if facts["status"] == "ok"]
-    facts = {name: Places(experiment.out).packed_facts(name, context) for name in names}
-    return [name for name, told in facts.items() if not storage.exists(told) or storage.read_json(told)["status"] == "ok"]
-
-
-def chosen_subsets(experiment: Experiment, dry_run: bool = False) -> dict[str, dict[str, Any]]:
-    """What is known of every subset of the experiment file, in its order.
-
-    A dry run takes those that are not chosen yet for large enough. Raises ExperimentError where another sweep was chosen.
-    """
-    places, names = Places(experiment.out), [level.name for level in levels_of(experiment)]
-    if not dry_run and not storage.exists(places.sweep):
-        raise ExperimentError(f"{places.sweep} is missing: run jobs.choose first")
-    if not dry_run and storage.read_json(places.sweep)["subsets"] != names:
-        raise ExperimentError(f"{places.sweep} lists other subsets than the experiment file asks for: run jobs.choose first")
-    facts = {name: places.subset_facts(name) for name in names}
-    return {name: storage.read_json(told) if storage.exists(told) else NOT_CHOSEN for name, told in facts.items()}
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import transformers
 
 from eval.gpt import build_model
 from eval.packed import Stream, write_packed
+from eval.plan import RunConfig
 from eval.sizes import read_size
 from eval.slices import EVERY, slices_under
 from eval.tokenizer import tokenizer_digest, train_tokenizer
-from eval.training import RunConfig, train_run
+from eval.training import train_run
 
 SIZE, VOCABULARY, STEPS, ROUNDS = "0.2m", 4096, 60, 5
 BUDGET = 300_000

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.tokenizer import load_tokenizer
 from filters.levels import Level
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment, Train
-from jobs.parts.grid import budgets, cells
+from jobs.parts.grid import budgets, cells, vocabulary
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.table import MANIFEST
@@ -93,17 +92,15 @@ def _texts(experiment: Experiment, levels: Sequence[Level], places: Places) -> R
 
 def _trained(experiment: Experiment, train: Train, levels: Sequence[Level], places: Places) -> float:
     """Packed tokens of two or four bytes, and weights of four."""
-    asked = experiment.tokenizer
-    folder = asked.path if asked else None
-    vocabulary = load_tokenizer(folder).get_vocab_size() if folder else asked.vocabulary if asked else 0
-    wide = 2 if vocabulary <= 1 << 16 else 4
+    entries = vocabulary(experiment)
+    wide = 2 if entries <= 1 << 16 else 4
     total = 0.0
     for level, number in itertools.product(levels, train.numbers):
         for context, budget in budgets(train).items():
             total += 0 if storage.exists(places.packed(level.name, context, number)) else wide * budget
         for cell in cells(train):
             done = storage.exists(places.run(level.name, cell.folder, number) / "summary.json")
-            total += 0 if done else WEIGHTS * 4 * cell.size.parameters(vocabulary)
+            total += 0 if done else WEIGHTS * 4 * cell.size.parameters(entries)
     return total
 
 

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from eval.packed import stream_tokens
+from eval.plan import RunConfig
 from eval.sizes import ModelSize, read_size
+from eval.tokenizer import load_tokenizer
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.places import Places
@@ -17,6 +20,8 @@ from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
 
 UNFILTERED = "unfiltered"
+NOT_CHOSEN = {"status": "ok", "reason": "", "config_hash": ""}
+"""What a dry run takes for the facts of a subset that is not chosen yet."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,67 @@ def budgets(train: Train) -> dict[int, int]:
     return dict(longest)
 
 
+def vocabulary(experiment: Experiment) -> int:
+    """Entries of the tokenizer, as it is or will be; 0 without one."""
+    asked = experiment.tokenizer
+    if asked is None:
+        return 0
+    return load_tokenizer(asked.path).get_vocab_size() if asked.path else asked.vocabulary
+
+
 def waits_for_best(train: Train) -> bool:
     """Whether the subsets at the second rate are known only when the first rate's models are measured."""
     return "best" in train.at
+
+
+def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
+    """Every run of the experiment, for the device that it names; in a dry run also of subsets that are not chosen yet.
+
+    Raises ExperimentError for an unknown model size or a missing section.
+    """
+    train = experiment.train
+    if train is None:
+        raise ExperimentError("the experiment file has no train: section")
+    places = Places(experiment.out)
+    return [
+        RunConfig(
+            subset=subset,
+            packed=places.packed(subset, cell.size.context, replicate),
+            tokenizer=places.tokenizer,
+            model=cell.model,
+            size=cell.size,
+            tokens=cell.tokens,
+            replicate=replicate,
+            out=places.run(subset, cell.folder, replicate),
+            device=train.device,
+        )
+        for cell in cells(train)
+        for subset in subsets_of(experiment, train, cell, trainable(experiment, cell.size.context, dry_run))
+        for replicate in train.numbers
+    ]
+
+
+def trainable(experiment: Experiment, context: int, dry_run: bool = False) -> list[str]:
+    """The subsets that hold enough to train models of a context on, in the order of the sweep: of those that are packed,
+    what was found then.
+    """
+    names = [name for name, facts in chosen_subsets(experiment, dry_run).items() if facts["status"] == "ok"]
+    facts = {name: Places(experiment.out).packed_facts(name, context) for name in names}
+    return [name for name, told in facts.items() if not storage.exists(told) or storage.read_json(told)["status"] == "ok"]
+
+
+def chosen_subsets(experiment: Experiment, dry_run: bool = False) -> dict[str, dict[str, Any]]:
+    """What is known of every subset of the experiment file, in its order.
+
+    A dry run takes those that are not chosen yet for large enough. Raises ExperimentError where another sweep was chosen.
+    """
+    places, names = Places(experiment.out), [level.name for level in levels_of(experiment)]
+    if not dry_run and not storage.exists(places.sweep):
+        raise ExperimentError(f"{places.sweep} is missing: run jobs.choose first")
+    if not dry_run and storage.read_json(places.sweep)["subsets"] != names:
+        raise ExperimentError(f"{places.sweep} lists other subsets than the experiment file asks for: run jobs.choose first")
+    facts = {name: places.subset_facts(name) for name in names}
+    return {name: storage.read_json(told) if storage.exists(told) else NOT_CHOSEN for name, told in facts.items()}
 
 
 def subsets_of(experiment: Experiment, train: Train, cell: Cell, trainable: Sequence[str]) -> list[str]:

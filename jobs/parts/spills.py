@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 
-from filters.draws import mix
+from filters.mixing import mix
 from jobs.parts import storage
 from jobs.parts.frames import frame
 from jobs.parts.refusals import InvariantBroken

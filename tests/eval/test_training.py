@@ -21,12 +21,13 @@ import eval.training
 from eval.checkpoints import canonical
 from eval.gpt import Loss, build_model, load_model
 from eval.packed import Packed, Stream, write_packed
+from eval.plan import RunConfig
 from eval.side_by_side import ProcessSpoilt
 from eval.sizes import ModelSize
 from eval.slices import EVERY, slices_under
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest, train_tokenizer
 from eval.trainer import learning_rate
-from eval.training import RunBusy, RunConfig, RunMismatch, finished_run, run_key, train_run
+from eval.training import RunBusy, RunMismatch, finished_run, run_key, train_run
 from filters.files import sha256_of
 
 SIZE = ModelSize(
@@ -158,7 +159,7 @@ def test_a_run_that_was_really_killed_has_the_same_bits(config, uninterrupted, t
     script = tmp_path / "child.py"
     script.write_text(
         "import os, signal, sys\nfrom eval.training import train_run\nfrom pathlib import PosixPath\n"
-        "from eval.training import RunConfig\nfrom eval.sizes import ModelSize\n"
+        "from eval.plan import RunConfig\nfrom eval.sizes import ModelSize\n"
         f"train_run({config!r}, lambda done, steps, loss: os.kill(os.getpid(), signal.SIGKILL) if done == 12 else None)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -14,8 +14,8 @@ from filters.draws import id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
 from filters.split import copies_of, fold, held_out
-from jobs import choose, evaluate, pack, train
-from jobs.parts import loop
+from jobs import choose, evaluate, train
+from jobs.parts import grid, loop
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.gathered import collect
 from jobs.parts.presets import compared_sets, levels_of, preset_rules, rules_of
@@ -267,10 +267,10 @@ def test_only_the_levels_of_the_file_as_it_is_now_are_planned_and_told(tmp_path,
     assert train.main(edited, True) == 0
     assert "train: 8 runs; 0 done, 8 to run" in capsys.readouterr().out
     with pytest.raises(ExperimentError, match="lists other subsets than the experiment file asks for"):
-        pack.chosen_subsets(edited)
+        grid.chosen_subsets(edited)
     assert choose.main(edited) == 0
     names = ["unfiltered", *(f"quality-keep_fraction-{share}" for share in (0.8, 0.5, 0.1))]
-    assert list(pack.chosen_subsets(edited)) == names
+    assert list(grid.chosen_subsets(edited)) == names
     facts = collect(tmp_path, "none", 0)
     assert [subset.name for subset in facts.subsets] == names
     aside = [sentence for sentence in facts.missing if "left aside" in sentence]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from pyspark.sql import SparkSession
 
+from eval.plan import read_plan
+from eval.training import finished_run
 from jobs import experiment
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
@@ -91,6 +94,15 @@ def test_tables_have_the_columns_and_rows_of_the_contract(done):
             assert sidecar["id"].equals(pq.read_table(part, columns=["id"])["id"])
     row = json.loads((done / "subsets" / f"{HALF}.json").read_text())
     assert row["kept"]["pages"] == json.loads((done / "subsets" / "_books" / HALF / "_manifest.json").read_text())["rows"]
+
+
+def test_what_is_packed_is_a_plan_of_the_runs_that_there_are(done):
+    runs, asked = read_plan(done / "packed")
+    assert asked == "cpu" and len(runs) == 10
+    assert {run.out.relative_to(done / "packed") for run in runs} == {
+        summary.parent.relative_to(done) for summary in (done / "runs").rglob("summary.json")
+    }
+    assert all(finished_run(replace(run, out=done / run.out.relative_to(done / "packed"))) for run in runs)
 
 
 def test_a_run_loads_with_the_library_alone(done):
