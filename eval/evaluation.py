@@ -1,7 +1,7 @@
 """Runs and the pages that none was trained on in, what every page costs every run out."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,10 @@ class Evaluation:
     pages: Path
     made_by: bytes
     tokens: int
+
+    def on(self, device: str) -> "Evaluation":
+        """The same on a device."""
+        return replace(self, run=self.run.on(device))
 
     @property
     def file(self) -> Path:

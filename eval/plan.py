@@ -6,7 +6,7 @@ go home by copying that folder.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,10 @@ class RunConfig:
     """Seconds of training between checkpoints, at the least."""
     log_every: int = 10
     """Steps between rows of metrics.jsonl, when losses are read and the progress function is called."""
+
+    def on(self, device: str) -> "RunConfig":
+        """The same run on a device."""
+        return replace(self, device=device)
 
     @property
     def label(self) -> str:

@@ -9,6 +9,7 @@ done; 2 nothing was started.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,9 +19,11 @@ from pathlib import Path
 import torch
 
 from eval import side_by_side
-from eval.evaluation import Evaluation, evaluate, evaluations
+from eval.evaluation import evaluate, evaluations
+from eval.packed import Packed
 from eval.plan import EVALUATED, RUNS, RunConfig, read_plan
-from eval.side_by_side import RunsFailed, Tell
+from eval.side_by_side import RunsFailed, Slots, Tell, Work, cores
+from eval.trainer import peak_flops
 from eval.training import RunSummary, finished_run, train_run
 
 Say = Callable[[str], object]
@@ -33,10 +36,15 @@ def device_here(asked: str) -> str:
     return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def train_all(runs: Sequence[RunConfig]) -> None:
-    """Train runs side by side on this machine. Raises RunsFailed at the end, naming each that failed and why."""
-    work = side_by_side.Work("train", train, "token", _tokens, _label)
-    side_by_side.run(work, runs, side_by_side.workers(runs[0].device))
+def slots(device: str) -> Slots:
+    """A process for each core, or for each GPU that is to be seen."""
+    if device == "cpu":
+        return cores()
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    ids = shown.split(",") if shown else [str(at) for at in range(torch.cuda.device_count())]
+    peaks = [peak_flops(torch.cuda.get_device_name(at)) for at in range(len(ids))]
+    known = [peak for peak in peaks if peak]
+    return Slots([{"CUDA_VISIBLE_DEVICES": one} for one in ids], sum(known) if len(known) == len(ids) else None)
 
 
 def train(run: RunConfig, tell: Tell) -> RunSummary:
@@ -52,19 +60,15 @@ def train(run: RunConfig, tell: Tell) -> RunSummary:
     return train_run(run, progress)
 
 
-def _tokens(run: RunConfig) -> int:
-    return run.tokens
+def flops(run: RunConfig) -> float:
+    """Operations for each token that a run trains on."""
+    return run.size.flops(Packed.open(run.packed).header.vocabulary)
 
 
-def _label(run: RunConfig) -> str:
-    return run.label
-
-
-def evaluate_all(to_do: Sequence[Evaluation]) -> None:
-    """Measure runs side by side. Raises RunsFailed as `train_all` does."""
-    if to_do:
-        work = side_by_side.Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.run.label)
-        side_by_side.run(work, to_do, side_by_side.workers(to_do[0].run.device))
+TRAIN = Work("train", train, "token", lambda run: run.tokens, lambda run: run.label, flops)
+"""A run's training, and how a bar counts it."""
+MEASURE = Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.run.label)
+"""What pages cost a run."""
 
 
 def main(arguments: Sequence[str] | None = None, say: Say = lambda text: sys.stdout.write(f"{text}\n")) -> int:
@@ -89,9 +93,9 @@ def main(arguments: Sequence[str] | None = None, say: Say = lambda text: sys.std
 
 
 def _carry_out(to_do: Sequence[RunConfig], plan: Path, say: Say) -> int:
-    work = side_by_side.Work("runs", partial(_train_and_measure, plan / EVALUATED), "token", _tokens, _label)
+    work = replace(TRAIN, name="runs", function=partial(_train_and_measure, plan / EVALUATED))
     try:
-        summaries = side_by_side.run(work, to_do, side_by_side.workers(to_do[0].device)) if to_do else []
+        summaries = side_by_side.run(work, to_do, slots(to_do[0].device)) if to_do else []
     except RunsFailed as error:
         sys.stderr.write(f"goodhart: {error}\n")
         return 1

@@ -10,7 +10,6 @@ come, `reference` are good texts.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 from eval.bits_per_byte import bits_per_byte
 from eval.evaluation import Evaluation, evaluations
 from eval.plan import RunConfig
-from eval.runs import evaluate_all
+from eval.runs import MEASURE
 from eval.training import RunSummary
 from filters.files import write_whole
 from jobs.parts import command, storage
@@ -29,8 +28,9 @@ from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.grid import runs
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.spread import carry_out
 from jobs.parts.table import code_version
-from jobs.train import device, finished, unfinished
+from jobs.train import finished, unfinished
 
 DOMAIN_SHARE = 0.01
 """A domain with at least this share of the bytes is shown by itself."""
@@ -49,7 +49,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         left = len(to_do) + len(untrained)
         print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
         return command.OK
-    evaluate_all(to_do)
+    if to_do and experiment.train:
+        carry_out(MEASURE, to_do, experiment.train.device)
     rows = [row for one in measured for row in _results(one, experiment)]
     results = Places(experiment.out).results
     write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
@@ -61,13 +62,12 @@ def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> list[Eva
     pages = Places(experiment.out).evaluated
     if not storage.exists(pages):
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
-    here = device(experiment.train)
     found: list[tuple[RunConfig, RunSummary]] = []
     for run in asked:
         summary = finished(run)
         if summary is None:
             raise ExperimentError(f"the run {run.label} is not trained: run jobs.train first")
-        found.append((replace(run, device=here), summary))
+        found.append((run, summary))
     kinds = {summary.kind_of_device: run for run, summary in found}
     if len(kinds) > 1:
         each = " and ".join(f"{run.label} on {kind}" for kind, run in sorted(kinds.items()))

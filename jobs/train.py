@@ -8,21 +8,21 @@ same from the folder that jobs.pack leaves.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import median
 
 import torch
 
 from eval.packed import header_path
 from eval.plan import RunConfig
-from eval.runs import device_here, train_all
-from eval.side_by_side import workers
+from eval.runs import TRAIN, device_here, slots
 from eval.trainer import peak_flops
 from eval.training import RunMismatch, RunSummary, finished_run
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.grid import cells, runs, vocabulary
 from jobs.parts.refusals import ExperimentError, ways_out
+from jobs.parts.session import submitted
+from jobs.parts.spread import carry_out
 
 CORE_FLOPS = 3e10
 """Operations a second of one core where no run has been measured: docs/training.md, Speed."""
@@ -38,9 +38,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         done = len(asked) - len(to_do)
         print(f"train: {len(asked)} runs; {done} done, {len(to_do)} to run{estimate(experiment, asked, to_do)}")
         return command.OK
-    if to_do:
-        here = device(experiment.train)
-        train_all([replace(run, device=here) for run in to_do])
+    if to_do and experiment.train:
+        carry_out(TRAIN, to_do, experiment.train.device)
     for run in asked:
         summary = finished(run)
         if summary and summary.status == "diverged":
@@ -54,7 +53,8 @@ def check(experiment: Experiment) -> None:
     """Find what is wrong with `train:` before anything is read. Raises ExperimentError."""
     if experiment.train is not None:
         cells(experiment.train)
-        device(experiment.train)
+        if not submitted():  # a cluster's executors may have what the driver's machine has not
+            device(experiment.train)
 
 
 def finished(run: RunConfig) -> RunSummary | None:
@@ -89,7 +89,7 @@ def estimate(experiment: Experiment, asked: Sequence[RunConfig], to_do: Sequence
     done = [(run, summary) for run in asked if run not in to_do and (summary := finished(run))]
     same = [run.size.flops(entries) * summary.tokens_per_second for run, summary in done if summary.device.startswith(here)]
     speed, source = (median(same), f"as the {len(same)} that are done") if same else (_assumed(here), "assumed")
-    processes, tokens = min(workers(here), len(to_do)), sum(run.tokens for run in to_do)
+    processes, tokens = min(len(slots(here)), len(to_do)), sum(run.tokens for run in to_do)
     hours = flops / speed / processes / 3600
     return (
         f" ({tokens:,} tokens, {flops:.2g} operations, about {hours:.2g} hours with {processes} at a time at "
