@@ -25,12 +25,14 @@ from jobs.bench import (
     extractors,
     fasttext_calls,
     fasttext_memory,
+    gpu,
     hashing,
     heuristics,
     kenlm,
     pipeline,
     read,
     rerun,
+    resume,
     score_job,
     spam,
     train,
@@ -51,6 +53,9 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
+    "side_by_side": lambda _: train.side_by_side_rows(),
+    "resume": lambda _: resume.rows(),
+    "gpu": lambda _: gpu.rows(),
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "extractors": lambda shards: extractors.rows(shards),
@@ -61,7 +66,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "spam": lambda shards: spam.rows(shards),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
+SLOWEST = ("side_by_side", "resume", "extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 
