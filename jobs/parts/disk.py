@@ -5,7 +5,6 @@ measured on small crawls (docs/output.md says which, and how to measure them aga
 that what is said is a range.
 """
 
-import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from filters.levels import Level
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment, Train
-from jobs.parts.grid import budgets, cells, vocabulary
+from jobs.parts.grid import budgets, runs, vocabulary
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.table import MANIFEST
@@ -51,7 +50,7 @@ def estimate(experiment: Experiment) -> str:
         sizes["token_ids"] = pages * TOKEN_IDS
     sizes["subsets"] = pages * TEXTS[experiment.write.format] * _texts(experiment, levels, places)
     if experiment.train:
-        sizes["packed and runs"] = np.full(2, _trained(experiment, experiment.train, levels, places))
+        sizes["packed and runs"] = np.full(2, _trained(experiment, experiment.train))
     told = ", ".join(f"{name} {_told(size)}" for name, size in sizes.items() if size[1])
     taken = "; what reuse: gives takes no room on the same disk" if experiment.reuse else ""
     total: Range = np.sum(list(sizes.values()), axis=0)
@@ -90,18 +89,14 @@ def _texts(experiment: Experiment, levels: Sequence[Level], places: Places) -> R
     return np.array([len(new) if asked.removed else 0, len(new)], np.float64)
 
 
-def _trained(experiment: Experiment, train: Train, levels: Sequence[Level], places: Places) -> float:
+def _trained(experiment: Experiment, train: Train) -> float:
     """Packed tokens of two or four bytes, and weights of four."""
-    entries = vocabulary(experiment)
+    entries, tokens = vocabulary(experiment), budgets(train)
     wide = 2 if entries <= 1 << 16 else 4
-    total = 0.0
-    for level, number in itertools.product(levels, train.numbers):
-        for context, budget in budgets(train).items():
-            total += 0 if storage.exists(places.packed(level.name, context, number)) else wide * budget
-        for cell in cells(train):
-            done = storage.exists(places.run(level.name, cell.folder, number) / "summary.json")
-            total += 0 if done else WEIGHTS * 4 * cell.size.parameters(entries)
-    return total
+    asked = runs(experiment, dry_run=True)
+    streams = {run.packed: wide * tokens[run.size.context] for run in asked if not storage.exists(run.packed)}
+    new = [run for run in asked if not storage.exists(run.out / "summary.json")]
+    return float(sum(streams.values()) + sum(WEIGHTS * 4 * run.size.parameters(entries) for run in new))
 
 
 def _told(size: Range) -> str:
