@@ -22,6 +22,7 @@ from jobs.bench import (
     datatrove,
     dedup,
     dolma,
+    exact,
     explorer,
     extractors,
     fasttext_calls,
@@ -33,7 +34,6 @@ from jobs.bench import (
     pipeline,
     read,
     rerun,
-    resume,
     score_job,
     spam,
     train,
@@ -55,7 +55,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
     "side_by_side": lambda _: train.side_by_side_rows(),
-    "resume": lambda _: resume.rows(),
+    "exact": lambda _: exact.rows(),
     "gpu": lambda _: gpu.rows(),
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
@@ -68,7 +68,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "spam": lambda shards: spam.rows(shards),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("side_by_side", "resume", "extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
+SLOWEST = ("side_by_side", "exact", "extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

@@ -76,12 +76,27 @@ def test_in_bfloat16_it_is_the_plain_loss_in_bfloat16():
 
 
 def test_the_loss_is_one_graph_for_a_compiler_and_parameters_keep_their_names():
-    """Traced without a compiler; `python -m jobs.bench gpu` runs the compiled functions."""
+    """Traced without a compiler; `python -m jobs.bench exact` compiles, which takes minutes."""
     compiled = Loss(torch.compile(hidden_states, backend="aot_eager", fullgraph=True), piece_for_compiler)
     (plain, expected), (ours, found) = plain_and(compiled, 300)
     assert ours == pytest.approx(plain, rel=1e-6)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     assert "model.embed_tokens.weight" in dict(build_model(TINY, 300, 0, seed=1).named_parameters())
+
+
+def test_the_next_run_of_a_size_is_not_compiled_again():
+    """Past eight times a function is run as it is, in silence."""
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph
+
+    tokens = torch.randint(0, 300, (2, 17), generator=torch.Generator().manual_seed(0))
+    for seed in range(3):
+        loss = Loss(torch.compile(hidden_states, backend=backend, dynamic=False), piece_for_compiler)
+        loss(build_model(TINY, 300, 0, seed), tokens[:, :-1], tokens[:, 1:]).backward()
+    assert len(compiled) == 1
 
 
 def test_input_and_output_embeddings_are_one_matrix_and_only_matrices_decay():
