@@ -8,7 +8,7 @@ JSON lines have no footer and subsets hold data alone: what is known of those li
 import json
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,9 +103,10 @@ class Table:
 
 @dataclass
 class PartReport:
-    """What a task says about its part: counts by reason, and where its input is damaged."""
+    """What a task says about its part: counts by reason, also of one of its tables alone, and where its input is damaged."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    of_table: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     damaged: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -266,7 +267,7 @@ def writer(table: Table, part: Part, report: PartReport) -> Iterator[Writer]:
                 "config_hash": table.hash,
                 "from": part.identity,
                 "rows": rows.rows,
-                "counts": dict(sorted(report.counts.items())),
+                "counts": dict(sorted({**report.counts, **report.of_table[table.name]}.items())),
                 "damaged": report.damaged,
             }
             rows.close(json.dumps(facts, sort_keys=True))
