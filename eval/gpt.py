@@ -116,12 +116,10 @@ class Loss:
     """Logits held at once."""
 
     @classmethod
-    def on(cls, device: str, compiled: bool = True) -> "Loss":
+    def on(cls, device: str) -> "Loss":
         """The fastest for a device. Functions are compiled and not the model, whose parameters keep their names."""
         if device == "cpu":
             return cls()
-        if not compiled:
-            return cls(hidden_states, piece_for_compiler, DEVICE_LOGITS)
         return cls(
             torch.compile(hidden_states, dynamic=False), torch.compile(piece_for_compiler, dynamic=False), DEVICE_LOGITS
         )

@@ -132,3 +132,25 @@ def test_a_stream_that_was_cut_on_the_way_is_refused_before_anything_runs(copy, 
     stream = copy / "odd" / "32-1.bin"
     stream.write_bytes(stream.read_bytes()[:-2])
     assert "32-1.bin has " in (said := refusal(copy, capsys)) and "its header says" in said
+
+
+def test_each_gpu_that_is_shown_has_a_process_and_the_bar_knows_their_peak(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(runs.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(runs.torch.cuda, "get_device_name", lambda at: ["NVIDIA H100 80GB HBM3", "NVIDIA A100"][at])
+    found = runs.slots("cuda")
+    assert found.environments == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert found.peak == 989e12 + 312e12
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-3")
+    monkeypatch.setattr(runs.torch.cuda, "get_device_name", lambda at: ["NVIDIA H100 80GB HBM3", "another"][at])
+    found = runs.slots("cuda")
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found.environments] == ["5", "GPU-3"] and found.peak is None
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_refused_in_a_sentence(copy, capsys, monkeypatch):
+    monkeypatch.setattr(runs.torch.cuda, "is_available", lambda: False)
+    changed(copy, device="cuda")
+    assert "train.device is cuda, but torch sees no GPU: use auto or cpu" in refusal(copy, capsys)
+    assert [runs.device_here(asked) for asked in ("auto", "cpu")] == ["cpu", "cpu"]
+    monkeypatch.setattr(runs.torch.cuda, "is_available", lambda: True)
+    assert [runs.device_here(asked) for asked in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
