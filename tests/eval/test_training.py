@@ -58,7 +58,7 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def pack(texts, replicate, path, tokenizer_at):
+def pack(texts, replicate, path, tokenizer_at, budget=STEPS * SIZE.batch_tokens):
     tokenizer = load_tokenizer(tokenizer_at)
     flat, offsets = encode_batch(tokenizer, texts)
     tokens = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(flat, pa.uint32()))
@@ -67,7 +67,7 @@ def pack(texts, replicate, path, tokenizer_at):
     write_packed(
         [slices],
         path,
-        Stream(SIZE.context, replicate, "fixed_pool", STEPS * SIZE.batch_tokens + 1, pool=len(flat) + len(slices)),
+        Stream(SIZE.context, replicate, "fixed_pool", budget + 1, pool=len(flat) + len(slices)),
         vocabulary=tokenizer.get_vocab_size(),
         end_of_text=end_of_text(tokenizer),
         tokenizer=tokenizer_digest(tokenizer_at),
@@ -153,6 +153,21 @@ def test_a_killed_and_resumed_run_has_the_same_bits(config, uninterrupted, steps
     resumed = train_run(config)
     assert resumed.model_sha256 == uninterrupted[0].model_sha256
     assert rows(config.out) == rows(uninterrupted[1])
+
+
+def test_a_run_of_a_thousand_steps_that_is_killed_between_checkpoints_has_the_same_bits(config, data, tmp_path):
+    """Checkpoints by the clock: which steps they stand at is left to chance, and so is what the killed run loses."""
+    size = replace(SIZE, layers=1, batch_tokens=SIZE.context)
+    texts = [f"Page {i} says that the {i % 7}th cat sat on the {i % 5}th mat." for i in range(200)]
+    pack(texts, 0, tmp_path / "long.bin", data / "tokenizer", budget=1000 * size.batch_tokens)
+    config = replace(config, packed=tmp_path / "long.bin", size=size, tokens=1000 * size.batch_tokens, log_every=10)
+    whole = train_run(replace(config, out=tmp_path / "whole"))
+    killed = replace(config, checkpoint_seconds=0.3)
+    for step in (470, 810):
+        with pytest.raises(Killed):
+            train_run(killed, stop_at(step))
+    assert train_run(killed).model_sha256 == whole.model_sha256
+    assert rows(killed.out) == rows(tmp_path / "whole")
 
 
 def test_a_run_that_was_really_killed_has_the_same_bits(config, uninterrupted, tmp_path):
