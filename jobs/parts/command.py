@@ -12,6 +12,7 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
+from filters.strict_yaml import YamlError
 from jobs.parts import redo
 from jobs.parts.checks import check as check_keys
 from jobs.parts.checks import without_left_out
@@ -77,7 +78,7 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None,
             code = verb(experiment, False)
         failed = LEFT_OUT.get()
         return tell("\n".join(failed), max(code, DAMAGED)) if failed else code
-    except (ExperimentError, RuleError) as error:
+    except (ExperimentError, RuleError, YamlError) as error:
         return tell(error, REFUSED)
     except (PartsFailed, RunsFailed) as error:
         return tell(error, DAMAGED)

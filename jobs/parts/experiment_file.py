@@ -32,9 +32,10 @@ from pydantic import (
 
 from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
+from filters.levels import RANDOM
+from filters.strict_yaml import read_yaml, read_yaml_file
 from jobs.parts.duplicate_options import COLUMNS, SIGNALS, Contamination, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.strict_yaml import read_yaml, read_yaml_file
 from jobs.shards.extraction import ReadLimits
 
 Value = TypeVar("Value")
@@ -239,10 +240,16 @@ class Experiment(Options):
     """Groups to measure, each with its options; a column of a classifier stands for the classifier."""
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
     """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
-    rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
-    """Conditions by signal; they hold together with those of presets, or with `replace: true` among them in their place."""
-    sweep: Named[Several[Any]] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
-    """Keys of `rules` with the values to try, mildest first; `none` takes the condition away."""
+    rules: Named[Any] = Field(
+        default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}", "{extends: gopher, sample: 0.1}"]
+    )
+    """Conditions by signal (docs/choosing.md); they hold together with those of presets and of what they extend, or with
+    `replace: true` among them in their place."""
+    sweep: Named[Any] = Field(
+        default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}", "{list: [{rules.sample: 0.5}]}"]
+    )
+    """Keys of `rules` with the values to try, mildest first; `none` takes the condition away. `random: 50` draws that many
+    levels, each key from its list or from a range, `{from: 1, to: 9}`; `list:` has levels written out."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
@@ -290,6 +297,12 @@ class Experiment(Options):
             group = name if name in known else of_column.get(name, name)
             found[group] = found.get(group, {}) | options
         return found
+
+    @field_validator("sweep")
+    @classmethod
+    def _one_value_is_a_list(cls, given: dict[str, Any]) -> dict[str, Any]:
+        mapped = {key: value for key, value in given.items() if isinstance(value, Mapping) or key == RANDOM}
+        return {key: mapped.get(key, value if isinstance(value, list) else [value]) for key, value in given.items()}
 
     @field_validator("evaluate")
     @classmethod

@@ -345,7 +345,7 @@ def test_a_rule_of_the_file_holds_beside_a_presets_and_in_its_place_where_it_say
 
 
 def test_a_replace_that_is_no_flag_is_refused():
-    with pytest.raises(ExperimentError, match=r"rules\.word_count\.replace must be true or false, got 'yes'"):
+    with pytest.raises(RuleError, match=r"rules\.word_count\.replace must be true or false, got 'yes'"):
         rules_of(asked(rules={"word_count": {"replace": "yes", "min": 10}}))
 
 
@@ -377,3 +377,46 @@ def test_a_control_belongs_to_the_tokens_it_was_matched_by(tmp_path):
     finish(tmp_path, "signals/tokens")
     with pytest.raises(ExperimentError, match="random-quality-pareto-9 was made by another configuration"):
         choose.main(experiment)
+
+
+def test_a_level_that_repeats_pages_says_how_often_each_is_read_and_writes_it_so_often(tmp_path):
+    sweep = {"rules.quality.upsample": ["none", {0.4: 0, 0.95: 7}]}
+    experiment = crawl(tmp_path, rules=RULES, sweep=sweep, controls={"random": "all"}, write={"format": "parquet"})
+    columns, _ = chosen(experiment)
+    name = "quality-upsample-0.4-0-0.95-7"
+    copies, plain = columns[f"subset {name}"], columns["subset quality-upsample-none"]
+    assert (copies.dtype, plain.dtype) == (np.uint8, bool)
+    assert copies.max() == 7 and (copies[~plain] == 0).all()
+    facts = told(experiment, name)
+    sizes = columns["text_bytes"]
+    assert (facts["kept"]["pages"], facts["read"]["pages"]) == ((copies > 0).sum(), copies.sum())
+    assert facts["read"]["bytes"] == (copies * sizes).sum()
+    control = told(experiment, f"random-{name}")["kept"]["bytes"]
+    assert 0 <= min(facts["read"]["bytes"], sizes[plain].sum()) - control <= sizes.max()
+    ids = pq.read_table(tmp_path / "subsets" / name)["id"].to_pylist()
+    assert ids == np.repeat(columns["id"], copies).tolist()
+
+
+def test_a_temperature_is_resolved_over_all_parts(tmp_path):
+    experiment = crawl(tmp_path, rules={"quality": {"temperature": {"keep_fraction": 0.25}}})
+    columns, kept = chosen(experiment)
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    measured = (~np.isnan(columns["quality"][free])).sum()
+    assert kept["rules"].sum() == -(-measured // 4)
+    better = np.nanmean(columns["quality"][kept["rules"]]) - np.nanmean(columns["quality"][free])
+    assert better > 0
+
+
+def test_rules_that_the_file_extends_hold_with_its_own(tmp_path):
+    (tmp_path / "base.yaml").write_text("rules: {word_count: {min: 20}, sample: 0.5}\n")
+    rules = rules_of(asked(rules={"extends": str(tmp_path / "base.yaml"), "word_count": {"max": 90}}))
+    assert rules == {"word_count": {"min": 20, "max": 90}, "sample": 0.5}
+
+
+def test_a_share_may_stand_within_domains_which_no_signal_names(tmp_path):
+    columns, kept = chosen(crawl(tmp_path, rules={"quality": {"keep_fraction": 0.5, "within": "domain"}}))
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    domains = np.tile(np.arange(ROWS) % 40, 2)
+    for domain in range(40):
+        here = (domains == domain) & free & ~np.isnan(columns["quality"])
+        assert kept["rules"][here].sum() == -(-here.sum() // 2)
