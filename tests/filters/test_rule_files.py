@@ -1,10 +1,14 @@
 """Named sets of rules: they build on each other, say what they need, and refuse what cannot be meant."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
 from filters.rule_files import FOLDER, rule_file
-from filters.rules import RuleError, parse
+from filters.rules import Pool, RuleError, parse, resolve_in
+from filters.signals import load_groups
+from filters.strict_yaml import read_yaml
 
 
 def files(folder, **trees):
@@ -64,3 +68,34 @@ def test_a_file_that_cannot_be_meant_is_refused_by_name(tmp_path, tree, says):
 def test_every_set_of_ours_is_a_set_of_rules_and_says_its_source(name):
     assert parse(rule_file(name).rules)
     assert (FOLDER / f"{name}.yaml").read_text().startswith("# ")
+
+
+GROUPS = {signal for group in load_groups("filters", "classifiers").values() for signal in group}
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in FOLDER.glob("*.yaml")))
+def test_every_signal_of_a_set_of_ours_is_in_a_group_or_the_set_says_how_it_is_made(name):
+    found = rule_file(name)
+    signals = {column for rule in parse(found.rules) for column in rule.columns}
+    assert signals <= GROUPS | set(found.needs)
+    for way in found.needs.values():  # it can be pasted
+        tree = read_yaml("\n".join(way.split(" after ")[0].split(" and ")))
+        assert set(tree) == {"classifiers", "signals"}
+
+
+def test_the_three_parts_of_ccnet_hold_all_pages_in_its_shares():
+    pages = 1000
+    scores = np.random.default_rng(0).permutation(pages) / pages
+    pool = Pool(
+        [str(at) for at in range(pages)],
+        {"perplexity_wiki": pa.array(scores), "language": pa.array(["eng", "deu"] * (pages // 2))},
+        {"pages": np.ones(pages, np.int64)},
+    )
+
+    def kept(part):
+        return resolve_in(pool, parse(rule_file(f"ccnet_{part}").rules))[0].passes(pool)
+
+    parts = [kept(part) for part in ("head", "middle", "tail")]
+    assert (np.sum(parts, axis=0) >= 1).all()
+    assert [part.sum() for part in parts] == pytest.approx([300, 300, 400], abs=4)
+    assert (kept("head_middle") == parts[0] | parts[1]).mean() > 0.99
