@@ -274,6 +274,8 @@ class Resolved:
         """The rule as a person reads it, e.g. `word_count min 50 max 100000`; rules that differ have different texts."""
         if self.any_of:
             return f"{ANY_OF} " + " or ".join(f"({' and '.join(one.text for one in rules)})" for rules in self.any_of)
+        if self.rule.signal == SAMPLE:
+            return f"{SAMPLE} {_short(self.tests[0].bound)}"
         parts = [test.text for test in self.tests]
         return " ".join([self.rule.signal, *parts, *(["null keep"] if self.rule.keeps_null else [])])
 

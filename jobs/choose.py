@@ -79,6 +79,14 @@ class Decision:
             found[name] = self.rules[repeats].copies(pool) * passing(bits, self.levels[name])
         return found
 
+    def tally(self, pool: Pool, bits: Bits, weights: Sequence[str]) -> Tally:
+        """What rules and levels keep and drop of the pages, given which rules each fails."""
+        levels = list(self.levels)
+        copies = {levels.index(name): some for name, some in self.copies(pool, bits).items()}
+        by_weight = np.stack([pool.weights[name] for name in weights], axis=1)
+        rules = list(self.levels.values())
+        return tally(bits, len(self.rules), rules, by_weight, pool.columns.get("language"), copies)
+
     def passing(self, pool: Pool, rules: Sequence[int]) -> Truth:
         """The pages that pass some of the rules."""
         verdicts = [np.ones(len(pool), bool), *(self.rules[rule].passes(pool) for rule in rules)]
@@ -243,11 +251,7 @@ def _shown(decision: Decision) -> int:
 
 def _tally(part: Part, columns: Columns, decision: Decision) -> Tally:
     pool = columns.of(part, check=True).chosen_from()
-    weights = np.stack([pool.weights[name] for name in columns.weights], axis=1)
-    bits, levels = decision.failing(pool), list(decision.levels)
-    copies = {levels.index(name): some for name, some in decision.copies(pool, bits).items()}
-    rules = list(decision.levels.values())
-    return tally(bits, len(decision.rules), rules, weights, pool.columns.get("language"), copies)
+    return decision.tally(pool, decision.failing(pool), columns.weights)
 
 
 def _sum(some: Sequence[Tally]) -> Tally:

@@ -156,6 +156,15 @@ class Train(Options):
         return list(range(self.replicates)) if isinstance(self.replicates, int) else self.replicates
 
 
+class Budget(Options):
+    """The scale that small runs stand for: what is read how often there decides what they show (arXiv 2606.07597)."""
+
+    tokens: Annotated[Count, Field(examples=["1_000_000_000_000"])]
+    """Tokens that are trained on there."""
+    pool: Count | None = Field(default=None, examples=["15_000_000_000_000"])
+    """Tokens of the unfiltered pool there; levels keep the same share of it as of this one."""
+
+
 class Controls(Options):
     """As many tokens as a level keeps (bytes, where there is no tokenizer), of the pages that its other rules keep."""
 
@@ -240,16 +249,14 @@ class Experiment(Options):
     """Groups to measure, each with its options; a column of a classifier stands for the classifier."""
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
     """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
-    rules: Named[Any] = Field(
-        default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}", "{extends: gopher, sample: 0.1}"]
-    )
+    rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
     """Conditions by signal (docs/choosing.md); they hold together with those of presets and of what they extend, or with
     `replace: true` among them in their place."""
-    sweep: Named[Any] = Field(
-        default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}", "{list: [{rules.sample: 0.5}]}"]
-    )
+    sweep: Named[Any] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
     """Keys of `rules` with the values to try, mildest first; `none` takes the condition away. `random: 50` draws that many
     levels, each key from its list or from a range, `{from: 1, to: 9}`; `list:` has levels written out."""
+    budget: Budget | None = Field(default=None, examples=["{tokens: 1_000_000_000_000, pool: 15_000_000_000_000}"])
+    """The scale that runs stand for; jobs.sweep tells how often each level's pages are read there and here."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""

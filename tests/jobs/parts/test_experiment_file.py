@@ -298,4 +298,4 @@ def test_every_example_can_be_set(tmp_path, monkeypatch, key, example):
     folder.mkdir(parents=True)
     (folder / "tokenizer.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    assert load(written(tmp_path, LEAST), [f"{key}={example}"])
+    assert load(written(tmp_path, LEAST + "budget: {tokens: 1}\n"), [f"{key}={example}"])
