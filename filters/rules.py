@@ -172,6 +172,13 @@ class Rule:
         return () if self.signal == SAMPLE else (self,)
 
     @property
+    def asked(self) -> Any:
+        """What stands behind its name in an experiment file."""
+        if self.signal == ANY_OF:
+            return [{rule.signal: rule.asked for rule in rules} for rules in self.any_of]
+        return self.conditions[SAMPLE] if self.signal == SAMPLE else dict(self.conditions)
+
+    @property
     def within(self) -> tuple[str, ...]:
         """The columns that its thresholds stand within."""
         by_group = any(isinstance(self.conditions.get(bound), Mapping) for bound in BOUNDS)

@@ -22,6 +22,7 @@ from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.reuse import REUSE, Reuse
 from jobs.parts.session import fall_silent
 from jobs.parts.storage import held, lent
+from jobs.shards.locations import without_secrets
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -92,5 +93,5 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None,
 
 def tell(error: Exception | str, code: int) -> int:
     """Say in a sentence why a command stops; its exit code."""
-    print(f"goodhart: {error}", file=sys.stderr)
+    print(f"goodhart: {without_secrets(str(error))}", file=sys.stderr)
     return code

@@ -37,6 +37,7 @@ from filters.strict_yaml import read_yaml, read_yaml_file
 from jobs.parts.duplicate_options import COLUMNS, SIGNALS, Contamination, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
 from jobs.shards.extraction import ReadLimits
+from jobs.shards.locations import without_secrets
 
 Value = TypeVar("Value")
 Named = Annotated[dict[str, Value], BeforeValidator(lambda given: {} if given is None else given)]
@@ -229,6 +230,13 @@ class Write(Options):
     """Signals written beside id, url and text."""
 
 
+class Explore(Options):
+    """The page with sliders."""
+
+    pages: Annotated[int, Field(ge=1, le=100_000)] = 20_000
+    """Pages in its sample; the file stays under 15 MB, so of more pages it has fewer signals."""
+
+
 class Experiment(Options):
     """The whole file. Each verb uses the keys it needs."""
 
@@ -264,6 +272,7 @@ class Experiment(Options):
     train: Train | None = Field(default=None, examples=["{model: 1m, tokens: 3_000_000, replicates: 3}"])
     evaluate: Evaluate = Field(default=Evaluate(), validate_default=True, examples=["{held_out: {by: page}}"])
     write: Write = Field(default=Write(), examples=["{subsets: [quality-pareto-3], format: parquet}"])
+    explore: Explore = Field(default=Explore(), examples=["{pages: 100000}"])
     seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
 
@@ -418,7 +427,10 @@ def _key(location: Sequence[int | str], tree: Any, missing: bool) -> str:
 
 
 def as_tree(value: Any) -> Any:
-    """Models, dataclasses and paths as plain mappings, lists and scalars, with the keys of the file."""
+    """Models, dataclasses and paths as plain mappings, lists and scalars, with the keys of the file.
+
+    This is what is stored and hashed, so addresses are in it without logins and signatures.
+    """
     if isinstance(value, BaseModel):
         return as_tree(value.model_dump(by_alias=True))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -427,7 +439,7 @@ def as_tree(value: Any) -> Any:
         return {str(key): as_tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_tree(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return without_secrets(str(value)) if isinstance(value, Path | str) else value
 
 
 def config_hash(config: Any) -> str:

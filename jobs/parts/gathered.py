@@ -95,6 +95,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         experiment=_experiment(places, missing),
         missing=tuple(dict.fromkeys(missing)),
         trains=trained is not None,
+        explorer=places.explorer.name if storage.exists(places.explorer) else "",
     )
 
 
