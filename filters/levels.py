@@ -33,6 +33,7 @@ from filters.rules import (
 
 Truth = npt.NDArray[np.bool_]
 
+UNFILTERED = "unfiltered"
 CONTROLS = ("random", "inverted")
 LIST, RANDOM = "list", "random"
 """Keys of a sweep that are no keys of rules: levels written out, and how many are drawn."""
@@ -83,7 +84,7 @@ def plan(rules: Mapping[str, Any], sweep: Mapping[str, Any], controls: Mapping[s
         for level, text in zip(levels, texts, strict=True)
         if swept(level) and at in ("all", level is hardest(levels) and "hardest")
     ]
-    return [Level("unfiltered", {}, control="unfiltered"), *levels, *controlled]
+    return [Level(UNFILTERED, {}, control=UNFILTERED), *levels, *controlled]
 
 
 def _cells(sweep: Mapping[str, Any], seed: int) -> list[tuple[tuple[str, Any], ...]]:

@@ -21,14 +21,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.levels import Level, Order, needed, order_of, other_rules, signals_of
+from filters.levels import UNFILTERED, Level, Order, needed, order_of, other_rules, signals_of
 from filters.quantiles import RANKS, Found, Targets, floats, ranked
-from filters.rules import Floats, Pool, Resolved, parse, preference, rankings, resolve, spread_signals
+from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, rankings, resolve, spread_signals
 from filters.signals import load_groups
 from filters.soft_cuts import Copies, Spread
+from filters.survey import overlaps
 from filters.transforms import apply_transforms
 from filters.verdicts import Bits, Tally, failing, passing, tally
-from jobs.parts import command, loop, passes, session, storage
+from jobs.parts import command, loop, matching, passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns, Over, cuts_of
@@ -79,6 +80,10 @@ class Decision:
             found[name] = self.rules[repeats].copies(pool) * passing(bits, self.levels[name])
         return found
 
+    def reads(self, pool: Pool, bits: Bits) -> dict[str, npt.NDArray[Any]]:
+        """How often each page is read by every level; a flag where that is once at most."""
+        return {name: passing(bits, rules) for name, rules in self.levels.items()} | self.copies(pool, bits)
+
     def tally(self, pool: Pool, bits: Bits, weights: Sequence[str]) -> Tally:
         """What rules and levels keep and drop of the pages, given which rules each fails."""
         levels = list(self.levels)
@@ -117,7 +122,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     pages = parts_of(places.pages)
     columns = Columns.find(experiment, needed(levels))
     identities = columns.identities()
-    made_by = {level.name: _config(level, columns, identities) for level in levels}
+    made_by = {level.name: _config(level, columns, identities) | matching.config(experiment, levels) for level in levels}
     for level in levels:
         _refuse_other(places, level.name, made_by[level.name])
     if not _is_decided(places, pages, made_by):
@@ -182,6 +187,10 @@ def _decide(
     counted: Tally = over(lambda part: _tally(part, columns, decision), _sum)
     if not counted.all_pages[0]:
         raise ExperimentError(f"{places.pages} has no pages that may be chosen: none was read, or all are held out")
+    if experiment.match:
+        decision = matched(experiment, decision, counted, columns, over)
+        counted = over(lambda part: _tally(part, columns, decision), _sum)
+        _print_containment(decision, columns, over)
     decision = with_controls(levels, decision, counted, columns, over)
     controls = over(lambda part: _control_sizes(part, columns, decision), lambda some: np.sum(some, axis=0))
     shown = [rule.text for rule in decision.rules[: _shown(decision)]]
@@ -228,6 +237,39 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     among = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in others.items()}
     controls = {name: Control(rules_of, "", 0) for name, rules_of in among.items()}
     return Decision(tuple(rules), by_level, controls, {}, {}, {})
+
+
+def matched(experiment: Experiment, decision: Decision, counted: Tally, columns: Columns, over: Over) -> Decision:
+    """With a sample for each level that makes them alike."""
+    sizes = dict(zip(decision.levels, counted.read[:, -1].tolist(), strict=True))
+    del sizes[UNFILTERED]
+    if experiment.match == "repetition":
+        found = dict.fromkeys(sizes, matching.one_share(experiment, int(counted.all_pages[-1])))
+    else:
+        found = matching.shares(sizes, lambda pool: decision.reads(pool, decision.failing(pool)), columns, over)
+    rules, levels = list(decision.rules), dict(decision.levels)
+    for name, share in found.items():
+        sample = resolve(parse({SAMPLE: share})[0], {}, {})
+        if sample not in rules:
+            rules.append(sample)
+        levels[name] = (*levels[name], rules.index(sample))
+    return replace(decision, rules=tuple(rules), levels=levels)
+
+
+def _print_containment(decision: Decision, columns: Columns, over: Over) -> None:
+    """How much of each level lies in the one before it: samples may leave levels that are not nested."""
+
+    def both(part: Part) -> Any:
+        pool = columns.of(part).chosen_from()
+        bits = decision.failing(pool)
+        return overlaps(np.stack([passing(bits, rules) for rules in decision.levels.values()], axis=1).astype(np.uint8))
+
+    found = over(both, lambda some: np.sum(some, axis=0))
+    names = [name for name in decision.levels if name != UNFILTERED]
+    at = list(decision.levels).index
+    for milder, harder in itertools.pairwise(names):
+        share = found[at(milder), at(harder)] / max(found[at(harder), at(harder)], 1)
+        print(f"choose: {harder:<34} {share:6.1%} of its pages are in {milder}")
 
 
 def _deviations(signals: Sequence[str], columns: Columns, over: Over) -> dict[str, float]:

@@ -23,8 +23,9 @@ from filters.rules import Rule, leaves
 from filters.slicing import TENTHS, Frequent, Slicing, names_of, shown
 from filters.slicing import counted as count_names
 from filters.survey import Asked, Survey
+from filters.verdicts import Tally
 from jobs import choose
-from jobs.parts import command, passes, session, storage
+from jobs.parts import command, matching, passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns, Over, cuts_of
@@ -54,6 +55,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         "seed": experiment.seed,
         "budget": as_tree(experiment.budget),
         "train": experiment.train.tokens if experiment.train else None,
+        **matching.config(experiment, levels),
     }
     facts = places.sweep_tables / FACTS
     if not storage.exists(facts) or storage.read_json(facts)["config_hash"] != config_hash(made_by):
@@ -83,6 +85,9 @@ def _count(experiment: Experiment, levels: Sequence[Level], columns: Columns) ->
         return passes.merged(spark, "sweep", pages, function, merge)
 
     decision = choose.resolved(levels, columns, over)
+    if experiment.match:
+        plain = over(lambda part: _tally(part, columns, decision), lambda some: reduce(add, some))
+        decision = choose.matched(experiment, decision, plain, columns, over)
     asked = leaves(one.rule for one in decision.rules)
     numbers = sorted({leaf.signal for leaf in asked if set(leaf.conditions) - VALUES})
     slicings = [*_by_name(asked, columns, over), *_by_tenths(["text_bytes", *numbers], columns, over)]
@@ -97,6 +102,11 @@ def _count(experiment: Experiment, levels: Sequence[Level], columns: Columns) ->
     if not found.tally.all_pages[0]:
         raise ExperimentError(f"{columns.places.pages} has no pages that may be chosen: none was read, or all are held out")
     return Counted(experiment, levels, wanted, found)
+
+
+def _tally(part: Part, columns: Columns, decision: choose.Decision) -> Tally:
+    pool = columns.of(part).chosen_from()
+    return decision.tally(pool, decision.failing(pool), columns.weights)
 
 
 def _by_name(rules: Sequence[Rule], columns: Columns, over: Over) -> list[Slicing]:

@@ -18,6 +18,7 @@ from filters.nearest import nearest
 from filters.rules import NO_SIGNALS, Rule, RuleError, check_types, leaves, parse
 from filters.signals import Signal, configure, load_groups
 from filters.transforms import TRANSFORMS
+from jobs.parts import matching
 from jobs.parts.duplicate_options import COLUMNS, SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.presets import compared_sets, levels_of, ways
@@ -47,6 +48,7 @@ def check(experiment: Experiment) -> None:
     _check_rules(experiment, [*levels, *compared], types, groups)
     _check_write(experiment, levels, types)
     _check_train(experiment)
+    matching.check(experiment)
 
 
 def without_left_out(experiment: Experiment) -> tuple[Experiment, list[str]]:

@@ -19,6 +19,7 @@ from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
 from filters.quantiles import Column, Targets, count, find, merged, ranked
+from filters.rules import SAMPLE
 from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
@@ -129,7 +130,8 @@ def shared_rules(experiment: Experiment) -> dict[str, str]:
     places = Places(experiment.out)
     levels = [level.name for level in levels_of(experiment) if level.control is None]
     dropped = [storage.read_json(places.subset_facts(name))["dropped"] for name in levels]
-    rules = [{drop["rule"]: drop["signal"] for drop in drops} for drops in dropped]
+    # A sample says nothing of a page: held-out ones need not be drawn too.
+    rules = [{drop["rule"]: drop["signal"] for drop in drops if drop["signal"] != SAMPLE} for drops in dropped]
     return {rule: signal for rule, signal in rules[0].items() if all(rule in others for others in rules)} if rules else {}
 
 

@@ -265,6 +265,9 @@ class Experiment(Options):
     levels, each key from its list or from a range, `{from: 1, to: 9}`; `list:` has levels written out."""
     budget: Budget | None = Field(default=None, examples=["{tokens: 1_000_000_000_000, pool: 15_000_000_000_000}"])
     """The scale that runs stand for; jobs.sweep tells how often each level's pages are read there and here."""
+    match: Literal["tokens", "repetition"] | None = None
+    """Samples by hash that make levels alike: as many `tokens` as the smallest has (bytes, where there is no tokenizer),
+    after which levels are no longer nested; or the `repetition` of `budget:`, one share of every level."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""

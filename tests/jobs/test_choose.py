@@ -359,3 +359,47 @@ def test_a_share_may_stand_within_domains_which_no_signal_names(tmp_path):
     for domain in range(40):
         here = (domains == domain) & free & ~np.isnan(columns["quality"])
         assert kept["rules"][here].sum() == -(-here.sum() // 2)
+
+
+def test_levels_are_trimmed_to_the_bytes_of_the_smallest_and_are_then_not_nested(tmp_path, capsys):
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP, match="tokens", controls={"random": "hardest"})
+    columns, kept = chosen(experiment)
+    sizes = {level: columns["text_bytes"][kept[f"quality-pareto-{level}"]].sum() for level in ("none", "1", "9")}
+    assert 0 <= max(sizes.values()) - min(sizes.values()) <= columns["text_bytes"].max()
+    hardest, milder = kept["quality-pareto-9"], kept["quality-pareto-1"]
+    share = (hardest & milder).sum() / hardest.sum()
+    assert 0 < share < 1
+    said = [line for line in capsys.readouterr().out.splitlines() if "of its pages are in" in line]
+    assert said[1].split() == f"choose: quality-pareto-9 {share:.1%} of its pages are in quality-pareto-1".split()
+    assert told(experiment, "quality-pareto-none")["dropped"][-1]["rule"].startswith("sample 0.")
+    assert told(experiment, "unfiltered")["kept"] == told(experiment, "unfiltered")["in"]
+
+
+def test_every_level_is_sampled_to_the_repetition_of_another_scale(tmp_path):
+    asked = {"rules": RULES, "sweep": SWEEP, "match": "repetition", "tokenizer": {}}
+    experiment = crawl(tmp_path, **asked, train={"tokens": 1}, budget={"tokens": 1000, "pool": 1000})
+    counts = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
+    for at in range(2):
+        rows = pa.table([[f"page-{at}-{row}" for row in range(ROWS)], [7] * ROWS], schema=counts)
+        write(tmp_path, "signals/tokens", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
+    finish(tmp_path, "signals/tokens")
+    pool = 7 * int(told_pool(tmp_path))
+    half = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": pool // 2})})
+    _, kept = chosen(half)
+    mild, hard = kept["quality-pareto-none"], kept["quality-pareto-9"]
+    assert (hard <= mild).all()
+    facts = told(half, "quality-pareto-none")
+    assert abs(facts["kept"]["tokens"] / (facts["in"]["tokens"] - facts["dropped"][0]["alone"]["tokens"]) - 0.25) < 0.06
+    large = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": 2 * pool})})
+    with pytest.raises(ExperimentError, match=r"2.00 times as often as those of budget:.*train on fewer tokens"):
+        choose._decide(large, levels_of(large), choose.Columns.find(large, {"quality", "word_count"}), parts(large), {})
+
+
+def told_pool(folder):
+    """Pages that may be chosen."""
+    split = [pq.read_table(folder / "split" / f"shard-{at}.parquet") for at in range(2)]
+    return sum(len(rows) - rows["held_out"].to_numpy().sum() - rows["copy_of_held_out"].to_numpy().sum() for rows in split)
+
+
+def parts(experiment):
+    return choose.parts_of(choose.Places(experiment.out).pages)
