@@ -404,7 +404,9 @@ class Texts:
 
     def taken(self, rows: pa.Table, wanted: Truth | Copies) -> pa.Table:
         """Some of the rows, each as often as is wanted, their text edited."""
-        taken = rows.take(pa.array(np.repeat(np.arange(len(rows)), wanted))).combine_chunks()
+        once = wanted.dtype == np.bool_
+        taken = rows.filter(pa.array(wanted)) if once else rows.take(pa.array(np.repeat(np.arange(len(rows)), wanted)))
+        taken = taken.combine_chunks()
         if not (self.transforms and len(taken)):
             return taken
         load_groups("filters", "classifiers")  # a worker process knows no transform before its module is imported
@@ -515,6 +517,8 @@ def describe(
         for place, rule in enumerate(rules)
     ]
     status, reason = _status(read, experiment)
+    alone = [decision.rules[rule].text for rule in rules if counted.failed[rule][0] == counted.all_pages[0]]
+    reason = f"{alone[0]} removes every page" if status == "empty" and alone else reason
     return {
         "name": level.name,
         "control": level.control,

@@ -161,6 +161,7 @@ def test_an_empty_subset_is_named_and_the_others_go_on(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep={"rules.word_count.min": [50, 1000]})
     assert choose.main(experiment) == 0
     assert [told(experiment, f"word_count-min-{level}")["status"] for level in (50, 1000)] == ["ok", "empty"]
+    assert told(experiment, "word_count-min-1000")["reason"] == "word_count min 1000 removes every page"
 
 
 def test_a_subset_too_small_for_the_budget_is_named(tmp_path):
