@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import pyarrow as pa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -34,7 +33,7 @@ from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
 from filters.levels import RANDOM
 from filters.strict_yaml import read_yaml, read_yaml_file
-from jobs.parts.duplicate_options import COLUMNS, SIGNALS, Contamination, Duplicates, typed
+from jobs.parts.duplicate_options import SIGNALS, Contamination, DropLines, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.locations import without_secrets
@@ -224,6 +223,8 @@ class Write(Options):
     """Whether the pages that a written level removes are written too, to `removed/`, with every rule they failed."""
     format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
     """The form of the files that are written."""
+    drop_lines: DropLines | None = Field(default=None, examples=["{seen_on_domains: 10, most: 0.5}"])
+    """Cuts lines that stand on many sites out of the text (docs/duplicates.md), before transforms."""
     transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])
     """Edits of the text, by name, in order (filters/transforms.py)."""
     signals: EachOnce[str] = Field(default=[], examples=["[language, quality]"])
@@ -288,12 +289,6 @@ class Experiment(Options):
     def contamination(self) -> Contamination | None:
         """Which benchmarks are looked for; None where there are none."""
         return typed("contamination", self.signals["contamination"]) if "contamination" in self.signals else None
-
-    @property
-    def copied(self) -> dict[str, pa.DataType]:
-        """The signals of both groups, with their types."""
-        benchmarks = self.contamination.columns if self.contamination else {}
-        return (COLUMNS if self.duplicates else {}) | benchmarks
 
     @field_validator("classifiers")
     @classmethod

@@ -203,6 +203,7 @@ def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
     """One task: the rows of one part into every table that lacks them. Writes nothing that is not whole."""
     report = PartReport()
     try:
+        part.check()
         states = {table.name: state(table, part) for table in tables}
         for table in tables:
             if states[table.name] == "other":

@@ -7,7 +7,7 @@ import threading
 import pytest
 import yaml
 
-from jobs import read, split
+from jobs import read, split, train_classifier
 from jobs.parts import command
 from jobs.parts.experiment_file import as_tree, config_hash, load
 from jobs.shards.locations import shard_names, without_secrets
@@ -64,6 +64,16 @@ def test_nothing_under_out_and_nothing_that_is_said_has_a_canary(server, tmp_pat
     ]
     said = capfd.readouterr()
     assert CANARY not in said.out + said.err
+
+
+def test_a_trained_classifier_does_not_say_how_its_pages_were_fetched(server, tmp_path, tasks, capfd):
+    files = {side: [f"http://{LOGIN}@127.0.0.1:{server}/{side}/good.jsonl?{SIGNED}"] for side in ("target", "raw")}
+    conf = written(tmp_path, "a.warc.gz", classifiers={"books": {"importance": files}})
+    assert command.run(train_classifier.main, train_classifier.__doc__, [str(conf)]) == 0
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(files) > 3 and not [path for path in files if CANARY.encode() in path.read_bytes()]
+    said = capfd.readouterr()
+    assert CANARY not in said.out + said.err and "/target/good.jsonl" in said.out
 
 
 @pytest.mark.parametrize("address", [f"http://HOST/no/such.warc.gz?{SIGNED}", f"http://{LOGIN}@HOST/made-0.tar.gz"])
