@@ -332,9 +332,13 @@ def _text(cell: Sequence[tuple[str, Any]]) -> str:
     return "_".join(named) or "rules"
 
 
+def _key_text(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_.]+", key) else json.dumps(key)
+
+
 def _value_text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "-".join(f"{_value_text(key)}-{_value_text(inner)}" for key, inner in value.items())
+        return "-".join(f"{_key_text(str(key))}-{_value_text(inner)}" for key, inner in value.items())
     if isinstance(value, list):
         return "-".join(map(_value_text, value))
     if isinstance(value, float) and value.is_integer():

@@ -8,6 +8,7 @@ below a cut under which there are certainly enough, so that no other page leaves
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
+from filters.levels import needed
 from filters.quantiles import Column, Targets, count, find, merged, ranked
 from filters.rules import SAMPLE
 from jobs.parts import passes, session, storage
@@ -73,7 +75,7 @@ def write_evaluated(experiment: Experiment) -> None:
     shared, tables = shared_rules(experiment), signal_tables(experiment.out)
     config = {
         "evaluate": as_tree(experiment.evaluate),
-        "rules": {rule: identity_of(tables[signal]) for rule, signal in shared.items()},
+        "rules": {rule: _decided_by(signal, tables, experiment) for rule, signal in shared.items()},
         "seed": experiment.seed,
         "reference": {name: as_tree(files) for name, files in _good_texts(experiment).items()},
         "pages": identity_of(places.pages),
@@ -123,6 +125,14 @@ def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict
         found = strata([values[at] for at in judged], [cluster[at] for at in judged])
         named = sorted({one for one in found if one != OTHER})
     return {"cluster": cluster, "stratum": strata(values, cluster, named)}
+
+
+def _decided_by(signal: str, tables: Mapping[str, Path], experiment: Experiment) -> str | list[str]:
+    """What tells a rule's signal from another of its name; for a rule on several, that of all which rules name."""
+    if signal in tables:
+        return identity_of(tables[signal])
+    named = needed(levels_of(experiment)) & set(tables)
+    return sorted({identity_of(tables[name]) for name in named})
 
 
 def shared_rules(experiment: Experiment) -> dict[str, str]:

@@ -200,3 +200,9 @@ def test_a_list_or_search_that_cannot_be_meant_is_refused(sweep, says):
     with pytest.raises(RuleError) as refusal:
         plan({}, sweep, {})
     assert says in str(refusal.value)
+
+
+def test_a_share_and_a_curve_are_plain_names_whether_keys_are_numbers_or_read_from_a_file():
+    assert names_of([{"keep_fraction": 0.5}], "rules.quality.temperature") == ["quality-temperature-keep_fraction-0.5"]
+    assert names_of([{"0.4": 0, "0.95": 7}], "rules.quality.upsample") == ["quality-upsample-0.4-0-0.95-7"]
+    assert names_of([{0.4: 0, 0.95: 7}], "rules.quality.upsample") == ["quality-upsample-0.4-0-0.95-7"]
