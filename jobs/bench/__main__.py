@@ -34,6 +34,7 @@ from jobs.bench import (
     rerun,
     score_job,
     spam,
+    sweep_levels,
     train,
     transformer,
 )
@@ -50,6 +51,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "kenlm": lambda shards: kenlm.rows(texts(shards[:1])),
     "hashing": lambda shards: hashing.rows(texts(shards[:1])),
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
+    "sweep_levels": lambda shards: sweep_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
