@@ -2,8 +2,9 @@
 neighbours.
 
 A bucket is the pages that share the key of a band. No bucket is skipped and none costs the square of its size. The hub is
-the page with the smallest hash of its id; neighbours are the pages before it in the order of `Signatures.order`, in which
-like pages stand near each other, the same in every bucket, so that bands find the same pairs again and not others.
+the most typical page: that which shares the most bands with the others, so that copies of one page are compared with that
+page. Neighbours are the pages before it in the order of `Signatures.order`, in which like pages stand near each other, the
+same in every bucket, so that bands find the same pairs again and not others.
 
 Held-out pages and pages of the pool are linked among themselves, and each page of the pool also with held-out ones: with
 every one where they are few, else with their hub and its neighbours among them.
@@ -26,14 +27,28 @@ NEIGHBOURS = 8
 16 and 2 half as many pairs are compared, and pages of clusters of 300 come out less like each other than they are."""
 
 
+PLACES, SYMBOLS = 16, 16
+"""A sketch is so many numbers of four bits."""
+
+
+def sketches(bands: Hashes) -> Hashes:
+    """Of each page four bits of each of its band keys, (pages, bands), in one number: how many bands pages share, about."""
+    found = np.zeros(len(bands), np.uint64)
+    for place in range(PLACES):
+        symbols = bands[:, place % bands.shape[1]] >> np.uint64(4 * (place // bands.shape[1])) & np.uint64(SYMBOLS - 1)
+        found |= symbols << np.uint64(4 * place)
+    return found
+
+
 @dataclass(frozen=True)
 class BandRows:
-    """Rows of a band: its key, whether the page is held out, its scope, order, hash of its id, and number; shape (rows,)."""
+    """Rows of a band: its key, and of the page: whether it is held out, scope, order, sketch, hash of the id, number."""
 
     keys: Hashes
     held_out: Truth
     scopes: Hashes
     orders: Hashes
+    sketches: Hashes
     hashes: Hashes
     pages: Integers
 
@@ -63,24 +78,42 @@ def put(left: Integers, right: Integers, found: int, hashes: Hashes, one: int, o
 
 
 @kernel
-def smallest(hashes: Hashes, start: int, end: int) -> int:
-    """The row with the smallest hash."""
-    hub = start
+def common_symbols(sketches: Hashes, start: int, end: int) -> np.uint64:
+    """The sketch of the symbols that most rows have, at each place; of equally many the smallest."""
+    common = np.uint64(0)
+    for place in range(PLACES):
+        counts = np.zeros(SYMBOLS, np.int64)
+        shift = np.uint64(4 * place)
+        for at in range(start, end):
+            counts[sketches[at] >> shift & np.uint64(SYMBOLS - 1)] += 1
+        common |= np.uint64(counts.argmax()) << shift
+    return common
+
+
+@kernel
+def typical(hashes: Hashes, sketches: Hashes, start: int, end: int) -> int:
+    """The row whose sketch has the most of the most common symbols; of several that with the smallest hash."""
+    common = common_symbols(sketches, start, end)
+    hub, most = start, -1
     for at in range(start, end):
-        if hashes[at] < hashes[hub]:
-            hub = at
+        differing, agree = sketches[at] ^ common, 0
+        for place in range(PLACES):
+            agree += int(differing >> np.uint64(4 * place) & np.uint64(SYMBOLS - 1) == 0)
+        if agree > most or (agree == most and hashes[at] < hashes[hub]):
+            hub, most = at, agree
     return hub
 
 
 @kernel
-def link_within(hashes: Hashes, start: int, end: int, left: Integers, right: Integers, found: int) -> int:
+def link_within(hashes: Hashes, sketches: Hashes, start: int, end: int, left: Integers, right: Integers, found: int) -> int:
     """Pairs of the rows of one bucket, side and scope, which stand in order."""
-    hub = smallest(hashes, start, end)
-    before = end - start if end - start <= ALL_PAIRS else NEIGHBOURS
+    hot = end - start > ALL_PAIRS
+    before = NEIGHBOURS if hot else end - start
+    hub = typical(hashes, sketches, start, end) if hot else start
     for at in range(start, end):
         for other in range(max(start, at - before), at):
             found = put(left, right, found, hashes, at, other)
-        if end - start > ALL_PAIRS and abs(at - hub) > NEIGHBOURS:
+        if hot and abs(at - hub) > NEIGHBOURS:
             found = put(left, right, found, hashes, at, hub)
     return found
 
@@ -101,6 +134,7 @@ def place_of(order: int, orders: Hashes, by_order: Integers, start: int, end: in
 def link_across(
     hashes: Hashes,
     orders: Hashes,
+    sketches: Hashes,
     by_order: Integers,
     start: int,
     held_out: int,
@@ -116,7 +150,7 @@ def link_across(
                 left[found], right[found] = other, at
                 found += 1
         return found
-    hub = smallest(hashes, held_out, end)
+    hub = typical(hashes, sketches, held_out, end)
     for at in range(start, held_out):
         place = place_of(orders[at], orders, by_order, held_out, end)
         for k in range(max(held_out, place - NEIGHBOURS), min(end, place + NEIGHBOURS)):
@@ -133,6 +167,7 @@ def link_sorted(
     held_out: Truth,
     scopes: Hashes,
     orders: Hashes,
+    sketches: Hashes,
     hashes: Hashes,
     by_order: Integers,
     left: Integers,
@@ -152,12 +187,12 @@ def link_sorted(
                 and scopes[run] == scopes[end]
             ):
                 run += 1
-            found = link_within(hashes, end, run, left, right, found)
+            found = link_within(hashes, sketches, end, run, left, right, found)
             if held_out[end] and first_held_out < 0:
                 first_held_out = end
             end = run
         if first_held_out > start:
-            found = link_across(hashes, orders, by_order, start, first_held_out, end, left, right, found)
+            found = link_across(hashes, orders, sketches, by_order, start, first_held_out, end, left, right, found)
         start = end
     return found
 
@@ -178,5 +213,7 @@ def link(rows: BandRows) -> tuple[Integers, Integers]:
     order, some = order[within], some.take(within)
     left, right = (np.empty(int(room(some.keys)), np.int64) for _ in range(2))
     by_order = np.lexsort((some.orders, some.held_out, some.keys))
-    found = link_sorted(some.keys, some.held_out, some.scopes, some.orders, some.hashes, by_order, left, right)
+    found = link_sorted(
+        some.keys, some.held_out, some.scopes, some.orders, some.sketches, some.hashes, by_order, left, right
+    )
     return order[left[:found]], order[right[:found]]

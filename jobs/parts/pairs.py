@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from filters.draws import id_hashes
-from filters.duplicates.buckets import BandRows, link
+from filters.duplicates.buckets import BandRows, link, sketches
 from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
 from jobs.parts import storage
@@ -45,7 +45,7 @@ TEXTS = pa.schema(
 )
 """Pages with the key of their text and their bands (none: shorter than a shingle). `original`: of pages of one text on one
 side and in one scope, that with the smallest hash of its id; the others are compared with nothing else."""
-BANDS = pa.schema([(name, pa.int64()) for name in ("key", "side", "scope", "order", "hash", "page")])
+BANDS = pa.schema([(name, pa.int64()) for name in ("key", "side", "scope", "order", "sketch", "hash", "page")])
 PAIRS = pa.schema([("part", pa.int64()), ("to", pa.int64()), ("page", pa.int64()), ("exact", pa.bool_())])
 SETS = pa.schema(
     [
@@ -229,9 +229,10 @@ def band_rows(part: Part, bands: int) -> Iterator[pa.RecordBatch]:
     for batch in batches(part):
         some = pa.Table.from_batches([batch])
         some = some.filter(pc.and_(pc.equal(some["page"], some["original"]), pc.greater(pc.binary_length(some["bands"]), 0)))
-        keys = np.frombuffer(b"".join(some["bands"].to_pylist()), np.int64)
+        keys = np.frombuffer(b"".join(some["bands"].to_pylist()), np.uint64)
+        some = some.append_column("sketch", pa.array(sketches(keys.reshape(-1, bands)).view(np.int64)))
         repeated = [np.repeat(some[name].to_numpy(), bands) for name in BANDS.names[1:]]
-        yield from pa.table([keys, *repeated], schema=BANDS).to_batches()
+        yield from pa.table([keys.view(np.int64), *repeated], schema=BANDS).to_batches()
 
 
 def copied_rows(part: Part) -> Iterator[pa.RecordBatch]:
@@ -253,10 +254,9 @@ def _pairs(left: Integers, right: Integers, exact: bool) -> Iterator[pa.RecordBa
 def linked_rows(rows: Iterator[pa.RecordBatch], ours: int) -> Iterator[pa.RecordBatch]:
     """The pairs of a partition that holds whole buckets."""
     table = pa.Table.from_batches(list(rows), BANDS)
-    unsigned = {name: _unsigned(table, name) for name in ("key", "scope", "order", "hash")}
+    key, scope, order, sketch, hashes = (_unsigned(table, name) for name in ("key", "scope", "order", "sketch", "hash"))
     pages = table["page"].to_numpy()
-    held_out = table["side"].to_numpy() == HELD_OUT
-    left, right = link(BandRows(unsigned["key"], held_out, unsigned["scope"], unsigned["order"], unsigned["hash"], pages))
+    left, right = link(BandRows(key, table["side"].to_numpy() == HELD_OUT, scope, order, sketch, hashes, pages))
     both = np.stack([pages[left], pages[right]], axis=1)
     different = np.unique(both[both.min(axis=1) < ours], axis=0)
     yield from _pairs(different[:, 0].copy(), different[:, 1].copy(), exact=False)
