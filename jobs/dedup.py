@@ -31,7 +31,8 @@ from jobs.parts.contaminated import common, hits_of, hits_schema, reverse, share
 from jobs.parts.duplicate_facts import write_facts
 from jobs.parts.duplicate_options import COLUMNS, Duplicates, Near
 from jobs.parts.experiment_file import Experiment, config_hash
-from jobs.parts.pairs import Finding, Origin, find
+from jobs.parts.one_task import find
+from jobs.parts.pairs import Finding, Origin
 from jobs.parts.places import Places
 from jobs.parts.ranked import Ranking, rank, ranked_part
 from jobs.parts.refusals import ExperimentError

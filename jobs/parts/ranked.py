@@ -26,7 +26,7 @@ from jobs.parts.pairs import NEITHER, POOL, Origin, scopes, tasks
 from jobs.parts.places import Places
 from jobs.parts.session import stand_in
 from jobs.parts.spills import spill
-from jobs.parts.table import Part, sidecar
+from jobs.parts.table import Part, finished, sidecar
 
 Integers = npt.NDArray[np.int64]
 EXACT, URL = 0, 1
@@ -41,6 +41,8 @@ NODES = pa.schema(
         ("preferred", pa.list_(pa.float64())),
     ]
 )
+FEW = 2_000_000
+"""Pages and pairs that are ranked in one task."""
 LARGEST = 20_000_000
 """Pairs of one component that one task walks: some 60 bytes each. Of more, those in no forest are left out first."""
 PAIRS = pa.schema([("component", pa.int64()), ("page", pa.int64()), ("other", pa.int64()), ("jaccard", pa.float64())])
@@ -105,10 +107,20 @@ class Ranking:
         return pa.table(columns)
 
 
-def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST) -> None:
+def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST, few: int = FEW) -> None:
     """Leave ranks and similarities of every part's pages in the ranking's folder, by the part's number."""
     for name in ("ranks", "alike", "thinned"):
         storage.remove_folder(ranking.folder / name)
+    tables = {ranking.places.duplicates("edges"), *(origin.bands for origin in ranking.origins)}
+    if sum(finished(table)["rows"] for table in tables) <= min(few, largest):
+        here = Path.cwd()
+
+        def task(_: int) -> None:
+            stand_in(here)
+            rank_few(ranking)
+
+        spark.sparkContext.parallelize([0], 1).foreach(task)
+        return
     keyed = frame(spark, ranking.parts, KEYS, lambda number, _: keys_of(ranking, number))
     first = [sql.col("old").desc(), *_preference(len(ranking.preferred)), sql.col("id")]
     groups = Window.partitionBy("kind", "high", "low", "side", "scope").orderBy(*first)
@@ -121,6 +133,33 @@ def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST) -> None:
         thinned(spark, rows, ranking.folder / "thinned", largest), lambda graph: alike_pages(graph, threshold), ALIKE
     )
     _by_part(alike, ALIKE, ranking.folder / "alike")
+
+
+def rank_few(ranking: Ranking) -> None:
+    """The same, of pages and pairs that one task holds."""
+    numbers = range(len(ranking.origins))
+    keyed = pa.Table.from_batches([batch for number in numbers for batch in keys_of(ranking, number)], KEYS)
+    _write_parts(ranked_keys(keyed), ranking.folder / "ranks")
+    ours = [(number, origin.part) for number, origin in enumerate(ranking.origins) if not origin.is_old]
+    graph = (batch for number, part in ours for batch in graph_of(ranking, number, part))
+    _write_parts(pa.Table.from_batches(list(alike_pages(graph, ranking.threshold)), ALIKE), ranking.folder / "alike")
+
+
+def ranked_keys(keyed: pa.Table) -> pa.Table:
+    """Rows of RANKS from rows of KEYS: the pages that are not the first of their group, and not old."""
+    keyed = keyed.take(pa.array(best_first(keyed)))
+    groups = [keyed[name].to_numpy() for name in ("kind", "high", "low", "side", "scope")]
+    order = np.lexsort(groups)
+    first = np.append(True, np.any([one[order][1:] != one[order][:-1] for one in groups], axis=0))[: len(keyed)]
+    ranks = np.arange(len(keyed)) - np.maximum.accumulate(np.where(first, np.arange(len(keyed)), 0)) + 1
+    table = keyed.take(pa.array(order)).append_column("rank", pa.array(ranks))
+    return table.filter(pc.and_(pa.array(ranks > 1), pc.invert(table["old"]))).select(RANKS.names)
+
+
+def _write_parts(rows: pa.Table, folder: Path) -> None:
+    parts = rows["page"].to_numpy() >> 32
+    for number in np.unique(parts).tolist():
+        storage.write_table(folder / f"{number}.parquet", rows.filter(pa.array(parts == number)))
 
 
 def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) -> DataFrame:
@@ -263,9 +302,9 @@ def _once(pages: Integers, scope: Integers, nodes: pa.Table) -> tuple[Integers, 
 def best_first(nodes: pa.Table) -> Integers:
     """The order of pages by preference: old ones, then by each signal the highest, null last, then by the smallest id."""
     ids = pc.rank(nodes["id"], sort_keys="ascending", tiebreaker="dense").to_numpy()
-    preferred = np.array(nodes["preferred"].to_pylist(), np.float64)
+    preferred = pc.list_flatten(nodes["preferred"]).to_numpy().reshape(len(nodes), -1)
     keys = [ids]
-    for values in preferred.T[::-1]:
+    for values in preferred.T[::-1] if len(nodes) else ():
         keys += [-np.nan_to_num(values, nan=-np.inf), np.isnan(values)]
     return np.lexsort([*keys, ~nodes["old"].to_numpy()])
 

@@ -14,7 +14,9 @@ from filters.pages import PageBatch
 from jobs import dedup, read, split
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
-from jobs.parts.pairs import EDGES
+from jobs.parts.one_task import find
+from jobs.parts.pairs import EDGES, Finding
+from jobs.parts.places import Places
 from jobs.parts.ranked import rank
 from jobs.parts.session import session
 from jobs.parts.settled import Bounds, settle
@@ -252,6 +254,19 @@ def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path)
     assert pairs[0] == pairs[1]
 
 
+def test_pairs_of_few_pages_come_from_one_task_and_are_those_of_many(out, pages, tmp_path):
+    """Among themselves, and measured against older ones."""
+    asked, found = load(out.parent / "conf.json"), []
+    *ours, older = dedup._origins(asked.duplicates, Places(asked.out))
+    origins, near = [*ours, dataclasses.replace(older, split=None)], asked.duplicates.near
+    for most in (10**9, 0):
+        finding = Finding(origins, near.shingling, near.banding[0], "all", 0.5, tmp_path / str(most))
+        edges = find(session("tests"), finding, len(pages), most)
+        found.append(sorted((row for part in edges.parts() for row in pq.read_table(part.source).to_pylist()), key=str))
+    assert found[0] == found[1] and any(row["left"] >= finding.ours for row in found[0])
+    assert any(row["exact"] for row in found[0]) and any(row["left_held_out"] for row in found[0])
+
+
 def made_edges(folder):
     """Pairs of 200 pages of two parts, some held out, some exact copies; every page has one text, side and id."""
     draw, rows = random.Random(11), {}
@@ -283,15 +298,15 @@ def test_a_large_graph_is_settled_in_rounds_with_the_same_answer(tmp_path):
         assert tables[0] == tables[1] and len(tables[0]) == 2
 
 
-def test_a_large_component_is_thinned_and_walked_with_the_same_answer(out, tmp_path):
+def test_a_few_pages_are_ranked_in_one_task_and_a_large_component_is_thinned_with_the_same_answer(out, tmp_path):
     asked, spark = load(out.parent / "conf.json"), session("tests")
-    alike = []
-    for largest in (10**9, 6):
-        ranking = dataclasses.replace(dedup.ranking_of(asked), folder=tmp_path / f"ranks-{largest}")
-        rank(spark, ranking, largest)
-        files = sorted((ranking.folder / "alike").iterdir())
-        alike.append(sorted((row for file in files for row in pq.read_table(file).to_pylist()), key=str))
-    assert alike[0] == alike[1] and len(alike[0]) > 50
+    found = []
+    for largest, few in ((10**9, 10**9), (6, 0)):
+        ranking = dataclasses.replace(dedup.ranking_of(asked), folder=tmp_path / f"ranks-{few}")
+        rank(spark, ranking, largest, few)
+        tables = [rows_of(ranking.folder / name).to_pylist() for name in ("alike", "ranks")]
+        found.append([sorted(rows, key=str) for rows in tables])
+    assert found[0] == found[1] and len(found[0][0]) > 50 and len(found[0][1]) > 5
 
 
 def test_new_pages_are_measured_against_older_ones(out, pages, tmp_path):
