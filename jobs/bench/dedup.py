@@ -1,8 +1,9 @@
 """Finding duplicates beside the peers: signatures of pages on one core, and a whole deduplication on all.
 
 datatrove and rensa run in virtual environments of their own. Signatures are measured by processor time, by turns, of the
-same pages, from text on both sides; rensa also of shingles that were made before, which leaves the text out of it. End to
-end both sides read the same JSON lines and say which pages are kept.
+same pages, from text on both sides; beside rensa also of shingles that were made before, which both sides hash: rensa takes
+them as Python's strings, ours as an Arrow array; and of hashes of shingles. End to end both sides read the same JSON lines
+and say which pages are kept.
 """
 
 import json
@@ -14,16 +15,19 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filters.duplicates.minhash import signatures
+from filters.duplicates.minhash import MOST, Minima, family, lower_minima, signatures
 from filters.duplicates.shingles import Shingling
+from filters.kernels.text import Bytes, Hashes, Offsets, hash_bytes, kernel
 from filters.pages import PageBatch
 from jobs.bench import heuristics
 from jobs.parts.session import HOME
@@ -56,7 +60,7 @@ for line in sys.stdin:
 """
 
 SIGN_RENSA = """
-import json, sys, time
+import array, itertools, json, sys, time
 from rensa import RMinHash
 texts = [json.loads(line) for line in open(sys.argv[1])]
 bands, rows, size = map(int, sys.argv[2:5])
@@ -64,10 +68,15 @@ def cut(text):
     words = text.lower().split()
     return [" ".join(words[at:at + size]) for at in range(len(words) - size + 1)]
 pages = [cut(text) for text in texts]
+sets = RMinHash.hash_token_sets(pages)
+flat = array.array("Q", itertools.chain.from_iterable(sets))
+bounds = array.array("Q", itertools.accumulate(map(len, sets), initial=0))
 print("ready", flush=True)
 for line in sys.stdin:
     begin = time.process_time()
-    for text, page in zip(texts, pages):
+    if line == "hashes\\n":
+        RMinHash.digest_matrix_from_flat_token_hashes(flat, bounds, bands * rows, 42)
+    for text, page in zip(texts, pages) if line != "hashes\\n" else ():
         one = RMinHash(num_perm=bands * rows, seed=42)
         one.update(cut(text) if line == "texts\\n" else page)
         one.digest()
@@ -116,9 +125,8 @@ def rows(pages: int = PAGES, rounds: int = 5) -> list[dict[str, Any]]:
             _signed(datatrove, SIGN_DATATROVE, "datatrove 0.10.1 MinhashDedupSignature", some, SIGNATURES_GOAL, rounds)
         )
     if rensa:
-        for what, goal in (("texts", RENSA_GOAL), ("shingles", None)):
-            peer = f"rensa 0.5.0 RMinHash, given {what}"
-            found.append(_signed(rensa, SIGN_RENSA, peer, texts[:2000], goal, rounds, what))
+        for what, goal in (("texts", RENSA_GOAL), ("shingles", RENSA_GOAL), ("hashes", None)):
+            found.append(_signed(rensa, SIGN_RENSA, "rensa 0.5.0 RMinHash", texts[:2000], goal, rounds, what))
     if datatrove:
         found.append(end_to_end(datatrove, grown(texts, pages)))
     return found
@@ -157,15 +165,16 @@ def _signed(
 ) -> dict[str, Any]:
     """A row: pages per processor second on both sides, medians of `rounds` turns."""
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-    sign(texts)  # the first call compiles, or loads what was compiled
+    seconds = partial(sign, texts) if given == "texts" else sign_shingles(texts, given == "hashes")
+    seconds()  # the first call compiles, or loads what was compiled
     with _child(python, code, texts, given) as ask:
         for _ in range(rounds):
             rates["theirs"].append(len(texts) / next(ask))
-            rates["ours"].append(len(texts) / sign(texts))
+            rates["ours"].append(len(texts) / seconds())
     ours, theirs = (statistics.median(rates[whose]) for whose in ("ours", "theirs"))
     return {
         "bench": "dedup.signatures",
-        "what": f"{BANDS} x {ROWS}, word {SIZE}-grams",
+        "what": f"{BANDS} x {ROWS}, word {SIZE}-grams, given {given}",
         "ours": round(ours, 1),
         "unit": "pages/s per core",
         "against": peer,
@@ -176,6 +185,45 @@ def _signed(
         "pages": len(texts),
         "megabytes": round(sum(len(text.encode()) for text in texts) / 1e6, 2),
     }
+
+
+@kernel
+def hash_all(data: Bytes, offsets: Offsets, hashed: Hashes) -> None:
+    """Fill in the hash of each string."""
+    for at in range(len(hashed)):
+        hashed[at] = hash_bytes(data, offsets[at], offsets[at + 1])
+
+
+@kernel
+def lower_all(hashed: Hashes, firsts: Offsets, bases: Hashes, multipliers: Minima, minima: Minima) -> None:
+    """Lower each page's minima to those over its shingles."""
+    for page in range(len(minima)):
+        begin, end = firsts[page], firsts[page + 1]
+        lower_minima(hashed[begin:end], end - begin, bases, multipliers, minima[page])
+
+
+def cut(text: str) -> list[str]:
+    """A page's shingles, as the peer is given them."""
+    words = text.lower().split()
+    return [" ".join(words[at : at + SIZE]) for at in range(len(words) - SIZE + 1)]
+
+
+def sign_shingles(texts: Sequence[str], hashed_before: bool) -> Callable[[], float]:
+    """What gives the processor seconds for the minima of some pages' shingles, which are cut before."""
+    cuts = [cut(text) for text in texts]
+    strings = PageBatch(pa.array([shingle for one in cuts for shingle in one], pa.large_string()))
+    firsts, hashed = np.cumsum([0, *map(len, cuts)]), np.empty(len(strings), np.uint64)
+    hash_all(strings.data, strings.offsets, hashed)
+
+    def seconds() -> float:
+        minima = np.full((len(cuts), BANDS * ROWS), MOST)
+        begin = time.process_time()
+        if not hashed_before:
+            hash_all(strings.data, strings.offsets, hashed)
+        lower_all(hashed, firsts, *family(BANDS * ROWS), minima)
+        return time.process_time() - begin
+
+    return seconds
 
 
 def sign(texts: Sequence[str]) -> float:
