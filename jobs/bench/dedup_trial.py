@@ -12,7 +12,6 @@ itself: that chains of other pairs link the two at their own similarity is told 
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -56,19 +55,22 @@ SNIPPETS = 400_000
 """Drawn to find those that bring about a band's minima."""
 PARTS = 8
 DEDUP = """
-import json, resource, sys, time
+import json, os, sys, time
 begun = time.monotonic()
 from jobs import dedup, read, split
+from jobs.bench.processes import ticks
 from jobs.parts import session
+def processor():
+    return sum(ticks(os.getpid()).values()) / os.sysconf("SC_CLK_TCK")
 from jobs.parts.command import run
 def verbs(experiment, dry_run):
     seconds = {}
     steps = {"spark": lambda *_: session.session("trial") and 0, "read": read.main, "split": split.main}
     for name, verb in (steps | {"edges": dedup.edges, "ranks": dedup.ranks}).items():
-        begin = time.monotonic()
+        begin, used = time.monotonic(), processor()
         verb(experiment, dry_run)
-        seconds[name] = round(time.monotonic() - begin, 2)
-    seconds["all"] = round(time.monotonic() - begun, 2)
+        seconds[name] = [round(time.monotonic() - begin, 1), round(processor() - used, 1)]
+    seconds["all"] = [round(time.monotonic() - begun, 1), round(processor(), 1)]
     open(sys.argv[2], "w").write(json.dumps(seconds))
     return 0
 sys.exit(run(verbs, None, sys.argv[1:2]))
@@ -182,7 +184,7 @@ def write(made: Made, folder: Path, seed: int = 0) -> Path:
 
 
 def deduplicate(conf: Path) -> dict[str, Any]:
-    """Run the verbs: seconds of each, processor seconds of all processes, the most memory of a worker and of the driver."""
+    """Run the verbs: seconds and processor seconds of each, the most megabytes of a worker, the driver and the JVM."""
     told = conf.with_name("seconds.json")
     with subprocess.Popen(
         [sys.executable, "-c", DEDUP, str(conf), str(told)], cwd=HOME, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -198,14 +200,11 @@ def deduplicate(conf: Path) -> dict[str, Any]:
 
 
 def _watch(process: "subprocess.Popen[bytes]", most: dict[str, float]) -> None:
-    """Keep the most megabytes that the driver, the JVM and any one worker held, and the processor seconds of all."""
+    """Keep the most megabytes that the driver, the JVM and any one worker held."""
     while process.returncode is None:
-        used = 0
         for one in below(process.pid):
             name = "driver_mb" if one.pid == process.pid else "jvm_mb" if one.name == "java" else "worker_mb"
             most[name] = max(most.get(name, 0), one.resident / 1e6)
-            used += one.ticks
-        most["processor_seconds"] = max(most.get("processor_seconds", 0), used / os.sysconf("SC_CLK_TCK"))
         time.sleep(0.2)
 
 

@@ -5,7 +5,7 @@ Columns of all pages and one band of theirs are in memory at a time; shingles li
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
-from filters.duplicates.buckets import BandRows, link, sketches
+from filters.duplicates.buckets import BandRows, in_order, link_ordered, sketches
 from filters.duplicates.shingles import fill_jaccards
 from filters.pages import PageBatch
 from jobs.parts import pairs, storage
@@ -55,13 +55,15 @@ def _alike_in_a_band(texts: pa.Table, finding: Finding) -> tuple[Integers, Integ
     texts = texts.take(pa.array(some))
     keys = np.frombuffer(b"".join(texts["bands"].to_pylist()), np.uint64).reshape(-1, finding.bands)
     scopes, orders, hashes = (texts[name].to_numpy().view(np.uint64) for name in ("scope", "order", "hash"))
-    held_out, pages, sketched = texts["side"].to_numpy() == HELD_OUT, texts["page"].to_numpy(), sketches(keys)
-    found = np.zeros(0, np.int64)
+    held_out, pages = texts["side"].to_numpy() == HELD_OUT, texts["page"].to_numpy()
+    rows = BandRows(hashes, held_out, scopes, orders, sketches(keys), hashes, pages)
+    order = in_order(rows)
+    some, keys, rows, found = some[order], keys[order], rows.take(order), np.zeros(0, np.int64)
     for band in range(finding.bands):
-        rows = BandRows(np.ascontiguousarray(keys[:, band]), held_out, scopes, orders, sketched, hashes, pages)
-        left, right = link(rows)
-        wanted = np.minimum(pages[left], pages[right]) < finding.ours
-        found = np.union1d(found, left[wanted] * len(some) + right[wanted])
+        left, right = link_ordered(replace(rows, keys=np.ascontiguousarray(keys[:, band])))
+        wanted = np.minimum(rows.pages[left], rows.pages[right]) < finding.ours
+        found = np.sort(np.concatenate([found, left[wanted] * len(some) + right[wanted]]))
+        found = found[np.append(True, found[1:] != found[:-1])[: len(found)]]
     return some[found // max(len(some), 1)], some[found % max(len(some), 1)]
 
 

@@ -135,14 +135,9 @@ def find(spark: SparkSession, finding: Finding, pages: int) -> Spilled:
     """All verified pairs."""
     keyed = frame(spark, finding.parts, TEXTS, lambda number, part: keyed_pages(finding, number, part))
     many = tasks(spark, pages)
-    texts = spill(_mapped(keyed.repartition(many, "high", "low"), originals, TEXTS), TEXTS, finding.folder / "texts")
+    texts = spill(mapped(keyed.repartition(many, "high", "low"), originals, TEXTS), TEXTS, finding.folder / "texts")
     if not texts.rows:
         return Spilled(finding.folder / "edges", EDGES, (), (0, 0))
-    rows = frame(spark, texts.parts(), BANDS, lambda _, part: band_rows(part, finding.bands))
-    ours, least = finding.ours, finding.least
-    by_key = rows.repartition(tasks(spark, pages * finding.bands), "key")
-    linked = _mapped(by_key, lambda some: linked_rows(some, ours), PAIRS)
-    copies = frame(spark, texts.parts(), PAIRS, lambda _, part: copied_rows(part))
     sends = finding.folder / "sends"
 
     def write(number: int, wanted: pa.Table) -> None:
@@ -150,7 +145,8 @@ def find(spark: SparkSession, finding: Finding, pages: int) -> Spilled:
         storage.write_table(sends / f"{number}.parquet", wanted.select(names).group_by(names).aggregate([]).sort_by("page"))
 
     storage.remove_folder(sends)
-    write_groups(linked.unionByName(copies), "part", write)
+    copies = frame(spark, texts.parts(), PAIRS, lambda _, part: copied_rows(part))
+    write_groups(candidates(spark, texts, finding, pages).unionByName(copies), "part", write)
     numbers = [number for number in range(len(finding.origins)) if storage.exists(sends / f"{number}.parquet")]
     wanted = sum(pq.read_metadata(sends / f"{number}.parquet").num_rows for number in numbers)
     some = [Part(str(number), finding.parts[number].source, "") for number in numbers]
@@ -158,11 +154,20 @@ def find(spark: SparkSession, finding: Finding, pages: int) -> Spilled:
     if sets is None:
         return Spilled(finding.folder / "edges", EDGES, (), (0, 0))
     by_page = sets.repartition(tasks(spark, wanted, SETS_A_TASK), "to").sortWithinPartitions("to", "other", "page")
-    verified = _mapped(by_page, lambda some: verified_pairs(some, least, ours), EDGES)
+    least, ours = finding.least, finding.ours
+    verified = mapped(by_page, lambda some: verified_pairs(some, least, ours), EDGES)
     return spill(verified, EDGES, finding.folder / "edges")
 
 
-def _mapped(of: DataFrame, function: Rows, schema: pa.Schema) -> DataFrame:
+def candidates(spark: SparkSession, texts: Spilled, finding: Finding, pages: int) -> DataFrame:
+    """Rows of PAIRS: originals that share a bucket, perhaps more than once."""
+    ours = finding.ours
+    rows = frame(spark, texts.parts(), BANDS, lambda _, part: band_rows(part, finding.bands))
+    by_key = rows.repartition(tasks(spark, pages * finding.bands), "key")
+    return mapped(by_key, lambda some: linked_rows(some, ours), PAIRS)
+
+
+def mapped(of: DataFrame, function: Rows, schema: pa.Schema) -> DataFrame:
     """The DataFrame that a function of each partition's rows gives."""
     here = Path.cwd()
 

@@ -15,14 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as sql
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from filters.draws import id_hashes
 from filters.duplicates.forest import components, walk
 from jobs.parts import storage
 from jobs.parts.duplicate_options import COLUMNS
 from jobs.parts.frames import frame, write_groups
-from jobs.parts.pairs import NEITHER, POOL, Origin, scopes, tasks
+from jobs.parts.pairs import NEITHER, POOL, Origin, mapped, scopes, tasks
 from jobs.parts.places import Places
 from jobs.parts.session import stand_in
 from jobs.parts.spills import spill
@@ -128,11 +127,12 @@ def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST, few: int
     _by_part(ranks.select(*RANKS.names), RANKS, ranking.folder / "ranks")
     ours = [origin.part for origin in ranking.origins if not origin.is_old]
     rows = frame(spark, ours, BOTH, lambda number, part: graph_of(ranking, number, part))
-    threshold = ranking.threshold
-    alike = _mapped(
-        thinned(spark, rows, ranking.folder / "thinned", largest), lambda graph: alike_pages(graph, threshold), ALIKE
-    )
-    _by_part(alike, ALIKE, ranking.folder / "alike")
+    _by_part(walked(spark, rows, ranking.threshold, ranking.folder / "thinned", largest), ALIKE, ranking.folder / "alike")
+
+
+def walked(spark: SparkSession, rows: DataFrame, threshold: float, folder: Path, largest: int = LARGEST) -> DataFrame:
+    """Rows of ALIKE from rows of BOTH."""
+    return mapped(thinned(spark, rows, folder, largest), lambda graph: alike_pages(graph, threshold), ALIKE)
 
 
 def rank_few(ranking: Ranking) -> None:
@@ -184,7 +184,7 @@ def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) ->
         while largest < kept.rows < before:
             before, turn = kept.rows, turn + 1
             mixed = kept.frame(spark).repartition(-(-kept.rows // largest), sql.hash("page", "other", sql.lit(turn)))
-            kept = spill(_mapped(mixed, forest_pairs, PAIRS), PAIRS, folder / str(turn))
+            kept = spill(mapped(mixed, forest_pairs, PAIRS), PAIRS, folder / str(turn))
         others = rows.join(large, "component", "left_anti").unionByName(rows.where(~is_pair).join(large, "component"))
         rows = others.unionByName(kept.frame(spark), allowMissingColumns=True) if kept.rows else others
     sizes.unpersist()
@@ -212,16 +212,6 @@ def _by_part(of: DataFrame, schema: pa.Schema, folder: Path) -> None:
         storage.write_table(folder / f"{number}.parquet", rows.select(schema.names).cast(schema))
 
     write_groups(of.withColumn("part", sql.shiftright("page", 32)), "part", write)
-
-
-def _mapped(of: DataFrame, function: Any, schema: pa.Schema) -> DataFrame:
-    here = Path.cwd()
-
-    def apply(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        stand_in(here)
-        yield from function(rows)
-
-    return of.mapInArrow(apply, from_arrow_schema(schema))
 
 
 def keys_of(ranking: Ranking, number: int) -> Iterator[pa.RecordBatch]:
