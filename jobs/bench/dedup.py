@@ -15,11 +15,12 @@ import sys
 import tempfile
 import time
 import venv
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,7 @@ from filters.duplicates.shingles import Shingling
 from filters.kernels.text import Bytes, Hashes, Offsets, hash_bytes, kernel
 from filters.pages import PageBatch
 from jobs.bench import heuristics
+from jobs.bench.processes import ticks
 from jobs.parts.session import HOME
 
 BANDS, ROWS, SIZE = 14, 8, 5
@@ -112,6 +114,13 @@ def verbs(experiment, dry_run):
     return max(verb.main(experiment, dry_run) for verb in (read, split, dedup))
 sys.exit(run(verbs, None, sys.argv[1:]))
 """
+
+
+class Took(NamedTuple):
+    """Seconds by the clock, and processor seconds of all processes."""
+
+    seconds: float
+    processor: float
 
 
 def rows(pages: int = PAGES, rounds: int = 5) -> list[dict[str, Any]]:
@@ -277,22 +286,25 @@ def end_to_end(python: Path, texts: Sequence[str]) -> dict[str, Any]:
             (folder / "in" / f"{part}.jsonl").write_text("".join(lines))
         ours, removed = _ours(folder)
         theirs, kept = _theirs(python, folder)
+        families = _families(folder / "out", kept)
     lost = set(map(str, range(len(texts)))) - kept
     return {
         "bench": "dedup.end_to_end",
         "what": f"{len(texts):,} pages, {os.cpu_count()} cores",
-        "ours": round(ours, 1),
+        "ours": round(ours.seconds, 1),
         "unit": "s",
         "against": "datatrove 0.10.1, four stages",
-        "theirs": round(theirs, 1),
-        "ratio": round(theirs / ours, 2),
+        "theirs": round(theirs.seconds, 1),
+        "ratio": round(theirs.seconds / ours.seconds, 2),
+        "processor": {"ours": round(ours.processor, 1), "theirs": round(theirs.processor, 1)},
         "goal": END_TO_END_GOAL,
         "removed": {"ours": len(removed), "theirs": len(lost), "both": len(removed & lost)},
+        "families": families,
     }
 
 
-def _ours(folder: Path) -> tuple[float, set[str]]:
-    """Seconds of our verbs in one process, and the pages that are like a better one."""
+def _ours(folder: Path) -> tuple[Took, set[str]]:
+    """What our verbs take in one process, and the pages that are like a better one."""
     conf = folder / "conf.json"
     near = {"unit": "words", "size": SIZE, "bands": BANDS, "rows": ROWS}
     asked = {
@@ -301,24 +313,48 @@ def _ours(folder: Path) -> tuple[float, set[str]]:
         "signals": {"duplicates": {"near": near}},
     }
     conf.write_text(json.dumps(asked))
-    seconds = _timed([sys.executable, "-c", DEDUP_OURS, str(conf)])
+    took = _timed([sys.executable, "-c", DEDUP_OURS, str(conf)])
     rows = pq.read_table(folder / "out" / "signals" / "duplicates", columns=["id", "near_duplicate_similarity"])
     alike = zip(*rows.to_pydict().values(), strict=True)
-    return seconds, {page for page, value in alike if value}
+    return took, {page for page, value in alike if value}
 
 
-def _timed(command: Sequence[str]) -> float:
-    """Seconds that a command takes."""
-    begin = time.monotonic()
-    subprocess.run(command, cwd=HOME, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.monotonic() - begin
+def _families(out: Path, kept: set[str]) -> dict[str, int]:
+    """How many families of alike pages we found and keep one page of; of how many the peer keeps one, several or none.
+
+    Pages that are alone to us and lost to the peer are of pairs that fail verification or that one side did not find.
+    """
+    rows = pq.read_table(out / "duplicates" / "copies", columns=["id", "component"]).to_pylist()
+    left = Counter(row["component"] for row in rows if row["component"] is not None and row["id"] in kept)
+    families = {row["component"] for row in rows} - {None}
+    alone = [row["id"] for row in rows if row["component"] is None]
+    return {
+        "ours": len(families),
+        "peer_keeps_one": sum(left[family] == 1 for family in families),
+        "peer_keeps_several": sum(left[family] > 1 for family in families),
+        "peer_keeps_none": sum(left[family] == 0 for family in families),
+        "alone": len(alone),
+        "alone_and_kept_by_peer": len(kept.intersection(alone)),
+    }
 
 
-def _theirs(python: Path, folder: Path) -> tuple[float, set[str]]:
-    """Seconds of datatrove's four stages, and the pages that it keeps."""
+def _timed(command: Sequence[str]) -> Took:
+    """What a command takes."""
+    begin, used = time.monotonic(), 0
+    with subprocess.Popen(command, cwd=HOME, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            used = max(used, sum(ticks(process.pid).values()))
+            time.sleep(0.1)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Took(time.monotonic() - begin, used / os.sysconf("SC_CLK_TCK"))
+
+
+def _theirs(python: Path, folder: Path) -> tuple[Took, set[str]]:
+    """What datatrove's four stages take, and the pages that it keeps."""
     code = folder / "datatrove_dedup.py"
     code.write_text(DEDUP_DATATROVE)
     command = [python, code, folder / "in", folder / "theirs", os.cpu_count(), BANDS, ROWS, SIZE]
-    seconds = _timed(list(map(str, command)))
+    took = _timed(list(map(str, command)))
     files = sorted((folder / "theirs" / "kept").rglob("*.jsonl"))
-    return seconds, {str(json.loads(line)["id"]) for file in files for line in file.read_text().splitlines()}
+    return took, {str(json.loads(line)["id"]) for file in files for line in file.read_text().splitlines()}

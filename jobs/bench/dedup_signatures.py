@@ -11,6 +11,7 @@ compared with one walk in memory. docs/duplicates.md has what it took.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,7 @@ from pyspark.sql import functions as sql
 from filters.draws import mix
 from filters.duplicates.forest import components, walk
 from filters.duplicates.shingles import Shingling
+from jobs.bench.processes import ticks
 from jobs.parts import session, storage
 from jobs.parts.frames import frame
 from jobs.parts.pairs import EDGES, PAIRS, TEXTS, Finding, Origin, candidates, mapped
@@ -109,6 +111,7 @@ def texts_of(pages: int, number: int) -> Iterator[pa.RecordBatch]:
     """Rows of TEXTS of a part."""
     for begin in range(number * PART, min(pages, (number + 1) * PART), BLOCK):
         some = np.arange(begin, min(pages, begin + BLOCK))
+        keys = bands_of(some)
         zeros, page = np.zeros(len(some), np.int64), numbered(some)
         columns = {
             "high": page,
@@ -117,8 +120,8 @@ def texts_of(pages: int, number: int) -> Iterator[pa.RecordBatch]:
             "scope": zeros,
             "hash": drawn(some, 50).view(np.int64),
             "page": page,
-            "order": drawn(bands_of(some)[:, 0].view(np.int64), 51).view(np.int64),
-            "bands": pa.array([row.tobytes() for row in bands_of(some)], pa.binary()),
+            "order": drawn(keys[:, 0].view(np.int64), 51).view(np.int64),
+            "bands": pa.array([row.tobytes() for row in keys], pa.binary()),
             "original": page,
         }
         yield from pa.table([columns[name] for name in TEXTS.names], schema=TEXTS).to_batches()
@@ -167,19 +170,20 @@ def graph_of(work: Path, number: int) -> Iterator[pa.RecordBatch]:
 
 
 class Stages:
-    """Seconds and shuffled megabytes of each stage, printed as they end."""
+    """Seconds, processor seconds of all processes and shuffled megabytes of each stage, printed as they end."""
 
     def __init__(self, spark: SparkSession) -> None:
         self.spark, self.seen, self.rows = spark, 0, list[dict[str, Any]]()
 
     def run(self, name: str, work: Callable[[], Value]) -> Value:
         """What the work gives."""
-        begin = time.monotonic()
+        begin, used = time.monotonic(), _processor()
         value = work()
         shuffled = self._shuffled()
         row = {
             "stage": name,
             "seconds": round(time.monotonic() - begin, 1),
+            "processor": round(_processor() - used, 1),
             "shuffled_mb": round((shuffled - self.seen) / 1e6),
         }
         self.seen = shuffled
@@ -194,6 +198,10 @@ class Stages:
         none = self.spark.sparkContext._gateway.new_array(jvm.double, 0)
         stages = context.statusStore().stageList(None, False, False, none, jvm.java.util.ArrayList())
         return sum(int(stages.apply(at).shuffleWriteBytes()) for at in range(stages.size()))
+
+
+def _processor() -> float:
+    return sum(ticks(os.getpid()).values()) / os.sysconf("SC_CLK_TCK")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     graph = frame(spark, parts, BOTH, lambda number, _: graph_of(work, number))
     alike = stages.run("forest", lambda: spill(walked(spark, graph, THRESHOLD, work / "thinned"), ALIKE, work / "alike"))
     same = agrees(pages, edges, alike)
-    total = {name: sum(row[name] for row in stages.rows) for name in ("seconds", "shuffled_mb")}
+    total = {name: round(sum(row[name] for row in stages.rows), 1) for name in ("seconds", "processor", "shuffled_mb")}
     told = {"pages": pages, **total, "edges": edges.rows, "as_one_walk": same, "stages": stages.rows}
     print(json.dumps(told))
     (work / "trial.json").write_text(json.dumps(told, indent=1))
