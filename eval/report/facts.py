@@ -182,6 +182,8 @@ class Facts:
     missing: tuple[str, ...] = ()
     trains: bool = True
     """Whether models are trained at all, or pages only filtered."""
+    explorer: str = ""
+    """The file beside the report in which other thresholds can be tried; empty where it has not been made."""
 
     @property
     def levels(self) -> tuple[Subset, ...]:

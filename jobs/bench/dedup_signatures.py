@@ -161,7 +161,12 @@ def graph_of(work: Path, number: int) -> Iterator[pa.RecordBatch]:
             pages = plain(rows["page"].to_numpy())
             values = pa.FixedSizeListArray.from_arrays(pa.array(share(pages, 52)), 1).cast(pa.list_(pa.float64()))
             ids = pa.array(pages).cast(pa.string())
-            told |= {"scope": np.zeros(len(rows), np.int64), "old": np.zeros(len(rows), bool), "id": ids}
+            told |= {
+                "scope": np.zeros(len(rows), np.int64),
+                "text": rows["page"],
+                "old": np.zeros(len(rows), bool),
+                "id": ids,
+            }
             told |= {"preferred": values}
         else:
             told |= {"other": rows["left"], "jaccard": rows["jaccard"]}
