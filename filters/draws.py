@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
-
-from filters.mixing import mix
 
 Hashes = npt.NDArray[np.uint64]
+
+# The constants of the finalizer that Stafford found best and Steele, Lea and Flood use (SplitMix64, OOPSLA 2014).
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 def id_hashes(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> Hashes:
     """XXH3, 64 bit, of the UTF-8 bytes of each id; shape (ids,). No id may be null."""
+    import xxhash  # here, as a machine for training has none and reads streams all the same
+
     strings: Any = ids.to_pylist() if isinstance(ids, pa.Array | pa.ChunkedArray) else ids
     return np.fromiter((xxhash.xxh3_64_intdigest(one.encode()) for one in strings), np.uint64, len(strings))
 
@@ -29,8 +32,17 @@ def draw(hashes: Hashes, seed: int, purpose: str) -> Hashes:
     The key is XXH3 of `seed:purpose`; draw = mix(mix(hash ^ key) + key), modulo 2^64. For one key this is a bijection:
     different hashes have different draws. Draws of two seeds or purposes are independent for all that can be measured.
     """
+    import xxhash
+
     key = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{purpose}".encode()))
     return mix(mix(hashes ^ key) + key)
+
+
+def mix(state: Hashes) -> Hashes:
+    """SplitMix64's output function, a bijection: each bit that goes in flips each that comes out in half of all cases."""
+    state = (state ^ state >> np.uint64(30)) * MIX_1
+    state = (state ^ state >> np.uint64(27)) * MIX_2
+    return state ^ state >> np.uint64(31)
 
 
 def uniform(draws: Hashes) -> npt.NDArray[np.float64]:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from filters.draws import mix as mixed
 from filters.duplicates.shingles import ALONE, GAP, NOTHING, Fold, folds, roll, step
 from filters.kernels.text import Bytes, Hashes, Offsets, decode, finish, kernel, most_in_a_page
 from filters.kernels.unicode_tables import CLASSES, DIGIT
-from filters.mixing import mix as mixed
 from filters.pages import PageBatch
 
 Integers = npt.NDArray[np.int64]

@@ -36,6 +36,7 @@ from jobs.bench import (
     rerun,
     score_job,
     spam,
+    sweep_levels,
     train,
     transformer,
 )
@@ -52,6 +53,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "kenlm": lambda shards: kenlm.rows(texts(shards[:1])),
     "hashing": lambda shards: hashing.rows(texts(shards[:1])),
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
+    "sweep_levels": lambda shards: sweep_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
     "side_by_side": lambda _: train.side_by_side_rows(),

@@ -31,9 +31,10 @@ from pydantic import (
 
 from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
+from filters.levels import RANDOM
+from filters.strict_yaml import read_yaml, read_yaml_file
 from jobs.parts.duplicate_options import SIGNALS, Contamination, DropLines, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.strict_yaml import read_yaml, read_yaml_file
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.locations import without_secrets
 
@@ -168,6 +169,15 @@ class Train(Options):
         return list(range(self.replicates)) if isinstance(self.replicates, int) else self.replicates
 
 
+class Budget(Options):
+    """The scale that small runs stand for: what is read how often there decides what they show (arXiv 2606.07597)."""
+
+    tokens: Annotated[Count, Field(examples=["1_000_000_000_000"])]
+    """Tokens that are trained on there."""
+    pool: Count | None = Field(default=None, examples=["15_000_000_000_000"])
+    """Tokens of the unfiltered pool there; levels keep the same share of it as of this one."""
+
+
 class Controls(Options):
     """As many tokens as a level keeps (bytes, where there is no tokenizer), of the pages that its other rules keep."""
 
@@ -262,9 +272,16 @@ class Experiment(Options):
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
     """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
     rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
-    """Conditions by signal; they hold together with those of presets, or with `replace: true` among them in their place."""
-    sweep: Named[Several[Any]] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
-    """Keys of `rules` with the values to try, mildest first; `none` takes the condition away."""
+    """Conditions by signal (docs/choosing.md); they hold together with those of presets and of what they extend, or with
+    `replace: true` among them in their place."""
+    sweep: Named[Any] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
+    """Keys of `rules` with the values to try, mildest first; `none` takes the condition away. `random: 50` draws that many
+    levels, each key from its list or from a range, `{from: 1, to: 9}`; `list:` has levels written out."""
+    budget: Budget | None = Field(default=None, examples=["{tokens: 1_000_000_000_000, pool: 15_000_000_000_000}"])
+    """The scale that runs stand for; jobs.sweep tells how often each level's pages are read there and here."""
+    match: Literal["tokens", "repetition"] | None = None
+    """Samples by hash that make levels alike: as many `tokens` as the smallest has (bytes, where there is no tokenizer),
+    after which levels are no longer nested; or the `repetition` of `budget:`, one share of every level."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
@@ -307,6 +324,12 @@ class Experiment(Options):
             group = name if name in known else of_column.get(name, name)
             found[group] = found.get(group, {}) | options
         return found
+
+    @field_validator("sweep")
+    @classmethod
+    def _one_value_is_a_list(cls, given: dict[str, Any]) -> dict[str, Any]:
+        mapped = {key: value for key, value in given.items() if isinstance(value, Mapping) or key == RANDOM}
+        return {key: mapped.get(key, value if isinstance(value, list) else [value]) for key, value in given.items()}
 
     @field_validator("evaluate")
     @classmethod

@@ -400,7 +400,7 @@ def _chosen(verdicts: Mapping[str, pa.Table], level: Subset, milder: Subset | No
         in_pool = ~(table["held_out"].to_numpy() | table["copy_of_held_out"].to_numpy())
         before = f"subset {milder.name}" if milder else ""
         margin = table[before].to_numpy() if before in table.column_names and not kept else np.zeros(len(column), bool)
-        rows = np.flatnonzero(in_pool & (column == kept))
+        rows = np.flatnonzero(in_pool & ((column > 0) == kept))  # a level that repeats pages says how often
         draws = uniforms(table["id"].take(pa.array(rows)).to_pylist(), 0, f"samples of {level.name}")
         ranked.extend((not margin[row], draw, part, int(row)) for row, draw in zip(rows, draws, strict=True))
     return [(part, row) for _, _, part, row in sorted(ranked)[:SAMPLES]]

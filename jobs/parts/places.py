@@ -62,6 +62,11 @@ class Places:
         """The names of the subsets, in order."""
         return self.out / "subsets" / "sweep.json"
 
+    @property
+    def sweep_tables(self) -> Path:
+        """The tables of a sweep: what every level would keep."""
+        return self.out / "sweep"
+
     def subset(self, name: str) -> Path:
         """The kept pages of a subset: data alone, so that any loader takes the folder."""
         return self.out / "subsets" / name
