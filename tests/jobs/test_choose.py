@@ -385,13 +385,13 @@ def test_every_level_is_sampled_to_the_repetition_of_another_scale(tmp_path):
         write(tmp_path, "signals/tokens", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
     finish(tmp_path, "signals/tokens")
     pool = 7 * int(told_pool(tmp_path))
-    half = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": pool // 2})})
+    half = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": [pool // 2]})})
     _, kept = chosen(half)
     mild, hard = kept["quality-pareto-none"], kept["quality-pareto-9"]
     assert (hard <= mild).all()
     facts = told(half, "quality-pareto-none")
     assert abs(facts["kept"]["tokens"] / (facts["in"]["tokens"] - facts["dropped"][0]["alone"]["tokens"]) - 0.25) < 0.06
-    large = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": 2 * pool})})
+    large = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": [2 * pool]})})
     with pytest.raises(ExperimentError, match=r"2.00 times as often as those of budget:.*train on fewer tokens"):
         choose._decide(large, levels_of(large), choose.Columns.find(large, {"quality", "word_count"}), parts(large), {})
 
