@@ -35,10 +35,26 @@ from jobs.parts.places import Places
 from jobs.parts.pool import Columns, Over, cuts_of
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
-from jobs.parts.table import Part, PartReport, Table, code_version, known, make_again, parts_of, sidecar, signal_tables
+from jobs.parts.shuffled import Buckets
+from jobs.parts.table import (
+    LINES,
+    Part,
+    PartReport,
+    StageReport,
+    Table,
+    code_version,
+    identity_of,
+    json_lines,
+    known,
+    make_again,
+    parts_of,
+    sidecar,
+    signal_tables,
+)
 
 Truth = npt.NDArray[np.bool_]
 Value = TypeVar("Value")
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 SHOWN_NAMES = 12
 """Languages that a rule drops most pages of, told in a subset's facts."""
 
@@ -405,9 +421,7 @@ class Texts:
 
 def _taken(rows: pa.Table, wanted: Truth | Copies, edit: Edit, counts: Counter[str]) -> pa.Table:
     """Some of the rows, each as often as is wanted, their text edited."""
-    once = wanted.dtype == np.bool_
-    taken = rows.filter(pa.array(wanted)) if once else rows.take(pa.array(np.repeat(np.arange(len(rows)), wanted)))
-    taken = taken.combine_chunks()
+    taken = _repeated(rows, wanted).combine_chunks()
     return taken.set_column(2, "text", edit(taken["text"].combine_chunks(), counts)) if len(taken) else taken
 
 
@@ -426,8 +440,7 @@ def write_texts(
 
     kept = [table(name, places.subset(name), places.subset_books(name), texts.schema(pages[0])) for name in names]
     if kept:
-        reports = loop.run(lambda: session.session("choose"), "choose", pages, kept, partial(_kept_of_part, texts=texts))
-        for name, report in reports.items():
+        for name, report in _write_kept(experiment, pages, kept, texts).items():
             if said := told_of(report.counts):
                 print(f"choose: {name:<34} {said}")
     schema = texts.schema(pages[0], ("failed", pa.list_(pa.string())))
@@ -436,6 +449,50 @@ def write_texts(
     if removed:
         work = partial(_removed_of_part, texts=texts, rules=rules)
         loop.run(lambda: session.session("choose"), "choose", pages, removed, work)
+
+
+def _write_kept(
+    experiment: Experiment, pages: Sequence[Part], kept: Sequence[Table], texts: Texts
+) -> dict[str, StageReport]:
+    """The pages of subsets, in a file for each shard, or in one random order over all of them."""
+    asked, places = experiment.write, Places(experiment.out)
+
+    def spark() -> Any:
+        return session.session("choose")
+
+    if not asked.shuffle:
+        return loop.run(spark, "choose", pages, kept, partial(kept_of_part, texts=texts))
+    largest = max(storage.read_json(places.subset_facts(table.name))["kept"]["bytes"] for table in kept)
+    names = tuple(table.name for table in kept)
+    identity = {"verdicts": identity_of(places.verdicts), "written": [table.config for table in kept]}
+    folder = places.shuffled / config_hash(identity)
+    buckets = Buckets(folder, max(1, -(-largest // asked.shard_bytes)), experiment.seed, names)
+    parts = buckets.parts(identity)
+    if loop.to_do("choose", parts, kept):
+        passes.merged(spark(), "shuffle", pages, lambda part: _spilled(part, texts, buckets), _added)
+    reports = loop.run(spark, "choose", parts, kept, buckets.work)
+    storage.remove_folder(places.shuffled)
+    return reports
+
+
+def _added(rows: Sequence[int]) -> int:
+    return sum(rows)
+
+
+def _spilled(part: Part, texts: Texts, buckets: Buckets) -> int:
+    """Leave a part's kept pages by bucket, edited; how many rows those are."""
+    names = [f"subset {name}" for name in buckets.levels]
+    verdicts = sidecar(texts.places.verdicts, part, names)
+    hashes, edit = sidecar(texts.places.split, part, ["id_hash"])["id_hash"].to_numpy(), texts.edits.of_part(part)
+    kept = {name: verdicts[f"subset {name}"].to_numpy() for name in buckets.levels}
+
+    wanted = np.logical_or.reduce([some != 0 for some in kept.values()])
+
+    def groups() -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
+        for where, rows in texts.groups(part):
+            yield where.start + np.flatnonzero(wanted[where]), _taken(rows, wanted[where], edit, Counter())
+
+    return buckets.spill(part, kept, hashes, groups())
 
 
 def written(experiment: Experiment, levels: Sequence[Level]) -> list[str]:
@@ -451,16 +508,36 @@ def _rules_of(places: Places, level: Level) -> list[str]:
     return [row["rule"] for row in storage.read_json(places.subset_facts(level.name))["dropped"]]
 
 
-def _kept_of_part(
+def kept_of_part(
     part: Part, missing: Sequence[Table], report: PartReport, texts: Texts
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's kept pages for every subset: text is read once."""
     names = [f"subset {table.name}" for table in missing]
     verdicts = sidecar(texts.places.verdicts, part, names)
     kept, edit = {name: verdicts[name].to_numpy() for name in names}, texts.edits.of_part(part)
+    once = texts.edits.lines is None and missing[0].format == "jsonl.zst"  # what is cut is counted by level
+    wanted = np.logical_or.reduce([some != 0 for some in kept.values()])
     for where, rows in texts.groups(part):
+        if once:
+            lines = _lines(_taken(rows, wanted[where], edit, Counter()), missing[0].schema)
         for table, name in zip(missing, names, strict=True):
-            yield from _batches(table, _taken(rows, kept[name][where], edit, report.of_table[table.name]))
+            if once:
+                yield table.name, _repeated(lines, kept[name][where][wanted[where]])
+            else:
+                yield from _batches(table, _taken(rows, kept[name][where], edit, report.of_table[table.name]))
+
+
+def _lines(rows: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows as they stand in files, once for all levels."""
+    batches = [json_lines(batch.cast(schema)) for batch in rows.to_batches()]
+    return pa.concat_batches(batches) if batches else pa.record_batch([pa.array([], pa.large_binary())], schema=LINES)
+
+
+def _repeated(rows: Rows, wanted: Truth | Copies) -> Rows:
+    """Some of the rows, each as often as is wanted."""
+    if wanted.dtype == np.bool_:
+        return rows.filter(pa.array(wanted))
+    return rows.take(pa.array(np.repeat(np.arange(len(rows)), wanted)))
 
 
 def _removed_of_part(

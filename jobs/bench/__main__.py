@@ -39,6 +39,7 @@ from jobs.bench import (
     sweep_levels,
     train,
     transformer,
+    write_levels,
 )
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
@@ -54,6 +55,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "hashing": lambda shards: hashing.rows(texts(shards[:1])),
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "sweep_levels": lambda shards: sweep_levels.rows(texts(shards[:2])),
+    "write_levels": lambda shards: write_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
     "side_by_side": lambda _: train.side_by_side_rows(),

@@ -236,6 +236,10 @@ class Write(Options):
     """Whether the pages that a written level removes are written too, to `removed/`, with every rule they failed."""
     format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
     """The form of the files that are written."""
+    shuffle: bool = False
+    """Whether subsets are written in one random order over all shards, which a draw from each page's id decides."""
+    shard_bytes: Count = 256_000_000
+    """With `shuffle`: the most bytes of text in a file, on average."""
     drop_lines: DropLines | None = Field(default=None, examples=["{seen_on_domains: 10, most: 0.5}"])
     """Cuts lines that stand on many sites out of the text (docs/duplicates.md), before transforms."""
     transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])

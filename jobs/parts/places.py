@@ -80,6 +80,11 @@ class Places:
         return self.out / "subsets" / f"{name}.json"
 
     @property
+    def shuffled(self) -> Path:
+        """While subsets are written in random order: the pages of each part by bucket."""
+        return self.out / "subsets" / ".shuffled"
+
+    @property
     def all_removed(self) -> Path:
         """The folder of what levels remove."""
         return self.out / "removed"

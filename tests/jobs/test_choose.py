@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filters.draws import draw, id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
 from jobs import choose, evaluate, train
@@ -404,3 +405,43 @@ def told_pool(folder):
 
 def parts(experiment):
     return choose.parts_of(choose.Places(experiment.out).pages)
+
+
+def files_of(out, name):
+    """The ids in each file of a subset, in order."""
+    return [pq.read_table(file)["id"].to_pylist() for file in sorted((out / "subsets" / name).glob("*.parquet"))]
+
+
+def test_shuffled_subsets_hold_the_same_pages_in_one_order_whatever_the_shards(tmp_path, monkeypatch):
+    how = {"rules": RULES, "sweep": SWEEP, "write": {"format": "parquet", "signals": ["language"]}}
+    plain, mixed = crawl(tmp_path / "plain", **how), crawl(tmp_path / "mixed", **how)
+    mixed = mixed.model_copy(update={"write": mixed.write.model_copy(update={"shuffle": True, "shard_bytes": 1500})})
+    for experiment in (plain, mixed):
+        assert choose.main(experiment) == 0
+    orders = {}
+    for name in ("quality-pareto-none", "quality-pareto-1", "quality-pareto-9"):
+        files = files_of(mixed.out, name)
+        orders[name] = [page for file in files for page in file]
+        in_shards = [page for file in files_of(plain.out, name) for page in file]
+        assert sorted(orders[name]) == sorted(in_shards) and orders[name] != in_shards and len(in_shards) > 20
+    largest = orders["quality-pareto-none"]
+    sizes = [len(file) for file in files_of(mixed.out, "quality-pareto-none")]
+    assert len(sizes) > 3 and max(sizes) < 2 * len(largest) / len(sizes)
+    for smaller in orders.values():
+        assert smaller == [page for page in largest if page in set(smaller)]  # nested in order too
+    drawn = draw(id_hashes(largest), mixed.seed, "shuffle")
+    assert (np.diff(drawn.astype(object)) > 0).all()
+    assert not (mixed.out / "subsets" / ".shuffled").exists()
+    monkeypatch.setattr(choose.Buckets, "spill", lambda *_: pytest.fail("nothing is left to do"))
+    assert choose.main(mixed) == 0
+
+
+def test_copies_of_a_page_are_shuffled_too(tmp_path):
+    sweep = {"rules.quality.upsample": [{0.4: 0, 0.95: 4}]}
+    experiment = crawl(tmp_path, sweep=sweep, write={"format": "parquet", "shuffle": True, "shard_bytes": 4000})
+    assert choose.main(experiment) == 0
+    [facts] = [file for file in (tmp_path / "subsets").glob("*.json") if "upsample" in file.name]
+    ids = [page for file in files_of(tmp_path, facts.stem) for page in file]
+    assert len(ids) == json.loads(facts.read_text())["read"]["pages"] > len(set(ids))
+    beside = sum(one == other for one, other in itertools.pairwise(ids))
+    assert beside < 0.05 * len(ids)
