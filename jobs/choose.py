@@ -634,10 +634,10 @@ def _status(kept: Mapping[str, int | None], experiment: Experiment) -> tuple[str
     if not kept["pages"]:
         return "empty", "no page passes its rules"
     train = experiment.train
-    if train and train.regime == "fresh" and kept["tokens"] is not None and kept["tokens"] < train.tokens:
+    if train and train.regime == "fresh" and kept["tokens"] is not None and kept["tokens"] < max(train.tokens):
         return (
             "too small",
-            f"it has {kept['tokens']:,} tokens, a run needs {train.tokens:,} different ones (train.regime: fresh)",
+            f"it has {kept['tokens']:,} tokens, a run needs {max(train.tokens):,} different ones (train.regime: fresh)",
         )
     return "ok", ""
 

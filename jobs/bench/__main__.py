@@ -22,10 +22,12 @@ from jobs.bench import (
     datatrove,
     dedup,
     dolma,
+    exact,
     explorer,
     extractors,
     fasttext_calls,
     fasttext_memory,
+    gpu,
     hashing,
     heuristics,
     kenlm,
@@ -56,6 +58,9 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "write_levels": lambda shards: write_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
+    "side_by_side": lambda _: train.side_by_side_rows(),
+    "exact": lambda _: exact.rows(),
+    "gpu": lambda _: gpu.rows(),
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "explorer": lambda _: explorer.rows(),
@@ -67,7 +72,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "spam": lambda shards: spam.rows(shards),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
+SLOWEST = ("side_by_side", "exact", "extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

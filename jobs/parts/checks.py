@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
 from classifiers.language import ISO_639_3
+from eval.sizes import MODELS, size_names
 from filters.levels import Level, needed
 from filters.nearest import nearest
 from filters.rules import NO_SIGNALS, Rule, RuleError, check_types, leaves, parse
@@ -23,7 +24,6 @@ from jobs.parts.duplicate_options import COLUMNS, SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.presets import compared_sets, levels_of, ways
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.session import HOME
 from jobs.shards.sources import check_patterns
 
 Types = dict[str, pa.DataType]
@@ -226,10 +226,9 @@ def _check_train(experiment: Experiment) -> None:
     train = experiment.train
     if train is None:
         return
-    sizes = HOME / "conf" / "models"
-    if not (Path(train.model) if train.model.endswith(".yaml") else sizes / f"{train.model}.yaml").is_file():
-        known = sorted(file.stem for file in sizes.glob("*.yaml"))
-        raise ExperimentError(f"train.model: there is no model size {train.model!r}: {nearest(train.model, known)}")
+    for model in train.model:
+        if not (Path(model) if model.endswith(".yaml") else MODELS / f"{model}.yaml").is_file():
+            raise ExperimentError(f"train.model: there is no model size {model!r}: {nearest(model, size_names())}")
     if experiment.tokenizer is None:
         raise ExperimentError("train: needs a tokenizer: section, such as tokenizer: {vocabulary: 4096}")
     if experiment.evaluate.held_out.share == 0:

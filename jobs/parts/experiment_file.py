@@ -57,6 +57,11 @@ def _no_repeats(given: list[Value]) -> list[Value]:
 EachOnce = Annotated[Several[Value], AfterValidator(_no_repeats)]
 
 
+def _set(given: Any) -> Any:
+    """YAML writes a set as a mapping to nothing: `{none, best}`."""
+    return list(given) if isinstance(given, Mapping) and not any(given.values()) else given
+
+
 class Limits(Options):
     """Bounds on one page; a page over one is rejected and counted."""
 
@@ -133,13 +138,21 @@ class Tokenizer(Options):
         return {key: value for key, value in dump(self).items() if (key == "path") == (self.path is not None)}
 
 
-class Train(Options):
-    """The runs, one for each subset and replicate."""
+At = Literal["none", "best", "hardest"]
 
-    model: str = "0.2m"
-    """A size: conf/models/<model>.yaml, or the path of such a file."""
-    tokens: Count = 300_000
-    """Tokens every run is trained on."""
+
+class Train(Options):
+    """The runs, one for each subset, replicate, model, budget and learning rate."""
+
+    model: EachOnce[str] = Field(min_length=1, default=["0.2m"], examples=["1m", "[0.2m, 1m]"])
+    """Sizes: conf/models/<model>.yaml, or paths of such files."""
+    tokens: EachOnce[Count] = Field(min_length=1, default=[300_000], examples=["3_000_000", "[300_000, 600_000]"])
+    """Tokens every run is trained on; of several budgets the shorter run reads what the longer reads first."""
+    learning_rate: EachOnce[Annotated[float, Field(gt=0)]] = Field(min_length=1, default=[1.0], examples=["[1, 0.5]"])
+    """Factors of the rate that each size has by itself."""
+    at: Annotated[EachOnce[At], BeforeValidator(_set)] = Field(default=[], examples=["[none, best, hardest]"])
+    """The subsets that are trained at the second and later learning rates, all of them without this key: `none` is the
+    unfiltered pool, `hardest` the level that keeps least, `best` the level that is best at the first rate."""
     regime: Literal["fresh", "fixed_pool"] = "fresh"
     """`fresh`: as many different tokens for every subset; `fixed_pool`: as many steps, repeated where a subset is small."""
     replicates: Annotated[

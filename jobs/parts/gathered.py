@@ -82,7 +82,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         held_out=_scores("held_out", subsets, runs, missing),
         pool=_scores("pool", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
-        results=() if trained is None else tuple(_json_lines(places.results, missing)),
+        results=() if trained is None else tuple(_results(places, trained, missing)),
         packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
         tables=tuple(_tables(places, subsets, missing)),
@@ -126,6 +126,11 @@ def _json_lines(path: Path, missing: list[str]) -> Iterable[Mapping[str, Any]]:
             continue
         if isinstance(row, dict):
             yield row
+
+
+def _results(places: Places, trained: str, missing: list[str]) -> Iterable[Mapping[str, Any]]:
+    """The measurements of models of one size, budget and learning rate."""
+    return (row for row in _json_lines(places.results, missing) if row.get("trained", trained) == trained)
 
 
 def _size(value: Any) -> Size:

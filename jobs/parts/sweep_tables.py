@@ -116,7 +116,7 @@ def repetition(experiment: Experiment, read: int | None, pool: int | None) -> di
     the same for all levels; over 1 there are too few pages here, and fewer tokens must be trained on instead.
     """
     train, budget = experiment.train, experiment.budget
-    here = train.tokens if train else budget.tokens if budget else None
+    here = max(train.tokens) if train else budget.tokens if budget else None
     epochs = _ratio(here, read)
     if budget is None or budget.pool is None or not read or not pool:
         return {"epochs": epochs, "target_epochs": None, "sample_to_match": None}

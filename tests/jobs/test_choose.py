@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from filters.draws import draw, id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
-from jobs import choose, evaluate, pack, train
-from jobs.parts import loop
+from jobs import choose, evaluate, train
+from jobs.parts import grid, loop
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.gathered import collect
 from jobs.parts.presets import compared_sets, levels_of, preset_rules, rules_of
@@ -208,10 +208,10 @@ def test_only_the_levels_of_the_file_as_it_is_now_are_planned_and_told(tmp_path,
     assert train.main(edited, True) == 0
     assert "train: 8 runs; 0 done, 8 to run" in capsys.readouterr().out
     with pytest.raises(ExperimentError, match="lists other subsets than the experiment file asks for"):
-        pack.chosen_subsets(edited)
+        grid.chosen_subsets(edited)
     assert choose.main(edited) == 0
     names = ["unfiltered", *(f"quality-keep_fraction-{share}" for share in (0.8, 0.5, 0.1))]
-    assert list(pack.chosen_subsets(edited)) == names
+    assert list(grid.chosen_subsets(edited)) == names
     facts = collect(tmp_path, "none", 0)
     assert [subset.name for subset in facts.subsets] == names
     aside = [sentence for sentence in facts.missing if "left aside" in sentence]
@@ -386,13 +386,13 @@ def test_every_level_is_sampled_to_the_repetition_of_another_scale(tmp_path):
         write(tmp_path, "signals/tokens", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
     finish(tmp_path, "signals/tokens")
     pool = 7 * int(told_pool(tmp_path))
-    half = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": pool // 2})})
+    half = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": [pool // 2]})})
     _, kept = chosen(half)
     mild, hard = kept["quality-pareto-none"], kept["quality-pareto-9"]
     assert (hard <= mild).all()
     facts = told(half, "quality-pareto-none")
     assert abs(facts["kept"]["tokens"] / (facts["in"]["tokens"] - facts["dropped"][0]["alone"]["tokens"]) - 0.25) < 0.06
-    large = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": 2 * pool})})
+    large = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": [2 * pool]})})
     with pytest.raises(ExperimentError, match=r"2.00 times as often as those of budget:.*train on fewer tokens"):
         choose._decide(large, levels_of(large), choose.Columns.find(large, {"quality", "word_count"}), parts(large), {})
 

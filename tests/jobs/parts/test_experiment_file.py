@@ -233,7 +233,7 @@ def test_set_overrides_any_key(tmp_path):
             "sweep.rules.quality.pareto=[none, 2]",
         ],
     )
-    assert changed.train.tokens == 5
+    assert changed.train.tokens == [5]
     assert changed.rules == {"word_count": {"min": 9}}
     assert changed.pages.from_ == ["a", "b"]
     assert changed.out == Path("there")
