@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from eval.gpt import read_size
 from eval.report import beside
 from eval.report.facts import Facts
 from eval.report.page import figure_svg, html, markdown, terminal_table
@@ -24,9 +23,9 @@ from filters.files import write_whole
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.gathered import collect, page_ids
+from jobs.parts.grid import cells
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
-from jobs.train import trained
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -37,8 +36,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"report: {page}{' is there and would be written again' if storage.exists(page) else ' would be written'}")
         return command.OK
     try:
-        train = experiment.train
-        facts = collect(experiment.out, trained(train) if train else None, read_size(train.model).context if train else 0)
+        facts = _collected(experiment.out, experiment.train)
         facts = replace(facts, name=experiment.name)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
@@ -77,10 +75,15 @@ def _understood(out: Path) -> dict[str, Any]:
 
 def _facts(out: Path, tree: dict[str, Any]) -> Facts:
     try:
-        train = Train.model_validate(tree["train"]) if tree.get("train") else None
-        return collect(out, trained(train) if train else None, read_size(train.model).context if train else 0)
+        return _collected(out, Train.model_validate(tree["train"]) if tree.get("train") else None)
     except (ValidationError, ValueError) as error:
         raise ExperimentError(f"{Places(out).experiment} cannot be read: {error}") from error
+
+
+def _collected(out: Path, train: Train | None) -> Facts:
+    """What there is of the first model at the first budget and learning rate; results.jsonl has the others."""
+    first = cells(train)[0] if train else None
+    return collect(out, first.folder if first else None, first.size.context if first else 0)
 
 
 def run(arguments: list[str]) -> int:

@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eval.gpt import build_model, read_size
+from eval.gpt import build_model
+from eval.sizes import read_size
 from eval.tokenizer import copy_tokenizer, end_of_text, load_tokenizer, train_tokenizer
 from jobs.parts import storage
 from jobs.parts.places import Places
@@ -37,13 +38,14 @@ SIDES: dict[str, list[str]] = {"one request at a time": [], "batches of 64": ["-
 OURS = """
 import json, sys, time
 from pathlib import Path
-from eval.gpt import load_model, read_size
+from eval.gpt import load_model
+from eval.sizes import read_size
 from eval.tasks.items import score_items
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.tasks import pack_tasks
 experiment, run = Experiment.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2])
-context, model = read_size("0.2m").context, load_model(run)
+context, model = read_size("0.2m", 1).context, load_model(run)
 packed = pack_tasks(experiment, context)
 fed, padding, began = 0, 0, time.process_time()
 for one in packed:
@@ -109,7 +111,7 @@ def _model(out: Path, texts: pa.Array) -> Path:
     train_tokenizer(texts.to_pylist()[:1000], VOCABULARY, places.tokenizer)
     run = places.run("random", "none", 0)
     tokenizer = load_tokenizer(places.tokenizer)
-    build_model(read_size(SIZE), tokenizer.get_vocab_size(), end_of_text(tokenizer), seed=0).save_pretrained(run)
+    build_model(read_size(SIZE, 1), tokenizer.get_vocab_size(), end_of_text(tokenizer), seed=0).save_pretrained(run)
     copy_tokenizer(places.tokenizer, run)
     return run
 

@@ -8,6 +8,7 @@ below a cut under which there are certainly enough, so that no other page leaves
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ import pyarrow.compute as pc
 from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
+from filters.levels import needed
 from filters.quantiles import Column, Targets, count, find, merged, ranked
+from filters.rules import SAMPLE
 from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
@@ -72,7 +75,7 @@ def write_evaluated(experiment: Experiment) -> None:
     shared, tables = shared_rules(experiment), signal_tables(experiment.out)
     config = {
         "evaluate": {key: as_tree(getattr(experiment.evaluate, key)) for key in ("held_out", "strata", "clusters")},
-        "rules": {rule: identity_of(tables[signal]) for rule, signal in shared.items()},
+        "rules": {rule: _decided_by(signal, tables, experiment) for rule, signal in shared.items()},
         "seed": experiment.seed,
         "reference": {name: as_tree(files) for name, files in _good_texts(experiment).items()},
         "pages": identity_of(places.pages),
@@ -124,12 +127,21 @@ def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict
     return {"cluster": cluster, "stratum": strata(values, cluster, named)}
 
 
+def _decided_by(signal: str, tables: Mapping[str, Path], experiment: Experiment) -> str | list[str]:
+    """What tells a rule's signal from another of its name; for a rule on several, that of all which rules name."""
+    if signal in tables:
+        return identity_of(tables[signal])
+    named = needed(levels_of(experiment)) & set(tables)
+    return sorted({identity_of(tables[name]) for name in named})
+
+
 def shared_rules(experiment: Experiment) -> dict[str, str]:
     """The rules that every level has, as verdicts name them -> the signal of each: held-out pages pass them too."""
     places = Places(experiment.out)
     levels = [level.name for level in levels_of(experiment) if level.control is None]
     dropped = [storage.read_json(places.subset_facts(name))["dropped"] for name in levels]
-    rules = [{drop["rule"]: drop["signal"] for drop in drops} for drops in dropped]
+    # A sample says nothing of a page: held-out ones need not be drawn too.
+    rules = [{drop["rule"]: drop["signal"] for drop in drops if drop["signal"] != SAMPLE} for drops in dropped]
     return {rule: signal for rule, signal in rules[0].items() if all(rule in others for others in rules)} if rules else {}
 
 

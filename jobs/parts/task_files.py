@@ -23,11 +23,11 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from classifiers.kinds import Options
 from eval.tasks.requests import Doc, drawn
 from filters.nearest import nearest
+from filters.strict_yaml import YamlError, read_yaml_file
 from jobs.parts.contaminated import OPENERS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import HOME
-from jobs.parts.strict_yaml import read_yaml_file
 
 TASKS = HOME / "conf" / "tasks"
 ROLES = ("tasks", "verdict_tasks")
@@ -107,6 +107,8 @@ def read_task(name: str) -> TaskFile:
         raise ExperimentError(f"there is no task {name!r}: {nearest(name, known())}")
     try:
         return TypeAdapter(TaskFile).validate_python(read_yaml_file(file))
+    except YamlError as error:
+        raise ExperimentError(str(error)) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ExperimentError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -6,7 +6,7 @@ Each task has files of its own, so that one that is added later asks nothing aga
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eval import side_by_side
 from eval.gpt import load_model
-from eval.side_by_side import Tell
+from eval.plan import RunConfig
+from eval.side_by_side import Tell, Work
 from eval.tasks.items import METRICS, means, score_items
 from eval.tasks.requests import SPLIT, TaskError, encoded, hub_requests, lm_eval_config, requests_of
 from eval.tasks.signal_to_noise import signal_to_noise
 from eval.tokenizer import load_tokenizer, tokenizer_digest
-from eval.training import RunConfig
 from filters.files import sha256_of, write_whole
 from jobs.parts import storage
 from jobs.parts.contaminated_levels import contaminated
@@ -30,6 +29,7 @@ from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.spread import carry_out
 from jobs.parts.task_files import Asked, asked_tasks, items_of
 
 ALL = "all"
@@ -54,6 +54,10 @@ class Answering:
     files: tuple[tuple[Path, Path, Mapping[str, str]], ...]
     """Requests, where the answers go, and what decides them."""
     tokens: int
+
+    def on(self, device: str) -> "Answering":
+        """The same on a device."""
+        return replace(self, run=self.run.on(device))
 
 
 def pack_tasks(experiment: Experiment, context: int) -> list[Packed]:
@@ -147,9 +151,9 @@ def evaluate_tasks(experiment: Experiment, runs: Sequence[Run]) -> list[dict[str
     if not packed:
         return []
     to_do = [left for run in runs if (left := _unanswered(experiment, run, packed))]
-    if to_do:
-        work = side_by_side.Work("tasks", _answer, "token", lambda one: one.tokens, lambda one: str(one.run.out))
-        side_by_side.run(work, to_do, side_by_side.workers(to_do[0].run.device))
+    if to_do and experiment.train:
+        work = Work("tasks", _answer, "token", lambda one: one.tokens, lambda one: one.run.label)
+        carry_out(work, to_do, experiment.train.device)
     columns = {one.asked.name: column for one in packed if (column := _contamination(experiment, one))}
     subsets = list(dict.fromkeys(run.config.subset for run in runs))
     held = contaminated(experiment, list(columns.values()), subsets)

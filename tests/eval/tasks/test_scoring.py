@@ -4,7 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.gpt import ModelSize, build_model
+from eval.gpt import build_model
+from eval.sizes import ModelSize
 from eval.tasks.scoring import MOST_PADDING, Question, score
 
 CONTEXT, VOCABULARY = 12, 9

@@ -1,6 +1,7 @@
 """The pages evaluated are those that a look at all held-out pages would take, and no part gives more than it must."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.draws import draw, id_hashes
-from jobs.parts import loop
+from jobs.parts import evaluated, loop
 from jobs.parts.evaluated import held_out_pages, least_bytes, taken
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
@@ -140,3 +141,12 @@ def test_no_beginning_has_fewer_bytes_than_the_least(some):
 def test_pages_are_taken_by_draw_until_the_bytes_are_full(most_bytes, ids):
     pages = [{"id": name, "draw": drawn, "text": "four"} for name, drawn in (("a", 2), ("b", 1), ("c", 9))]
     assert [one["id"] for one in taken(pages, most_bytes)] == ids
+
+
+def test_a_rule_on_several_signals_is_told_by_the_tables_of_all(monkeypatch):
+    monkeypatch.setattr(evaluated, "identity_of", lambda table: f"of {table}")
+    tables = {"word_count": Path("gopher"), "quality": Path("quality"), "email_count": Path("pii")}
+    rules = {"any_of": [{"word_count": {"min": 9}}, {"quality": {"min": 0.5}}], "word_count": {"max": 99}}
+    asked = Experiment.model_validate({"pages": {"from": ["none"]}, "rules": rules})
+    assert evaluated._decided_by("word_count", tables, asked) == "of gopher"
+    assert evaluated._decided_by("any_of", tables, asked) == ["of gopher", "of quality"]

@@ -135,6 +135,9 @@ def test_a_task_of_ones_own_is_a_file(tmp_path):
     )
     [one] = asked(tasks=[str(tmp_path / "mine.yaml")], benchmarks="bench")
     assert one.name == "mine" and one.task.fields == ["q", "a"]
+    (tmp_path / "mine.yaml").write_text("{file: m.jsonl, file: m.jsonl}")
+    with pytest.raises(ExperimentError, match=r"mine.yaml, line 1: the key 'file' is there twice"):
+        asked(tasks=[str(tmp_path / "mine.yaml")], benchmarks="bench")
     (tmp_path / "mine.yaml").write_text("{file: m.jsonl}")
     with pytest.raises(ExperimentError, match=r"mine.yaml: fields: Field required"):
         asked(tasks=[str(tmp_path / "mine.yaml")], benchmarks="bench")

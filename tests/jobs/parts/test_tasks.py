@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from eval import side_by_side
-from eval.gpt import ModelSize, build_model
+from eval.gpt import build_model
+from eval.plan import RunConfig
+from eval.sizes import ModelSize
 from eval.tokenizer import copy_tokenizer, end_of_text, load_tokenizer, train_tokenizer
-from eval.training import RunConfig
 from filters.files import sha256_of
 from jobs.parts import storage, tasks
 from jobs.parts.experiment_file import Experiment
@@ -66,7 +66,7 @@ def trained(tmp_path_factory):
             folder = places.run(subset, "tiny-64-0.01", replicate)
             build_model(SIZE, 320, mark, 10 * level + replicate).save_pretrained(folder)
             copy_tokenizer(places.tokenizer, folder)
-            config = RunConfig(subset, out / "none", places.tokenizer, SIZE, 64, replicate, folder)
+            config = RunConfig(subset, out / "none", places.tokenizer, "tiny", SIZE, 64, replicate, folder)
             runs.append(Run(config, f"model {level} {replicate}", ABOUT))
     return out, runs
 
@@ -74,7 +74,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def here(monkeypatch):
     """Runs answer in this process."""
-    monkeypatch.setattr(side_by_side, "run", lambda work, tasks, _: [work.function(one, lambda _: None) for one in tasks])
+    monkeypatch.setattr(tasks, "carry_out", lambda work, runs, _: [work.function(one, lambda _: None) for one in runs])
 
 
 def experiment(out, bench, tasks=("piqa", "lambada", "winogrande"), **evaluate):
@@ -92,7 +92,7 @@ def experiment(out, bench, tasks=("piqa", "lambada", "winogrande"), **evaluate):
 def answered(trained, bench):
     out, runs = trained
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(side_by_side, "run", lambda work, tasks, _: [work.function(one, lambda _: None) for one in tasks])
+        patch.setattr(tasks, "carry_out", lambda work, runs, _: [work.function(one, lambda _: None) for one in runs])
         state = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
         rows = evaluate_tasks(experiment(out, bench), runs)
         assert state == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
@@ -185,7 +185,7 @@ def test_what_a_subset_holds_of_a_benchmark_stands_beside_its_score(trained, ben
 def test_a_task_that_is_added_asks_no_other_again(answered, bench, monkeypatch):
     out, runs, _ = answered
     begun = []
-    monkeypatch.setattr(side_by_side, "run", lambda work, tasks, _: begun.extend(tasks))
+    monkeypatch.setattr(tasks, "carry_out", lambda work, runs, _: begun.extend(runs))
     evaluate_tasks(experiment(out, bench), runs)
     assert begun == []
     with pytest.raises(FileNotFoundError):  # nobody answers here
