@@ -4,7 +4,7 @@
 
 Each run writes what every evaluated page costs it (`evaluation.parquet`); `results.jsonl` sums that up by set, and by
 stratum or the largest domains: `held_out` are pages that pass the rules which all levels share, `pool` are pages as they
-come, `reference` are good texts.
+come, `reference` are good texts. Tasks are scored item by item (`results/items/`) and summed up there too.
 """
 
 import json
@@ -30,6 +30,7 @@ from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.spread import carry_out
 from jobs.parts.table import code_version
+from jobs.parts.tasks import Run, evaluate_tasks
 from jobs.train import finished, unfinished
 
 DOMAIN_SHARE = 0.01
@@ -52,6 +53,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if to_do and experiment.train:
         carry_out(MEASURE, to_do, experiment.train.device)
     rows = [row for one in measured for row in _results(one, experiment)]
+    tested = [Run(one.run, str(one.summary.model_sha256), _about(one, experiment)) for one in measured]
+    rows += evaluate_tasks(experiment, tested)
     results = Places(experiment.out).results
     write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
     print(f"evaluate: {len(rows):,} measurements of {len(measured)} runs in {results}")
@@ -77,20 +80,23 @@ def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> list[Eva
     return list(evaluations(found, pages))
 
 
-def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
-    """One row per set and stratum, or domain where there are no strata; all of them together, and the mean over strata."""
-    rows = storage.read_table(one.file)
-    summary = one.summary
-    about = {
+def _about(one: Evaluation, experiment: Experiment) -> dict[str, Any]:
+    """What every measurement of a run says of it."""
+    return {
         "size": one.run.model,
         "trained": one.run.out.parent.name,
         "learning_rate": one.run.size.learning_rate,
-        "tokens_trained": summary.tokens,
-        "parameters": summary.parameters,
-        "device": summary.device,
+        "tokens_trained": one.summary.tokens,
+        "parameters": one.summary.parameters,
+        "device": one.summary.device,
         "commit": code_version(),
         "config_hash": config_hash(experiment),
     }
+
+
+def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
+    """One row per set and stratum, or domain where there are no strata; all of them together, and the mean over strata."""
+    rows, about = storage.read_table(one.file), _about(one, experiment)
     domains = np.array([domain or "no domain" for domain in rows["site"].to_pylist()], object)
     strata = np.array(rows["stratum"].to_pylist(), object)
     nll, size = rows["nll"].to_numpy(), rows["bytes"].to_numpy()

@@ -37,6 +37,7 @@ from jobs.bench import (
     score_job,
     spam,
     sweep_levels,
+    task_items,
     train,
     transformer,
     write_levels,
@@ -58,6 +59,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "write_levels": lambda shards: write_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
+    "task_items": lambda shards: task_items.rows(texts(shards[:1])),
     "side_by_side": lambda _: train.side_by_side_rows(),
     "exact": lambda _: exact.rows(),
     "gpu": lambda _: gpu.rows(),
@@ -72,7 +74,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "spam": lambda shards: spam.rows(shards),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("side_by_side", "exact", "extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
+SLOWEST = ("side_by_side", "exact", "extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam", "task_items")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

@@ -24,6 +24,7 @@ from jobs.parts.duplicate_options import COLUMNS, SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.presets import compared_sets, levels_of, ways
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.task_files import asked_tasks
 from jobs.shards.sources import check_patterns
 
 Types = dict[str, pa.DataType]
@@ -49,6 +50,7 @@ def check(experiment: Experiment) -> None:
     _check_write(experiment, levels, types)
     _check_train(experiment)
     matching.check(experiment)
+    asked_tasks(experiment)
 
 
 def without_left_out(experiment: Experiment) -> tuple[Experiment, list[str]]:

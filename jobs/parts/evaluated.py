@@ -74,7 +74,7 @@ def write_evaluated(experiment: Experiment) -> None:
     file = places.evaluated
     shared, tables = shared_rules(experiment), signal_tables(experiment.out)
     config = {
-        "evaluate": as_tree(experiment.evaluate),
+        "evaluate": {key: as_tree(getattr(experiment.evaluate, key)) for key in ("held_out", "strata", "clusters")},
         "rules": {rule: _decided_by(signal, tables, experiment) for rule, signal in shared.items()},
         "seed": experiment.seed,
         "reference": {name: as_tree(files) for name, files in _good_texts(experiment).items()},

@@ -28,6 +28,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
@@ -202,6 +203,22 @@ class HeldOut(Options):
     """Whether exact copies of held-out pages are taken out of the pool."""
 
 
+def _task(given: Any) -> Any:
+    if isinstance(given, str) and given:
+        return given
+    if isinstance(given, Mapping) and len(given) == 1:
+        [(name, value)] = given.items()
+        if name == "hub" and isinstance(value, str):
+            return {name: value}
+        templates = [value] if isinstance(value, str) else value
+        if isinstance(templates, list) and templates and all(isinstance(one, str) for one in templates):
+            return {name: _no_repeats(templates)}
+    raise PydanticCustomError("task", "a task's name, {hub: NAME} or {NAME: [TEMPLATE, ...]}")
+
+
+Task = Annotated[str | dict[str, Any], BeforeValidator(_task)]
+
+
 Strata = dict[Literal["domain", "language"], Annotated[EachOnce[str], Field(min_length=1)]]
 OneKey = Annotated[Strata, Field(min_length=1, max_length=1)]
 
@@ -219,6 +236,15 @@ class Evaluate(Options):
     clusters: Literal["site", "path", "page"] | None = None
     """What is drawn together when it is asked how much pages differ: a registrable domain, or a section of it by the first
     segments of the address. By default sites, and sections of a site that holds more than a fifth of the pages."""
+    tasks: EachOnce[Task] = Field(default=[], examples=["[lambada, blimp, {piqa: harness}, {hub: hellaswag}]"])
+    """Benchmarks (docs/tasks.md), by all their templates or those named; `{hub: NAME}` is lm-eval's own task, read from the
+    network. They may be looked at as often as one likes: which of them tell levels apart is measured and printed."""
+    verdict_tasks: EachOnce[Task] = Field(default=[], examples=["[arc_easy, openbookqa]"])
+    """The same for benchmarks that nothing is chosen by: they are named when all else is settled and scored once."""
+    items: Count = 500
+    """At most so many items of each, the same in every experiment."""
+    benchmarks: LocalPath | None = Field(default=None, examples=["bench"])
+    """The folder of the benchmarks' files, under the names in docs/tasks.md; a task whose file is not there is left out."""
 
 
 WhichSubsets = Annotated[

@@ -135,6 +135,34 @@ class Places:
         return self.packs / "evaluated.parquet"
 
     @property
+    def tasks(self) -> Path:
+        """Items of benchmarks and lm-eval's task files that read them."""
+        return self.out / "tasks"
+
+    @property
+    def all_requests(self) -> Path:
+        """What every run is asked in tasks."""
+        return self.packs / "tasks"
+
+    def requests(self, task: str) -> Path:
+        """What every run is asked in a task, encoded; facts about it beside it, as JSON."""
+        return self.all_requests / f"{task}.parquet"
+
+    @property
+    def task_facts(self) -> Path:
+        """Which tasks tell levels apart, and where their items come from."""
+        return self.out / "results" / "tasks.json"
+
+    @property
+    def all_items(self) -> Path:
+        """What runs answered: a folder for each run."""
+        return self.out / "results" / "items"
+
+    def items(self, subset: str, trained: str, replicate: int, task: str) -> Path:
+        """One row an item: what one run answered in a task."""
+        return self.all_items / subset / trained / str(replicate) / f"{task}.parquet"
+
+    @property
     def packs(self) -> Path:
         """The folder of all that is packed."""
         return self.out / "packed"

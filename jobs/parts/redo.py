@@ -57,8 +57,9 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     evaluations = sorted(places.runs.glob("*/*/*/evaluation.parquet"))
     told = [places.report(ending) for ending in ("html", "md", "svg")]
     explored = [places.explorer, *told]
-    tested = [places.evaluated, *evaluations, places.results, *told]
-    packed = [places.packs, places.runs, places.results, *told]
+    answered = [places.all_items.parent, places.results, *told]
+    tested = [places.evaluated, places.all_requests, places.tasks, *evaluations, *answered]
+    packed = [places.packs, places.tasks, places.runs, *answered]
     chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
     judged = [places.sweep_tables, places.compared, places.overlap, places.explorer, *chosen]
     encoded = [tokens, places.token_ids]
@@ -77,7 +78,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
         "choose": chosen,
         "compare": [places.compared, places.overlap, *told],
         "pack": packed,
-        "train": [places.runs, places.results, *told],
+        "train": [places.runs, *answered],
         "evaluate": tested,
         "explore": explored,
         "report": told,

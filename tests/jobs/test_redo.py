@@ -141,6 +141,7 @@ def done(tmp_path):
     tables += [places.signals(group) for group in ("size", "gopher", "tokens", "quality", "best", "edu")]
     folders = [*tables, places.tokenizer, places.classifier("quality"), places.subset("a"), places.removed("a")]
     told = [places.sweep, places.compared, places.evaluated, places.results, places.report("html")]
+    told += [places.tasks / "b.jsonl", places.requests("b"), places.items("a", "t", 0, "b"), places.task_facts]
     for file in [*(folder / "file" for folder in folders), *told, places.run("a", "t", 0) / "evaluation.parquet"]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x")
@@ -157,8 +158,8 @@ def test_what_a_verb_made_goes_with_all_that_depends_on_it(done):
     models = {"models/tokenizer", "models/quality"}
     learned = {"signals/quality", "signals/best"}
     encoded = {"signals/tokens", "token_ids"}
-    told = {"results.jsonl", "report.html"}
-    trained = {"packed", "runs"} | told
+    told = {"results", "results.jsonl", "report.html"}
+    trained = {"packed", "tasks", "runs"} | told
     judged = {"verdicts", "subsets", "removed", "compare.json"} | trained
     assert names(done, "split") == {"split"} | models | learned | encoded | judged
     assert names(done, "train_tokenizer") == {"models/tokenizer"} | encoded | judged
@@ -166,8 +167,9 @@ def test_what_a_verb_made_goes_with_all_that_depends_on_it(done):
     assert names(done, "score") == {"signals/gopher", "signals/edu"} | learned | encoded | judged
     assert names(done, "choose") == judged - {"compare.json"}
     assert names(done, "pack") == trained
-    assert names(done, "train") == trained - {"packed"}
-    assert names(done, "evaluate") == {"packed/evaluated.parquet", "runs/a/t/0/evaluation.parquet"} | told
+    assert names(done, "train") == trained - {"packed", "tasks"}
+    asked = {"packed/evaluated.parquet", "packed/tasks", "tasks"}
+    assert names(done, "evaluate") == {"runs/a/t/0/evaluation.parquet"} | asked | told
     assert names(done, "report") == {"report.html"}
 
 

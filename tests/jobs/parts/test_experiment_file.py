@@ -39,7 +39,12 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("pages: {from_: a}", "unknown key 'pages.from_': did you mean 'from'?"),
         ("pages: {from: {parquet: a, txet: b}}", "unknown key 'pages.from.txet': did you mean 'txt'?"),
         ("pages: {from: [a.warc, {jsnl: a}]}", "unknown key 'pages.from[1].jsnl': did you mean 'jsonl'?"),
-        ("evaluate: {tasks: []}", "unknown key 'evaluate.tasks': known: clusters, held_out, strata"),
+        ("evaluate: {task: []}", "unknown key 'evaluate.task': did you mean 'tasks'?"),
+        (
+            "evaluate: {tasks: [{a: b, c: d}]}",
+            "evaluate.tasks[0] must be a task's name, {hub: NAME} or {NAME: [TEMPLATE, ...]}, got {'a': 'b', 'c': 'd'}",
+        ),
+        ("evaluate: {tasks: [piqa, piqa]}", "evaluate.tasks: 'piqa' is there twice"),
         ("evaluate: {held_out: {shar: 1}}", "unknown key 'evaluate.held_out.shar': did you mean 'share'?"),
         ("pages: {}", "the key 'pages.from' is missing"),
         ("pages: crawl.warc", "pages must be a mapping with from, extract, limits, got 'crawl.warc'"),

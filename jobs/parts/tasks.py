@@ -1,0 +1,302 @@
+"""Tasks of an experiment: their items drawn and encoded once for all runs, what each run answers, and what that amounts to.
+
+Each task has files of its own, so that one that is added later asks nothing again, and a run's answers are found once.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from eval.gpt import load_model
+from eval.plan import RunConfig
+from eval.side_by_side import Tell, Work
+from eval.tasks.items import METRICS, means, score_items
+from eval.tasks.requests import SPLIT, TaskError, encoded, hub_requests, lm_eval_config, requests_of
+from eval.tasks.signal_to_noise import signal_to_noise
+from eval.tokenizer import load_tokenizer, tokenizer_digest
+from filters.files import sha256_of, write_whole
+from jobs.parts import storage
+from jobs.parts.contaminated_levels import contaminated
+from jobs.parts.experiment_file import Experiment, as_tree
+from jobs.parts.made_by import is_made, say_made
+from jobs.parts.places import Places
+from jobs.parts.presets import levels_of
+from jobs.parts.refusals import ExperimentError
+from jobs.parts.spread import carry_out
+from jobs.parts.task_files import Asked, asked_tasks, items_of
+
+ALL = "all"
+"""What the mean over templates is called."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A task whose requests are encoded."""
+
+    asked: Asked
+    requests: Path
+    facts: Mapping[str, Any]
+    """`file`, `sha256`, `items` (in the file), `drawn`, `left_out`: of the benchmark's file."""
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What a worker process needs to put tasks to one run."""
+
+    run: RunConfig
+    files: tuple[tuple[Path, Path, Mapping[str, str]], ...]
+    """Requests, where the answers go, and what decides them."""
+    tokens: int
+
+    def on(self, device: str) -> "Answering":
+        """The same on a device."""
+        return replace(self, run=self.run.on(device))
+
+
+def pack_tasks(experiment: Experiment, context: int) -> list[Packed]:
+    """Draw and encode the items of every task that is asked and not packed yet; one without its file is told and left out.
+
+    ``context`` is that of the smallest model: all are asked what it can be asked.
+
+    Raises ExperimentError where a file is damaged, of another shape, or another one than before.
+    """
+    packed = (_packed(experiment, asked, context) for asked in asked_tasks(experiment))
+    return [one for one in packed if one is not None]
+
+
+def _packed(experiment: Experiment, asked: Asked, context: int) -> Packed | None:
+    places, folder = Places(experiment.out), experiment.evaluate.benchmarks
+    requests, facts = places.requests(asked.name), places.requests(asked.name).with_suffix(".json")
+    file = None if asked.task is None or folder is None else folder / asked.task.file
+    config = {
+        "task": {key: value for key, value in as_tree(asked.task).items() if key != "templates"} if asked.task else "hub",
+        "templates": as_tree(dict(asked.templates)),
+        "items": experiment.evaluate.items,
+        "context": context,
+        "tokenizer": tokenizer_digest(places.tokenizer),
+    }
+    if file is not None and file.is_file():
+        config["sha256"] = sha256_of(file)
+    elif file is not None and not storage.exists(facts):
+        print(f"evaluate: the task {asked.name} is left out: there is no file {file}", flush=True)
+        return None
+    elif file is not None:
+        config["sha256"] = storage.read_json(facts)["sha256"]
+    if not is_made(requests, config, "evaluate"):
+        try:
+            found, table = _read(experiment, asked, file, context)
+        except TaskError as error:
+            raise ExperimentError(f"evaluate.{asked.role}: {error}") from error
+        storage.write_table(requests, table)
+        storage.write_json(facts, {"sha256": config.get("sha256")} | found)
+        say_made(requests, config)
+    return Packed(asked, requests, storage.read_json(facts))
+
+
+def _read(experiment: Experiment, asked: Asked, file: Path | None, context: int) -> tuple[dict[str, Any], pa.Table]:
+    """Facts about a task's items, and its requests."""
+    tokenizer, most = load_tokenizer(Places(experiment.out).tokenizer), experiment.evaluate.items
+    if asked.task is None or file is None:
+        requests, digest = hub_requests(asked.name, most)
+        table = encoded(tokenizer, "harness", requests, context)
+        return _facts(f"hub: {asked.name}", table) | {"sha256": digest}, table
+    items = items_of(file, asked.task, asked.name, most)
+    tables = []
+    for name, template in asked.templates.items():
+        config = lm_eval_config(f"{asked.name}_{name}", asked.task.output_type, template.model_dump(exclude_none=True))
+        tables.append(encoded(tokenizer, name, requests_of(config, items.docs), context))
+        skipped = set(tables[-1].filter(pc.field("skipped").is_valid())["item"].to_pylist())
+        _write_for_lm_eval(experiment, config, [doc for doc in items.docs if doc["item"] not in skipped])
+    table = pa.concat_tables(tables)
+    return _facts(file.name, table) | {"items": items.found, "left_out": dict(items.left_out)}, table
+
+
+def _facts(file: str, requests: pa.Table) -> dict[str, Any]:
+    drawn = pc.count_distinct(requests["item"]).as_py()
+    return {"file": file, "items": drawn, "drawn": drawn, "left_out": {}}
+
+
+def _write_for_lm_eval(experiment: Experiment, config: Mapping[str, Any], docs: Sequence[Mapping[str, Any]]) -> None:
+    """The items and a task file with which `lm_eval --include_path OUT/tasks --tasks TASK_TEMPLATE` asks the same."""
+    folder = Places(experiment.out).tasks
+    data = folder / f"{config['task']}.jsonl"
+    write_whole(data, "".join(json.dumps(doc, ensure_ascii=False) + "\n" for doc in docs).encode())
+    task = {**config, "dataset_path": "json", "dataset_kwargs": {"data_files": {SPLIT: str(data.resolve())}}}
+    storage.write_json(folder / f"{config['task']}.yaml", task)
+
+
+class Run(NamedTuple):
+    """A trained run, the SHA-256 of its model, and what every row about it says."""
+
+    config: RunConfig
+    model: str
+    about: Mapping[str, Any]
+
+
+def evaluate_tasks(experiment: Experiment, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Put every task to every run that has not answered it; rows for results.jsonl, and which tasks tell levels apart.
+
+    Raises ExperimentError as `pack_tasks` does.
+    """
+    if not runs:
+        return []
+    packed = pack_tasks(experiment, min(run.config.size.context for run in runs))
+    if not packed:
+        return []
+    to_do = [left for run in runs if (left := _unanswered(experiment, run, packed))]
+    if to_do and experiment.train:
+        work = Work("tasks", _answer, "token", lambda one: one.tokens, lambda one: one.run.label)
+        carry_out(work, to_do, experiment.train.device)
+    columns = {one.asked.name: column for one in packed if (column := _contamination(experiment, one))}
+    subsets = list(dict.fromkeys(run.config.subset for run in runs))
+    held = contaminated(experiment, list(columns.values()), subsets)
+    facts = {one.asked.name: _about(one, held.get(columns.get(one.asked.name, ""))) for one in packed}
+    rows = [row for run in runs for one in packed for row in _rows(experiment, run, one, facts[one.asked.name])]
+    for trained, some in _by_model(runs).items():
+        for one in packed:
+            facts[one.asked.name]["by_model"][trained] = _worth(experiment, trained, some, one)
+        _tell(trained, facts)
+    storage.write_json(Places(experiment.out).task_facts, facts)
+    return rows
+
+
+def _unanswered(experiment: Experiment, run: Run, packed: Sequence[Packed]) -> Answering | None:
+    files = []
+    for one in packed:
+        made_by = {"model": run.model, "requests": sha256_of(one.requests)}
+        if not is_made(_items(experiment, run, one), made_by, "evaluate"):
+            files.append((one.requests, _items(experiment, run, one), made_by))
+    tokens = sum(_tokens(requests) for requests, *_ in files)
+    return Answering(run.config, tuple(files), tokens) if files else None
+
+
+def _items(experiment: Experiment, run: Run, one: Packed) -> Path:
+    config = run.config
+    return Places(experiment.out).items(config.subset, config.out.parent.name, config.replicate, one.asked.name)
+
+
+def _tokens(requests: Path) -> int:
+    """Tokens of all requests."""
+    table = storage.read_table(requests, ["context", "answer"])
+    return sum(len(column.combine_chunks().flatten()) for column in table.columns)
+
+
+def _answer(one: Answering, tell: Tell) -> None:
+    """One run's answers to all tasks that it has not answered, in a worker process."""
+    model = load_model(one.run.out)
+    for requests, items, made_by in one.files:
+        table, _ = score_items(model, storage.read_table(requests), one.run.size.context, one.run.device)
+        storage.write_table(items, table)
+        say_made(items, made_by)
+        tell(_tokens(requests))
+
+
+def _rows(experiment: Experiment, run: Run, one: Packed, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What one run scores in a task: each template and metric, and the mean of templates with their standard deviation."""
+    items = storage.read_table(_items(experiment, run, one))
+    found = {template: means(items, template) for template in one.asked.templates or ("harness",)}
+    scored = {template: values for template, values in found.items() if values}
+    for template in (*scored, ALL) if scored else ():
+        here = items if template == ALL else items.filter(pc.field("template") == template)
+        for metric in METRICS:
+            each = [scored[name][metric] for name in (scored if template == ALL else [template])]
+            yield {
+                "subset": run.config.subset,
+                "replicate": run.config.replicate,
+                "metric": metric,
+                "set": one.asked.role,
+                "task": one.asked.name,
+                "template": template,
+                "value": float(np.mean(each)),
+                "templates_deviation": float(np.std(each, ddof=1)) if len(each) > 1 else None,
+                "n": here["skipped"].null_count,
+                "skipped": len(here) - here["skipped"].null_count,
+                "cut": pc.sum(pc.greater(here["cut"], 0)).as_py() or 0,
+                "bytes": pc.sum(here["bytes"]).as_py(),
+                "benchmark": one.facts["file"],
+                "benchmark_sha256": one.facts["sha256"],
+                "contaminated": (facts["contaminated"] or {}).get(run.config.subset),
+                **run.about,
+            }
+
+
+def _contamination(experiment: Experiment, one: Packed) -> str | None:
+    """The signal that looks for this benchmark's file in pages, if any does."""
+    task, folder = one.asked.task, experiment.evaluate.benchmarks
+    if experiment.contamination is None or task is None or folder is None:
+        return None
+    file = (folder / task.file).resolve()
+    looked_for = (other for other in experiment.contamination.benchmarks if other.file.resolve() == file)
+    return next((f"contamination_{other.called}" for other in looked_for), None)
+
+
+def _about(one: Packed, held: Mapping[str, float | None] | None) -> dict[str, Any]:
+    """What is known of a task whatever model answers it; `held`: the share of each subset's pages with text of it."""
+    task = one.asked.task
+    return {
+        "role": one.asked.role,
+        "chance": task.chance if task else None,
+        "metric": task.metric if task else "bits_per_byte",
+        "templates": list(one.asked.templates) or ["harness"],
+        "contaminated": held,
+        "by_model": {},
+        **one.facts,
+    }
+
+
+def _by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.config.out.parent.name, []).append(run)
+    return found
+
+
+def _worth(experiment: Experiment, trained: str, runs: Sequence[Run], one: Packed) -> dict[str, Any]:
+    """How well a task tells the levels apart by each metric, how many items were skipped and why, and cut."""
+    levels = [level.name for level in levels_of(experiment) if level.control in (None, "unfiltered")]
+    tables = {(run.config.subset, run.config.replicate): storage.read_table(_items(experiment, run, one)) for run in runs}
+    there = [level for level in levels if any(subset == level for subset, _ in tables)]
+    replicates = [number for number in {key[1] for key in tables} if all((level, number) in tables for level in there)]
+    any_table = next(iter(tables.values()))
+    worth: dict[str, Any] = {
+        "skipped": dict(Counter(why for why in any_table["skipped"].to_pylist() if why)),
+        "cut": pc.sum(pc.greater(any_table["cut"], 0)).as_py() or 0,
+        "levels": there,
+        "replicates": sorted(replicates),
+    }
+    templates = [name for name in one.asked.templates or ("harness",) if means(any_table, name)]
+    if not (templates and there and replicates):
+        return worth
+    scores = {key: [means(table, template) for template in templates] for key, table in tables.items()}
+    for metric in METRICS:
+        cube = [
+            [[scores[level, number][at][metric] for number in sorted(replicates)] for level in there]
+            for at in range(len(templates))
+        ]
+        if found := signal_to_noise(np.array(cube)):
+            worth[metric] = asdict(found) | {"ratio": found.ratio, "counts": found.counts}
+    return worth
+
+
+def _tell(trained: str, facts: Mapping[str, Any]) -> None:
+    """Which tasks tell levels apart, the best first, and which items were skipped."""
+    for name, about in facts.items():
+        for why, number in about["by_model"][trained]["skipped"].items():
+            print(f"evaluate: {trained}: {name}: {number:,} questions are skipped: {why}")
+    found = {
+        name: about["by_model"][trained][about["metric"]]
+        for name, about in facts.items()
+        if about["role"] == "tasks" and about["metric"] in about["by_model"][trained]
+    }
+    ranked = sorted((name for name in found if found[name]["ratio"] is not None), key=lambda name: -found[name]["ratio"])
+    for counts, say in ((True, "tell levels apart"), (False, "do not")):
+        told = [f"{name} {found[name]['ratio']:.1f}" for name in ranked if found[name]["counts"] == counts]
+        if told:
+            print(f"evaluate: {trained}: tasks that {say}, by signal over noise: {', '.join(told)}", flush=True)
