@@ -166,5 +166,8 @@ def _ship(spark: SparkSession) -> None:
 def stand_in(folder: Path) -> None:
     """Make relative paths mean to an executor what they mean to the driver: it starts in a folder of its own."""
     if folder.is_dir() and folder != Path.cwd():
-        sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]  # Spark's entries are relative to that folder
+        # Spark's entries are relative to that folder, and so is where packages look for modules that come later.
+        ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]
+        for places in (sys.path, *(module.__path__ for module in ours if hasattr(module, "__path__"))):
+            places[:] = [str(Path(entry).absolute()) for entry in places]
         os.chdir(folder)
