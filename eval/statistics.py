@@ -128,11 +128,18 @@ class Comparison:
         found = self._at_once(list(itertools.combinations(subsets, 2)))
         return found | {(other, one): -interval for (one, other), interval in found.items()}
 
-    def p_value(self, subset: str, other: str) -> float:
-        """How often chance alone makes a difference as large as the one between two subsets."""
-        at, base = self.subsets.index(subset), self.subsets.index(other)
-        beyond = np.abs(self.errors[:, at] - self.errors[:, base]) >= abs(self.values[at] - self.values[base])
-        return float((beyond.sum() + 1) / (len(beyond) + 1))
+    def p_value(self, subset: str, other: str, among: Sequence[str] = ()) -> float:
+        """How often chance alone makes a difference as large as the one between two subsets.
+
+        Where the other was picked `among` several, that of any of them counts, each in units of its own interval.
+        """
+        at = self.subsets.index(subset)
+        bases = [self.subsets.index(name) for name in {other: None} | dict.fromkeys(among) if name != subset]
+        errors = np.abs(self.errors[:, [at]] - self.errors[:, bases])
+        halves = np.quantile(errors, CONFIDENCE, axis=0)
+        units = errors / np.where(halves > 0, halves, 1.0)
+        found = abs(self.values[at] - self.values[bases[0]]) / (halves[0] or 1.0)
+        return float(((units.max(axis=1) >= found).sum() + 1) / (len(units) + 1))
 
     def noise(self, subset: str, other: str) -> tuple[float, float]:
         """The variances of a difference that replicates and held-out pages make."""

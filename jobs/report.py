@@ -39,7 +39,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     try:
         train = experiment.train
         facts = collect(experiment.out, trained(train) if train else None, read_size(train.model).context if train else 0)
-        facts = replace(facts, name=experiment.name)
+        facts = replace(facts, name=experiment.name, primary=_primary(experiment))
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     for ending, text in (("html", html(facts)), ("md", markdown(facts)), ("svg", figure_svg(facts))):
@@ -47,6 +47,14 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     print(terminal_table(facts))
     print(f"report: {page}")
     return command.OK
+
+
+def _primary(experiment: Experiment) -> tuple[str, str] | None:
+    """The two subsets of the hypothesis that the file names, the second minus the first."""
+    if experiment.primary is None:
+        return None
+    first, second = experiment.primary.between
+    return first, second
 
 
 def side_by_side(first: Path, second: Path) -> int:

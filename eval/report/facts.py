@@ -180,6 +180,8 @@ class Facts:
     scorers: Scorers = field(default_factory=Scorers)
     experiment: str = ""
     missing: tuple[str, ...] = ()
+    primary: tuple[str, str] | None = None
+    """The hypothesis that the experiment file names: the second minus the first."""
     trains: bool = True
     """Whether models are trained at all, or pages only filtered."""
 

@@ -35,6 +35,7 @@ from jobs.bench import (
     spam,
     train,
     transformer,
+    tuning,
 )
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
@@ -59,9 +60,11 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
+    "tuning": lambda _: tuning.rows(tuning.SMALL),
+    "tuning_1m": lambda _: tuning.rows(tuning.LARGER),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam")
+SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam", "tuning", "tuning_1m")
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

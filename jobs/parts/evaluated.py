@@ -1,9 +1,9 @@
 """The pages that every run is evaluated on: held-out pages of the crawl, and good texts that no classifier was trained on.
 
-Models are judged by held-out pages that pass the rules which all levels share: an experiment on English is not judged by
-other languages. Beside them stand held-out pages as the pool has them. Both are taken in the order of one draw until there
-are bytes enough. Each part gives only the pages whose draw is
-below a cut under which there are certainly enough, so that no other page leaves its part.
+Models are judged by held-out pages that pass the rules which all levels of a sweep share: an experiment on English is not
+judged by other languages. Beside them stand held-out pages as the pool has them. Both are taken in the order of one draw
+until there are bytes enough. Each part gives only the pages whose draw is below a cut under which there are certainly
+enough, so that no other page leaves its part.
 """
 
 import itertools
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
+from filters.levels import swept
 from filters.quantiles import Column, Targets, count, find, merged, ranked
 from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree
@@ -125,12 +126,23 @@ def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict
 
 
 def shared_rules(experiment: Experiment) -> dict[str, str]:
-    """The rules that every level has, as verdicts name them -> the signal of each: held-out pages pass them too."""
+    """The rules that held-out pages pass too, as verdicts name them -> the signal of each: those that every level has.
+
+    A filter is not judged by the pages that it keeps: rules on a swept signal are never among them, and where a single level
+    is compared with the pool, none is.
+    """
     places = Places(experiment.out)
-    levels = [level.name for level in levels_of(experiment) if level.control is None]
-    dropped = [storage.read_json(places.subset_facts(name))["dropped"] for name in levels]
-    rules = [{drop["rule"]: drop["signal"] for drop in drops} for drops in dropped]
-    return {rule: signal for rule, signal in rules[0].items() if all(rule in others for others in rules)} if rules else {}
+    levels = [level for level in levels_of(experiment) if level.control is None]
+    if len(levels) < 2:
+        return {}
+    swept_signals = {signal for level in levels for signal, _ in swept(level)}
+    dropped = [storage.read_json(places.subset_facts(level.name))["dropped"] for level in levels]
+    first, *others = ({drop["rule"]: drop["signal"] for drop in drops} for drops in dropped)
+    return {
+        rule: signal
+        for rule, signal in first.items()
+        if signal not in swept_signals and all(rule in other for other in others)
+    }
 
 
 def held_out_pages(experiment: Experiment, over: Over, shared: Sequence[str] = ()) -> list[dict[str, Any]]:

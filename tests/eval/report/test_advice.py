@@ -202,3 +202,19 @@ def test_a_pool_of_the_very_pages_that_decide_is_not_told_again(one_key):
     assert tell(one_key).pool is None and "before any rule" not in html(one_key)
     fewer = dataclasses.replace(one_key.pool, nll=one_key.pool.nll * 1.01)
     assert "before any rule" in html(dataclasses.replace(one_key, pool=fewer))
+
+
+def test_the_primary_hypothesis_is_named_and_all_else_adjusted(one_key, two_keys):
+    facts = moved(moved(one_key, "quality-pareto-9", 0.5), "unfiltered", 0.5)
+    said = " ".join(page(tell(facts))["tests"])
+    assert "Primary hypothesis (the default): quality-pareto-9 minus quality-pareto-3, +" in said
+    named = dataclasses.replace(facts, primary=("none", "quality-pareto-3"))
+    said = " ".join(page(tell(named))["tests"])
+    assert "(named in the experiment file): quality-pareto-3 minus quality-pareto-none, " in said
+    assert "is about another one: take it as a lead" in said
+    # 4 levels have 6 pairs, of which one is the primary; it is looked at on two other sets of pages
+    assert re.search(r"Of 5 other pairs of levels \d differ.* These 7 p values are adjusted", said)
+    said = " ".join(page(tell(two_keys))["tests"])
+    assert re.search(r"\(the default\): quality-pareto-\S+ minus unfiltered, ", said)
+    unmeasured = dataclasses.replace(facts, primary=("best", "quality-pareto-5"))
+    assert "one of its subsets has no complete runs" in " ".join(page(tell(unmeasured))["tests"])
