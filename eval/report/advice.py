@@ -32,11 +32,8 @@ def advice(story: Story) -> tuple[str, str]:
 def _too_little(held_out: Standings) -> tuple[str, str]:
     """What to train or hold out before any choice; the lowest value all the same."""
     one_replicate = held_out.by_name[str(held_out.best)].asked < 2
-    claim, why = (
-        ("Train a second replicate before you choose", "one replicate does not show how much chance does")
-        if one_replicate
-        else ("Hold out pages of more sites before you choose", "all held-out pages are of one site")
-    )
+    claim = f"{'Train a second replicate' if one_replicate else 'Hold out pages of more sites'} before you choose"
+    why = plain(held_out.comparison.unknown or "", 200) if held_out.comparison else ""
     return claim, f"{_named(held_out.best)} needs the fewest bits per byte so far, but {why}."
 
 

@@ -72,7 +72,9 @@ def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool, between:
     has_run: Truth = ~np.asarray(np.isnan(scores.nll).all(axis=2))
     complete: Truth = np.asarray(has_run.all(axis=1))
     alike = _alike(subsets)
-    comparison = _compare(scores, complete, np.ones(len(scores.replicates), bool), alike) if complete.any() else None
+    inverted = [subset.name for subset in subsets if subset.control == "inverted"]
+    every = np.ones(len(scores.replicates), bool)
+    comparison = _compare(scores, complete, every, alike, inverted) if complete.any() else None
     compared = comparison.subsets if comparison else ()
     levels = tuple(subset.name for subset in subsets if subset.control is None and subset.name in compared)
     best, unfiltered = best_level(comparison, levels), _unfiltered(subsets, comparison)
@@ -87,9 +89,7 @@ def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool, between:
     over_best = _over_best(comparison, best, judged, unfiltered) if comparison and best else {}
     rows = []
     for at, name in enumerate(scores.subsets):
-        own = (
-            comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at], [])
-        )
+        own = comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at])
         replicates, asked = int(has_run[at].sum()), len(scores.replicates)
         share = judged.best_share.get(name) if judged else None
         rows.append(Standing(name, own.interval(name), over_best.get(name), share, replicates, asked))
@@ -127,11 +127,13 @@ def best_level(comparison: Comparison | None, levels: Sequence[str]) -> str | No
     return min(levels, key=lambda name: float(comparison.values[comparison.subsets.index(name)]))
 
 
-def _compare(scores: Scores, subsets: Truth, replicates: Truth, alike: Sequence[str]) -> Comparison:
+def _compare(
+    scores: Scores, subsets: Truth, replicates: Truth, alike: Sequence[str] = (), apart: Sequence[str] = ()
+) -> Comparison:
     names = [name for name, taken in zip(scores.subsets, subsets, strict=True) if taken]
     there = [name for name in alike if name in names]
     nll = scores.nll[subsets][:, replicates]
-    return compare(nll, scores.bytes, scores.cluster, names, scores.stratum, there)
+    return compare(nll, scores.bytes, scores.cluster, names, scores.stratum, there, apart)
 
 
 def _over_best(comparison: Comparison, best: str, judged: Verdict | None, unfiltered: str | None) -> dict[str, Interval]:

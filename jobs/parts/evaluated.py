@@ -33,6 +33,7 @@ from jobs.shards.sources import texts_of
 Truth = npt.NDArray[np.bool_]
 SETS = {"held_out": ("held_out", "passes"), "pool": ("held_out", "in_pool"), "reference": ("reference", "passes")}
 """What is measured -> the `set` of its pages, and the column that is true for them."""
+MOST_NAMED = 20
 ALL = "all"
 """The only stratum where there are no others."""
 Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
@@ -98,7 +99,7 @@ def write_evaluated(experiment: Experiment) -> None:
     sizes = [len(row["text"].encode()) for row in rows]
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in EVALUATED.names if name in DRAWN.names}
     columns |= {name: [row.get(name, name == "passes") for row in rows] for name in ("set", "passes", "in_pool")}
-    columns |= _parts_of(experiment, rows)
+    columns |= parts_of_pages(experiment, rows)
     tokens = [flat[begin:end] for begin, end in itertools.pairwise(offsets)]
     columns |= {"bytes": sizes, "tokens": tokens}
     storage.write_table(file, pa.table(columns, schema=EVALUATED))
@@ -108,8 +109,8 @@ def write_evaluated(experiment: Experiment) -> None:
         print(f"pack: evaluated on {len(chosen):,} pages of {name}, {sum(chosen):,} bytes", flush=True)
 
 
-def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Cluster and stratum of each page, as the experiment has them."""
+def parts_of_pages(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Cluster and stratum of each page, as the experiment has them. Raises ExperimentError for a stratum without pages."""
     by = experiment.evaluate.strata
     site, url, page = ([row.get(name) for row in rows] for name in ("site", "url", "id"))
     cluster = clusters(site, url, [str(one) for one in page], experiment.evaluate.clusters)
@@ -122,6 +123,13 @@ def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict
     if named is None:
         found = strata([values[at] for at in judged], [cluster[at] for at in judged])
         named = sorted({one for one in found if one != OTHER})
+    there = {values[at] for at in judged}
+    if empty := [name for name in named if name not in there]:
+        have = ", ".join(sorted({str(value) for value in there if value})[:MOST_NAMED]) or "none"
+        raise ExperimentError(
+            f"evaluate.strata: no page that models are judged by is of the {column} {empty[0]!r} (there are: {have}); "
+            "name others, or hold out more"
+        )
     return {"cluster": cluster, "stratum": strata(values, cluster, named)}
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from filters.draws import draw, id_hashes
 from filters.rules import parse
 from jobs.parts import loop, storage
-from jobs.parts.evaluated import held_out_pages, least_bytes, shared_rules, taken
+from jobs.parts.evaluated import held_out_pages, least_bytes, parts_of_pages, shared_rules, taken
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
+from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, Table, entry, parts_of, publish
 from jobs.split import SPLIT
 
@@ -168,3 +169,15 @@ def test_a_filter_is_not_judged_by_the_pages_that_it_keeps(tmp_path, sweep, shar
         drops = [{"rule": rule.signal, "signal": rule.signal} for rule in parse(level.rules)]
         storage.write_json(Places(tmp_path).subset_facts(level.name), {"dropped": drops})
     assert shared_rules(asked) == shared
+
+
+def test_a_stratum_without_pages_is_refused_with_those_that_there_are():
+    asked = Experiment.model_validate(
+        {"pages": {"from": ["none"]}, "train": {}, "evaluate": {"strata": {"language": ["eng", "deu"]}}}
+    )
+    rows = [{"id": str(at), "site": f"{at}.org", "set": "held_out", "passes": at < 9, "language": "eng"} for at in range(9)]
+    rows.append({"id": "9", "site": "9.org", "set": "held_out", "passes": False, "language": "deu"})
+    with pytest.raises(ExperimentError, match=r"is of the language 'deu' \(there are: eng\)"):
+        parts_of_pages(asked, rows)
+    rows[-1]["passes"] = True
+    assert parts_of_pages(asked, rows)["stratum"] == ["eng"] * 9 + ["deu"]
