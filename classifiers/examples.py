@@ -2,8 +2,9 @@
 
 Hashes decide everything, never the order in which pages arrive: two of (id, seed) which pages are drawn and in which order
 they are shown; one of the page's site, or of what is read of a page without a site, which are held out. A site that is more
-of its class than is held out cannot be held out as a whole: its pages are decided one by one. What is read of a held-out
-page is trained on nowhere.
+of its class than is held out cannot be held out as a whole: its pages are decided one by one, near copies of each other
+together. What is read of a held-out page is trained on nowhere, and a page of which a near copy is trained on is no held-out
+page: those of other sites are left out.
 """
 
 import hashlib
@@ -48,14 +49,15 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Example:
-    """One page: its class, the order it is shown in, hashes of its site and of what is read, which lies in the spool.
+    """One page: its class, the order it is shown in, hashes of its site, of its near copies and of what is read.
 
-    Behind it, up to `text_end`, lies the beginning of its text, where it may be held out.
+    What is read lies in the spool. Behind it, up to `text_end`, lies the beginning of its text, where it may be held out.
     """
 
     order: int
     positive: bool
     site: int | None
+    cluster: int | None
     content: int
     begin: int
     end: int
@@ -121,9 +123,11 @@ def sample(classes: Mapping[bool, tuple[str, Pages]], prepare: Prepare, how: Sam
             )
     size = min(map(len, drawn.values())) if how.balanced else None
     examples = [example for of_class in drawn.values() for example in of_class[:size]]
-    held_out = [example for example, out in zip(examples, _held_out(examples, how.held_out), strict=True) if out]
+    drawn_out = list(_held_out(examples, how.held_out))
+    known = {example.cluster for example, out in zip(examples, drawn_out, strict=True) if not out} - {None}
+    held_out = [one for one, out in zip(examples, drawn_out, strict=True) if out and one.cluster not in known]
     seen = {example.content for example in held_out}
-    training = [example for example in examples if example.content not in seen]
+    training = [one for one, out in zip(examples, drawn_out, strict=True) if not out and one.content not in seen]
     trained_on = {name: sum(one.positive == positive for one in training) for positive, (name, _) in classes.items()}
     if min(trained_on.values()) == 0:
         raise TrainingError(
@@ -133,7 +137,8 @@ def sample(classes: Mapping[bool, tuple[str, Pages]], prepare: Prepare, how: Sam
         "pages": read,
         "trained_on": trained_on,
         "trained_on_hash": {name: _hash_of(training, positive) for positive, (name, _) in classes.items()},
-        "copies_of_held_out": len(examples) - len(training) - len(held_out),
+        "copies_of_held_out": len(examples) - sum(drawn_out) - len(training),
+        "near_copies_of_trained_on": sum(drawn_out) - len(held_out),
     }
     return Sample(_in_order(training), _in_order(held_out), counts, spool)
 
@@ -152,10 +157,18 @@ def _held_out(examples: Sequence[Example], share: float) -> Iterator[bool]:
     """Whether each example is held out."""
     of_class = Counter(example.positive for example in examples)
     of_site = Counter((example.positive, example.site) for example in examples)
-    large = {site for (positive, site), pages in of_site.items() if pages > share * of_class[positive]}
+    of_cluster = Counter((example.positive, example.cluster) for example in examples)
+    large, too_large = (
+        {value for (positive, value), pages in some.items() if pages > share * of_class[positive]}
+        for some in (of_site, of_cluster)
+    )
     for example in examples:
-        by = example.content if example.site is None or example.site in large else example.site
-        yield by < share * 2**64
+        if example.site is not None and example.site not in large:
+            yield example.site < share * 2**64
+        elif example.cluster is not None:
+            yield example.cluster < share * 2**64 and example.cluster not in too_large
+        else:
+            yield example.content < share * 2**64
 
 
 def _draw(
@@ -172,11 +185,12 @@ def _draw(
         rank, order = _hashes(page.id, seed)
         if len(heap) < most or -rank > heap[0][0]:
             site = None if not page.domain else _split_hash(page.domain.encode("utf-8", "replace"), seed)
+            cluster = None if page.cluster is None else _split_hash(str(page.cluster).encode(), seed)
             by = _split_hash(content, seed)
-            may_be_held_out = min(by, by if site is None else site) < how.held_out * 2**64
+            may_be_held_out = min(one for one in (by, site, cluster) if one is not None) < how.held_out * 2**64
             begin, end = spool.tell(), spool.tell() + len(content)
             spool.write(content + text[: MOST_BYTES * may_be_held_out])
-            example = Example(order, positive, site, by, begin, end, spool.tell())
+            example = Example(order, positive, site, cluster, by, begin, end, spool.tell())
             (heapq.heappush if len(heap) < most else heapq.heapreplace)(heap, (-rank, -begin, example))
     drawn = [example for _, _, example in sorted(heap, key=lambda entry: entry[:2], reverse=True)]
     return drawn, {"read": read, "blank": blank, "drawn": len(drawn)}

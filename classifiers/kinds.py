@@ -35,11 +35,12 @@ Floats = npt.NDArray[np.float64]
 
 
 class Page(NamedTuple):
-    """A page to learn from; `domain` is its registrable domain, where it has one."""
+    """A page to learn from; `domain`: its registrable domain, if it has one; `cluster`: a number that near copies share."""
 
     id: str
     text: str
     domain: str | None = None
+    cluster: int | None = None
 
 
 Pages = Iterable[Page]

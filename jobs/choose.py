@@ -9,6 +9,7 @@ What every rule says of every page is then written to verdicts/, and the pages t
 
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,10 +25,9 @@ import pyarrow.parquet as pq
 from filters.levels import Level, Order, needed, order_of, other_rules, signals_of
 from filters.quantiles import RANKS, Found, Targets, floats, ranked
 from filters.rules import Floats, Pool, Resolved, parse, preference, rankings, resolve
-from filters.signals import load_groups
-from filters.transforms import apply_transforms
 from filters.verdicts import Bits, Tally, failing, passing, tally
 from jobs.parts import command, loop, passes, session, storage
+from jobs.parts.edits import Edit, Edits, told_of
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns, Over, cuts_of
@@ -292,10 +292,10 @@ def _judged(part: Part, columns: Columns, decision: Decision, schema: pa.Schema)
 
 @dataclass(frozen=True)
 class Texts:
-    """What is written of pages beside their id and address: text edited by name, and signals, each with its table."""
+    """What is written of pages beside their id and address: edited text, and signals, each with its table."""
 
     places: Places
-    transforms: tuple[str, ...]
+    edits: Edits
     signals: Mapping[str, Path]
 
     def schema(self, part: Part, *more: tuple[str, pa.DataType]) -> pa.Schema:
@@ -318,13 +318,11 @@ class Texts:
             yield slice(at, at + len(rows)), rows
             at += len(rows)
 
-    def taken(self, rows: pa.Table, wanted: Truth) -> pa.Table:
-        """Some of the rows, their text edited."""
-        taken = rows.filter(pa.array(wanted)).combine_chunks()
-        if not (self.transforms and len(taken)):
-            return taken
-        load_groups("filters", "classifiers")  # a worker process knows no transform before its module is imported
-        return taken.set_column(2, "text", apply_transforms(taken["text"].combine_chunks(), list(self.transforms)))
+
+def _taken(rows: pa.Table, wanted: Truth, edit: Edit, counts: Counter[str]) -> pa.Table:
+    """Some of the rows, their text edited."""
+    taken = rows.filter(pa.array(wanted)).combine_chunks()
+    return taken.set_column(2, "text", edit(taken["text"].combine_chunks(), counts)) if len(taken) else taken
 
 
 def write_texts(
@@ -333,16 +331,19 @@ def write_texts(
     """The pages of every subset asked for, and where asked those that its levels remove, in a file for each shard."""
     asked, places = experiment.write, Places(experiment.out)
     where = signal_tables(experiment.out)
-    texts = Texts(places, tuple(asked.transforms), {signal: where[signal] for signal in asked.signals})
-    names = written(experiment, levels)
+    texts = Texts(places, Edits.of(experiment), {signal: where[signal] for signal in asked.signals})
+    names, edited = written(experiment, levels), texts.edits.config()
 
     def table(name: str, folder: Path, books: Path, schema: pa.Schema) -> Table:
-        config = {"subset": made_by[name], "transforms": asked.transforms, "signals": sorted(texts.signals)}
+        config = {"subset": made_by[name], **edited, "signals": sorted(texts.signals)}
         return Table(folder, config, schema, asked.format, "part-", books)
 
     kept = [table(name, places.subset(name), places.subset_books(name), texts.schema(pages[0])) for name in names]
     if kept:
-        loop.run(lambda: session.session("choose"), "choose", pages, kept, partial(_kept_of_part, texts=texts))
+        reports = loop.run(lambda: session.session("choose"), "choose", pages, kept, partial(_kept_of_part, texts=texts))
+        for name, report in reports.items():
+            if said := told_of(report.counts):
+                print(f"choose: {name:<34} {said}")
     schema = texts.schema(pages[0], ("failed", pa.list_(pa.string())))
     rules = {level.name: _rules_of(places, level) for level in levels if level.name in names and asked.removed}
     removed = [table(name, places.removed(name), places.removed_books(name), schema) for name, some in rules.items() if some]
@@ -364,31 +365,34 @@ def _rules_of(places: Places, level: Level) -> list[str]:
     return [row["rule"] for row in storage.read_json(places.subset_facts(level.name))["dropped"]]
 
 
-def _kept_of_part(part: Part, missing: Sequence[Table], _: PartReport, texts: Texts) -> Iterator[tuple[str, pa.RecordBatch]]:
+def _kept_of_part(
+    part: Part, missing: Sequence[Table], report: PartReport, texts: Texts
+) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's kept pages for every subset: text is read once."""
     names = [f"subset {table.name}" for table in missing]
     verdicts = sidecar(texts.places.verdicts, part, names)
-    kept = {name: verdicts[name].to_numpy() for name in names}
+    kept, edit = {name: verdicts[name].to_numpy() for name in names}, texts.edits.of_part(part)
     for where, rows in texts.groups(part):
         for table, name in zip(missing, names, strict=True):
-            yield from _batches(table, texts.taken(rows, kept[name][where]))
+            yield from _batches(table, _taken(rows, kept[name][where], edit, report.of_table[table.name]))
 
 
 def _removed_of_part(
-    part: Part, missing: Sequence[Table], _: PartReport, texts: Texts, rules: Mapping[str, Sequence[str]]
+    part: Part, missing: Sequence[Table], report: PartReport, texts: Texts, rules: Mapping[str, Sequence[str]]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's pages of the pool that levels remove, each with the rules it fails: text is read once."""
     needed = [f"rule {rule}" for rule in dict.fromkeys(rule for table in missing for rule in rules[table.name])]
     subsets = [f"subset {table.name}" for table in missing]
     verdicts = sidecar(texts.places.verdicts, part, ["held_out", "copy_of_held_out", *subsets, *needed])
     says = {name: verdicts[name].to_numpy() for name in verdicts.column_names}
-    free = ~(says["held_out"] | says["copy_of_held_out"])
+    free, edit = ~(says["held_out"] | says["copy_of_held_out"]), texts.edits.of_part(part)
     for where, rows in texts.groups(part):
         for table, subset in zip(missing, subsets, strict=True):
             removed = (free & ~says[subset])[where]
             passes = np.stack([says[f"rule {rule}"][where][removed] for rule in rules[table.name]], axis=1)
             failed = names_of_failed(rules[table.name], passes)
-            yield from _batches(table, texts.taken(rows, removed).append_column("failed", failed))
+            taken = _taken(rows, removed, edit, report.of_table[table.name])
+            yield from _batches(table, taken.append_column("failed", failed))
 
 
 def names_of_failed(rules: Sequence[str], passes: Truth) -> pa.ListArray:

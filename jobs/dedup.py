@@ -24,19 +24,20 @@ from filters.duplicates.exact import text_keys
 from filters.duplicates.minhash import signatures
 from filters.duplicates.urls import url_keys
 from filters.files import sha256_of, write_whole
+from filters.kernels.text import Hashes
 from filters.nearest import nearest
 from filters.pages import PageBatch
 from jobs.parts import command, loop, session, storage
 from jobs.parts.contaminated import common, hits_of, hits_schema, reverse, shares
 from jobs.parts.duplicate_facts import write_facts
-from jobs.parts.duplicate_options import COLUMNS, Duplicates, Near
+from jobs.parts.duplicate_options import SCOPED, Duplicates, Near, within
 from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.pairs import Finding, Origin, find
 from jobs.parts.places import Places
 from jobs.parts.ranked import Ranking, rank, ranked_part
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.repeated_lines import find_repeated, fractions
-from jobs.parts.settled import Bounds, settle
+from jobs.parts.repeated_lines import REPEATED, find_repeated, found_in, fractions, seen_on
+from jobs.parts.settled import NODES, Bounds, settle
 from jobs.parts.table import Part, PartReport, Table, finished, identity_of, parts_of, sidecar, signal_tables
 
 BANDS = pa.schema(
@@ -70,14 +71,15 @@ COPIES = pa.schema(
         ("id", pa.string()),
         ("near_copy_of_held_out", pa.bool_()),
         ("component", pa.int64()),
+        ("cluster", pa.int64()),
         ("fold", pa.uint64()),
         ("repeated_line_char_fraction", pa.float64()),
     ]
 )
-"""Of every page, by text alone. `component`: null where no pair links the page to another."""
-SIGNALS = pa.schema([("id", pa.string()), *COLUMNS.items()])
-VERSION = 1
-"""Changes whenever the same text has other keys."""
+"""Of every page, by text alone. `component`: null where no pair links the page to another; `cluster`, the smallest hash of
+an id among those that pairs at `threshold` link to it: null where there are none."""
+VERSION = 2
+"""Changes whenever the same text has other keys, or the tables other columns."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -88,7 +90,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     asked = experiment.duplicates
     if asked is None:
         return code
-    unmeasured = [name for name in asked.preferred if name not in signal_tables(experiment.out)]
+    needed = [*asked.preferred, *(["language"] if "language" in asked.scope else [])]
+    unmeasured = [name for name in needed if name not in signal_tables(experiment.out)]
     if unmeasured:
         print(f"dedup: ranks come after score, which measures {', '.join(unmeasured)}")
         return code
@@ -108,26 +111,33 @@ class Tables:
     bands: Table
     edges: Table
     copies: Table
+    lines: Table
 
 
 def tables(experiment: Experiment) -> Tables:
     """The tables as this experiment's configuration makes them."""
     places, asked = Places(experiment.out), _asked(experiment)
-    bands = {"near": asked.near.identity, "version": VERSION}
-    scope = asked.scope if asked.scope in ("domain", "month") else "all"
+    bands = _bands(asked.near)
+    lines = {"pages": identity_of(places.pages), "seen_on_domains": asked.seen_on_domains, "version": VERSION}
     config = {
         "bands": bands,
         "split": identity_of(places.split),
-        "scope": scope,
+        "scope": asked.searched,
         "bounds": [asked.least, asked.held_out, asked.threshold, asked.seen_on_domains],
-        "against": [identity_of(Places(out).duplicates("bands")) for out in asked.against],
+        "against": [identity_of(_index(Places(out), asked.near).duplicates("bands")) for out in asked.against],
         "seed": experiment.seed,
     }
     return Tables(
         Table(places.duplicates("bands"), bands, BANDS),
         Table(places.duplicates("edges"), config, EDGES),
         Table(places.duplicates("copies"), config, COPIES),
+        Table(places.duplicates("lines"), lines, REPEATED),
     )
+
+
+def _bands(near: Near) -> dict[str, Any]:
+    """What tells bands from others."""
+    return {"near": near.identity, "version": VERSION}
 
 
 def edges(experiment: Experiment, dry_run: bool = False) -> int:
@@ -138,7 +148,7 @@ def edges(experiment: Experiment, dry_run: bool = False) -> int:
     pages, made = parts_of(places.pages), tables(experiment)
     print(f"dedup: {asked.near.curve}")
     if dry_run:
-        print(loop.plan("dedup", pages, [made.bands, made.edges, made.copies]))
+        print(loop.plan("dedup", pages, [made.bands, made.lines, made.edges, made.copies]))
         return command.OK
     rows = finished(places.pages)["rows"]
     if asked.near.most_pages and rows > asked.near.most_pages:
@@ -151,14 +161,16 @@ def edges(experiment: Experiment, dry_run: bool = False) -> int:
     report = loop.run(
         lambda: session.session("dedup"), "dedup", pages, [made.bands], lambda part, *rest: keyed_part(part, near, rest[1])
     )[made.bands.name]
+    _lines(experiment, pages, made.lines)
     work = places.duplicates(".work") / config_hash([made.edges.config, identity_of(made.bands.path)])
     if loop.to_do("dedup", pages, [made.edges, made.copies]):
-        _find(experiment, pages, asked, work)
+        _find(experiment, asked, work)
     seed, numbers = experiment.seed, {part.name: number for number, part in enumerate(pages)}
 
     def gather(part: Part, missing: Sequence[Table], told: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield from edges_of_part(work, numbers[part.name])
-        yield from copies_of_part(work, numbers[part.name], part, places, seed, told)
+        repeated = seen_on(made.lines.path, part, asked.seen_on_domains)
+        yield from copies_of_part(work, numbers[part.name], part, places, seed, repeated, told)
 
     reports = loop.run(lambda: session.session("dedup"), "dedup", pages, [made.edges, made.copies], gather)
     storage.remove_folder(work.parent)
@@ -192,14 +204,26 @@ def keyed_part(part: Part, near: Near, report: PartReport) -> Iterator[tuple[str
         yield from (("bands", batch) for batch in pa.table(columns, schema=BANDS).to_batches())
 
 
-def _find(experiment: Experiment, pages: Sequence[Part], asked: Duplicates, work: Path) -> None:
+def _lines(experiment: Experiment, pages: Sequence[Part], table: Table) -> None:
+    """The lines of each part that stand on many sites."""
+    folder = Places(experiment.out).duplicates(".lines") / table.hash
+    if loop.to_do("dedup", pages, [table]):
+        find_repeated(session.session("dedup"), pages, _asked(experiment).seen_on_domains, folder)
+    numbers = {part.name: number for number, part in enumerate(pages)}
+
+    def gather(part: Part, *_: Any) -> Iterator[tuple[str, pa.RecordBatch]]:
+        yield from ((table.name, batch) for batch in found_in(folder, numbers[part.name]).to_batches())
+
+    loop.run(lambda: session.session("dedup"), "dedup", pages, [table], gather)
+    storage.remove_folder(folder.parent)
+
+
+def _find(experiment: Experiment, asked: Duplicates, work: Path) -> None:
     """Leave what is found of every part in the working folder."""
     spark, places = session.session("dedup"), Places(experiment.out)
     origins = _origins(asked, places)
     rows = sum(finished(table)["rows"] for table in {origin.bands for origin in origins})
-    scope = asked.scope if asked.scope in ("domain", "month") else "all"
-    finding = Finding(origins, asked.near.shingling, asked.near.banding[0], scope, asked.least, work)
-    find_repeated(spark, pages, asked.seen_on_domains, work / "lines")
+    finding = Finding(origins, asked.near.shingling, asked.near.banding[0], asked.searched, asked.least, work)
     settle(spark, find(spark, finding, rows), Bounds(asked.held_out, asked.threshold), work)
 
 
@@ -214,11 +238,16 @@ def _origins(asked: Duplicates, places: Places) -> list[Origin]:
 
 def _index(old: Places, near: Near) -> Places:
     """Another experiment's folder. Raises ExperimentError where its bands are of other parameters."""
-    told = finished(old.duplicates("bands"))["config"]
-    if told["near"] != near.identity:
+    told, wanted = finished(old.duplicates("bands"))["config"], _bands(near)
+    if told["near"] != wanted["near"]:
         raise ExperimentError(
             f"signals.duplicates.against: {old.out} was deduplicated with {told['near']}, this experiment asks for "
-            f"{near.identity}: take the same near:"
+            f"{wanted['near']}: take the same near:"
+        )
+    if told != wanted:
+        raise ExperimentError(
+            f"signals.duplicates.against: the bands of {old.out} are of version {told['version']}, these are of "
+            f"{wanted['version']}: run jobs.dedup --redo dedup there"
         )
     return old
 
@@ -242,27 +271,22 @@ def edges_of_part(work: Path, number: int) -> Iterator[tuple[str, pa.RecordBatch
 
 
 def copies_of_part(
-    work: Path, number: int, part: Part, places: Places, seed: int, report: PartReport
+    work: Path, number: int, part: Part, places: Places, seed: int, repeated: Hashes, report: PartReport
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's rows of copies/."""
     ids = storage.read_table(part.source, ["id"])["id"]
-    fold = sidecar(places.split, part, ["fold"])["fold"].to_numpy().copy()
-    near, component, linked = np.zeros(len(ids), bool), np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
     file = work / "nodes" / f"{number}.parquet"
-    if storage.exists(file):
-        nodes = storage.read_table(file)
-        rows = nodes["page"].to_numpy() - (np.int64(number) << 32)
-        near[rows] = nodes["near_copy"].to_numpy()
-        linked[rows] = nodes["component"].is_valid().to_numpy()
-        component[rows] = nodes["component"].fill_null(0).to_numpy()
-        some = nodes["cluster"].is_valid().to_numpy()
-        fold[rows[some]] = split.fold(nodes["cluster"].fill_null(0).to_numpy()[some].view(np.uint64), seed)
-    lines = fractions(part, work / "lines" / f"{number}.parquet")
-    report.counts["near_copies_of_held_out"] += int(near.sum())
-    table = pa.table(
-        [ids, near, pa.array(component, mask=~linked), fold, pa.array(lines, mask=np.isnan(lines))], schema=COPIES
-    )
-    yield from (("copies", batch) for batch in table.combine_chunks().to_batches())
+    nodes = storage.read_table(file) if storage.exists(file) else NODES.empty_table()
+    pages = pa.array((np.int64(number) << 32) + np.arange(len(ids)))
+    nodes = nodes.take(pc.index_in(pages, nodes["page"]))  # a row of nulls for each page that is in no pair
+    near, cluster = nodes["near_copy"].fill_null(False), nodes["cluster"]
+    shared = split.fold(cluster.fill_null(0).to_numpy().view(np.uint64), seed)
+    own = sidecar(places.split, part, ["fold"])["fold"].to_numpy()
+    fold = np.where(cluster.is_valid().to_numpy(), shared, own)
+    lines = fractions(part, repeated)
+    report.counts["near_copies_of_held_out"] += pc.sum(near).as_py() or 0
+    columns = [ids, near, nodes["component"], cluster, fold, pa.array(lines, mask=np.isnan(lines))]
+    yield from (("copies", batch) for batch in pa.table(columns, schema=COPIES).combine_chunks().to_batches())
 
 
 def ranks(experiment: Experiment, dry_run: bool = False) -> int:
@@ -270,33 +294,39 @@ def ranks(experiment: Experiment, dry_run: bool = False) -> int:
     if experiment.duplicates is None:
         return command.OK
     asked, places = experiment.duplicates, Places(experiment.out)
-    pages, ranking = parts_of(places.pages), ranking_of(experiment)
-    read = {places.duplicates("copies"), *(table for _, table in ranking.preferred)}
-    read |= {ranking.language} if ranking.language else set()
+    pages, rankings = parts_of(places.pages), [ranking_of(experiment, scope) for scope in asked.scope]
+    read = {places.duplicates("copies"), *(table for _, table in rankings[0].preferred)}
+    read |= {ranking.language for ranking in rankings if ranking.language}
     config = {
         "preferred": asked.preferred,
         "scope": asked.scope,
         "threshold": asked.threshold,
         "tables": {table.name: identity_of(table) for table in sorted(read)},
     }
-    table = Table(places.signals("duplicates"), config, SIGNALS)
+    schema = pa.schema([("id", pa.string()), *asked.columns.items()])
+    table = Table(places.signals("duplicates"), config, schema)
     if dry_run:
         print(loop.plan("dedup", pages, [table]))
         return command.OK
     if loop.to_do("dedup", pages, [table]):
-        rank(session.session("dedup"), ranking)
+        for ranking in rankings:
+            rank(session.session("dedup"), ranking)
     numbers = {part.name: number for number, part in enumerate(pages)}
 
     def gather(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        rows = ranked_part(ranking, numbers[part.name])
+        rows = ranked_part(rankings[0], numbers[part.name])
+        for ranking in rankings[1:]:
+            further = ranked_part(ranking, numbers[part.name])
+            for name in SCOPED:
+                rows = rows.append_column(within(name, ranking.scope), further[name])
         report.counts["exact_copies"] += pc.sum(pc.greater(rows["exact_duplicate_rank"], 1)).as_py() or 0
         report.counts["url_copies"] += pc.sum(pc.greater(rows["url_duplicate_rank"], 1)).as_py() or 0
         alike = pc.greater_equal(rows["near_duplicate_similarity"], asked.threshold)
         report.counts["near_copies"] += pc.sum(alike).as_py() or 0
-        yield from ((table.name, batch) for batch in rows.cast(SIGNALS).combine_chunks().to_batches())
+        yield from ((table.name, batch) for batch in rows.cast(schema).combine_chunks().to_batches())
 
     report = loop.run(lambda: session.session("dedup"), "dedup", pages, [table], gather)[table.name]
-    storage.remove_folder(ranking.folder)
+    storage.remove_folder(places.duplicates(".ranks"))
     told = {
         "exact_copies": "exact copies",
         "url_copies": "of one address",
@@ -352,13 +382,13 @@ def contamination(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
-def ranking_of(experiment: Experiment) -> Ranking:
-    """What pages are ranked by. Raises ExperimentError where it is not measured."""
+def ranking_of(experiment: Experiment, scope: str) -> Ranking:
+    """What pages are ranked by within a scope. Raises ExperimentError where it is not measured."""
     asked, places, where = _asked(experiment), Places(experiment.out), signal_tables(experiment.out)
     preferred = [(name, _measured(name, where)) for name in asked.preferred]
-    language = _measured("language", where) if asked.scope == "language" else None
+    language = _measured("language", where) if scope == "language" else None
     origins = _origins(asked, places)
-    return Ranking(places, origins, preferred, asked.scope, language, asked.threshold, places.duplicates(".ranks"))
+    return Ranking(places, origins, preferred, scope, language, asked.threshold, places.duplicates(".ranks") / scope)
 
 
 def _measured(signal: str, where: Mapping[str, Path]) -> Path:

@@ -11,7 +11,21 @@ from collections.abc import Callable
 import yaml
 
 from filters.files import write_whole
-from jobs import choose, compare, dedup, evaluate, pack, read, report, score, split, train, train_classifier, train_tokenizer
+from jobs import (
+    choose,
+    compare,
+    dedup,
+    evaluate,
+    explore,
+    pack,
+    read,
+    report,
+    score,
+    split,
+    train,
+    train_classifier,
+    train_tokenizer,
+)
 from jobs.parts import command, disk
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.places import Places
@@ -30,7 +44,7 @@ FILTERING: tuple[Verb, ...] = (
     choose.main,
 )
 TRAINING: tuple[Verb, ...] = (pack.main, train.main, evaluate.main)
-TELLING: tuple[Verb, ...] = (compare.main, report.main)
+TELLING: tuple[Verb, ...] = (compare.main, explore.main, report.main)
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:

@@ -3,8 +3,8 @@
     python -m jobs.pack CONF [--set key=value ...] [--dry-run]
 
 A stream is what one level reads in one replicate (`eval.slices`, `jobs.parts.streams`). Passes over all parts find its cut,
-every part then gives its slices under the cuts, and one task a stream puts them together. Where `write.transforms` edits
-text, models are trained on the edited text too: pages are encoded again from it.
+every part then gives its slices under the cuts, and one task a stream puts them together. Where `write:` edits text, models
+are trained on the edited text: pages are encoded again from it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +20,8 @@ from eval.gpt import read_size
 from eval.packed import Regime, Stream, header_path, stream_tokens, write_packed
 from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
-from filters.signals import load_groups
-from filters.transforms import apply_transforms
 from jobs.parts import command, loop, passes, session, storage
+from jobs.parts.edits import Edits, told_of
 from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.made_by import is_made, say_made
@@ -63,7 +62,9 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 
         if packing.edits:
             work = partial(encode_edited, packing=packing, levels=levels)
-            loop.run(lambda: spark, "pack", parts, edited_tables(packing, levels), work)
+            reports = loop.run(lambda: spark, "pack", parts, edited_tables(packing, levels), work)
+            if said := told_of(reports["tokens"].counts):
+                print(f"pack: of the pages that any level keeps {said}")
         pack_streams(packing, encoded(packing, levels), parts, over)
     storage.remove_folder(packing.places.edited)
     write_evaluated(experiment)
@@ -100,7 +101,7 @@ class Packing:
 
     places: Places
     subsets: Mapping[str, str]
-    edits: tuple[str, ...]
+    edits: Edits
     tokens: Any
     context: int
     budget: int
@@ -111,11 +112,11 @@ class Packing:
     @classmethod
     def of(cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]]) -> "Packing":
         """As the experiment asks."""
-        places, size, edits = Places(experiment.out), read_size(train.model), tuple(experiment.write.transforms)
+        places, size, edits = Places(experiment.out), read_size(train.model), Edits.of(experiment)
         tokens: Any = identity_of(places.token_ids)
         if edits:
             tokenizer = tokenizer_digest(places.tokenizer)
-            tokens = {"pages": identity_of(places.pages), "tokenizer": tokenizer, "transforms": edits}
+            tokens = {"pages": identity_of(places.pages), "tokenizer": tokenizer, **edits.config()}
         budget = stream_tokens(train.tokens, size.batch, size.context)
         made_by = {name: str(facts["config_hash"]) for name, facts in subsets.items()}
         numbers, deduplicated = tuple(train.numbers), experiment.duplicates is not None
@@ -270,8 +271,7 @@ def encode_edited(
     part: Part, _: Sequence[Table], report: PartReport, packing: Packing, levels: Sequence[str]
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """Tokens of the edited text of the pages that any level keeps, as rows of `tokens` and `token_ids`; others have none."""
-    load_groups("filters", "classifiers")  # a worker process knows no transform before its module is imported
-    places = packing.places
+    places, edit = packing.places, packing.edits.of_part(part)
     verdicts = sidecar(places.verdicts, part, [f"subset {level}" for level in levels])
     kept = np.logical_or.reduce([column.to_numpy() for column in verdicts.columns])
     tokenizer, file = load_tokenizer(places.tokenizer), storage.open_parquet(part.source)
@@ -279,7 +279,7 @@ def encode_edited(
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group, columns=["id", "text"]).combine_chunks()
         here = kept[at : at + len(rows)]
-        text = apply_transforms(rows["text"].filter(pa.array(here)).combine_chunks(), list(packing.edits)).to_pylist()
+        text = edit(rows["text"].filter(pa.array(here)).combine_chunks(), report.counts).to_pylist()
         flat, ends = encode_batch(tokenizer, text)
         counts = np.zeros(len(rows), np.int64)
         counts[here] = np.diff(ends)

@@ -52,7 +52,7 @@ REJECTED = pa.schema(
     ]
 )
 HASHES = pa.schema([("high", pa.int64()), ("low", pa.int64()), ("part", pa.int64())])
-READER = 2
+READER = 3
 """Changes whenever the same shard gives other pages or other text."""
 UNIQUE = "_unique.json"
 """Says of which pages it was found that no id is there twice."""

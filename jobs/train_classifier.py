@@ -106,14 +106,14 @@ def _sides(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, files in kind.texts().items():
         identities = [shard.identity for shard in shards(files, ReadOptions(), key)]
-        found[key] = {"from": [str(file) for file in files], "files": len(identities), "hash": config_hash(identities)}
+        found[key] = {"from": as_tree(files), "files": len(identities), "hash": config_hash(identities)}
     if (pool := kind.pool_key()) is not None:
         found[pool] = {"from": ["pages of the pool"], "files": None, "hash": config_hash(pool_identity(experiment))}
     return found
 
 
 def _sources(kind: Scorer) -> str:
-    files = [str(file) for named in kind.texts().values() for file in named]
+    files = [str(as_tree(file)) for named in kind.texts().values() for file in named]
     return ", ".join([*files, *(["pages of the pool"] if kind.pool_key() else [])])
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from classifiers import card
 from classifiers.examples import Sample, Sampling, sample
 from classifiers.fasttext.child import ChildError, in_child
+from classifiers.fasttext.file import ModelFileError, check_file
 from classifiers.fasttext.model import digest
 from classifiers.fasttext.text import Reading, lines
 from classifiers.kinds import Pages, TrainingError
@@ -100,6 +101,10 @@ def train(positives: Pages, negatives: Pages, path: Path, seed: int, how: Recipe
             )
         except ChildError as error:
             raise TrainingError(f"training {path.name} failed: {error}") from None
+        try:
+            check_file(model)  # fastText does not say when the disk is full
+        except ModelFileError as error:
+            raise TrainingError(f"{error}: is the disk of {path.parent} full?") from None
         about = {
             "sha256": digest(model),
             "label": LABELS[1],

@@ -189,6 +189,8 @@ class Facts:
     """The hypothesis that the experiment file names: the second minus the first."""
     trains: bool = True
     """Whether models are trained at all, or pages only filtered."""
+    explorer: str = ""
+    """The file beside the report in which other thresholds can be tried; empty where it has not been made."""
 
     @property
     def levels(self) -> tuple[Subset, ...]:

@@ -1,7 +1,8 @@
 """The report: one page that answers "how hard should this crawl be filtered?" and shows what the answer rests on.
 
 The facts become one tree of finished strings, and two templates (HTML and Markdown) lay that tree out, so that both say the
-same. Whatever came from the crawl or the config passes through autoescape; nothing on the page is code or a link.
+same. Whatever came from the crawl or the config passes through autoescape; nothing on the page is code, and no link leads
+beyond the experiment's own folder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -174,6 +175,7 @@ def page(story: Story) -> dict[str, Any]:
         "notes": any(row["note"] for row in levels),
         "domains": domains(story),
         "gap": gap(story),
+        "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
         "scorers": scorers(facts.scorers),
         "rule_sets": rule_sets(facts.compared),

@@ -65,7 +65,7 @@ def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) 
     types: Types = {name: signal.type for name, signal in groups["size"].items()}
     for group in experiment.signals:
         if group in SIGNALS:
-            types |= {name: kind for name, kind in experiment.copied.items() if (name in COLUMNS) == (group == "duplicates")}
+            types |= getattr(experiment, group).columns
         elif group in groups:
             types |= {name: signal.type for name, signal in groups[group].items()}
         else:
@@ -101,11 +101,11 @@ def _check_duplicates(experiment: Experiment, types: Types) -> None:
     asked = experiment.duplicates
     if asked is None:
         return
-    before = [name for name in types if name not in COLUMNS]
+    before = [name for name in types if name not in asked.columns]
     for signal in asked.preferred:
         if signal not in before or not (pa.types.is_floating(types[signal]) or pa.types.is_integer(types[signal])):
             raise ExperimentError(f"signals.duplicates.prefer: no number {signal!r} is measured: {nearest(signal, before)}")
-    if asked.scope == "language" and "language" not in types:
+    if "language" in asked.scope and "language" not in types:
         raise ExperimentError("signals.duplicates.scope: language needs language: {} under signals:")
 
 
@@ -120,7 +120,7 @@ def _check_files(experiment: Experiment) -> None:
 def _check_names(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) -> None:
     """A classifier's name is a table, a column and a file of its own."""
     signals = {signal: group for group, members in groups.items() for signal in members}
-    signals |= dict.fromkeys(COLUMNS, "duplicates")
+    signals |= dict.fromkeys(experiment.duplicates.columns if experiment.duplicates else COLUMNS, "duplicates")
     for name in experiment.classifiers:
         what = "a group of signals" if name in groups or name in SIGNALS else f"a signal of the group {signals.get(name)}"
         if name in groups or name in SIGNALS or name in signals or name in TAKEN:
@@ -199,8 +199,15 @@ def _check_codes(rule: Rule) -> None:
 
 
 def _check_write(experiment: Experiment, levels: Sequence[Level], types: Types) -> None:
-    """What is written is there: subsets, transforms, signals."""
-    asked = experiment.write
+    """What is written is there: subsets, transforms, signals; and what edits it."""
+    asked, duplicates = experiment.write, experiment.duplicates
+    if asked.drop_lines and duplicates is None:
+        raise ExperimentError("write.drop_lines needs duplicates: {} under signals:, which finds the lines of many domains")
+    if asked.drop_lines and duplicates and asked.drop_lines.seen_on_domains < duplicates.seen_on_domains:
+        raise ExperimentError(
+            f"write.drop_lines.seen_on_domains is {asked.drop_lines.seen_on_domains}, but dedup keeps the lines of at least "
+            f"{duplicates.seen_on_domains} other domains: lower signals.duplicates.seen_on_domains to it"
+        )
     known = {
         "subset": ([] if asked.subsets in ("all", "none") else asked.subsets, [level.name for level in levels]),
         "transform": (asked.transforms, list(TRANSFORMS)),

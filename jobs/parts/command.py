@@ -5,14 +5,16 @@ started because the request cannot be met; 3 an invariant is broken, so the resu
 """
 
 import argparse
+import errno
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
-from jobs.parts import redo
+from jobs.parts import ledger, redo
 from jobs.parts.checks import check as check_keys
 from jobs.parts.checks import without_left_out
 from jobs.parts.experiment_file import Experiment, load
@@ -21,6 +23,7 @@ from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.reuse import REUSE, Reuse
 from jobs.parts.session import fall_silent
 from jobs.parts.storage import held, lent
+from jobs.shards.locations import without_secrets
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
@@ -33,16 +36,28 @@ Check = Callable[[Experiment], None]
 """Raises ExperimentError for what is wrong with the files that an experiment names."""
 
 
-def main(verb: Verb, description: str | None, arguments: list[str] | None = None, check: Check | None = None) -> None:
+def main(
+    verb: Verb,
+    description: str | None,
+    arguments: list[str] | None = None,
+    check: Check | None = None,
+    reads_only: bool = False,
+) -> None:
     """Run one verb from the command line and exit with its code."""
-    sys.exit(run(verb, description, arguments, check))
+    sys.exit(run(verb, description, arguments, check, reads_only))
 
 
-def run(verb: Verb, description: str | None, arguments: list[str] | None = None, check: Check | None = None) -> int:
+def run(
+    verb: Verb,
+    description: str | None,
+    arguments: list[str] | None = None,
+    check: Check | None = None,
+    reads_only: bool = False,
+) -> int:
     """Parse the command line, check the experiment, hold the output folder, run the verb; an error is told in a sentence.
 
     The description begins with the verb's name; one that is None is the whole experiment's. `check` is asked before --redo
-    removes anything.
+    removes anything. `reads_only`: the verb leaves nothing, and looks at damage itself.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("conf", type=Path, help="experiment file (YAML)")
@@ -74,13 +89,14 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None,
                 if check:
                     check(experiment)
                 redo.undo(experiment, options.redo)
-            code = verb(experiment, False)
+            with nullcontext() if reads_only else ledger.kept(experiment):
+                code = verb(experiment, False)
         failed = LEFT_OUT.get()
         return tell("\n".join(failed), max(code, DAMAGED)) if failed else code
     except (ExperimentError, RuleError) as error:
         return tell(error, REFUSED)
-    except (PartsFailed, RunsFailed) as error:
-        return tell(error, DAMAGED)
+    except (PartsFailed, RunsFailed, OSError) as error:
+        return tell(_full_disk(error) if isinstance(error, OSError) else error, DAMAGED)
     except InvariantBroken as error:
         return tell(error, BROKEN)
     except KeyboardInterrupt:
@@ -89,7 +105,15 @@ def run(verb: Verb, description: str | None, arguments: list[str] | None = None,
         return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
 
 
+def _full_disk(error: OSError) -> str:
+    """What is said of a full disk. Raises any other error again."""
+    if error.errno != errno.ENOSPC:
+        raise error
+    where = f" for {error.filename}" if error.filename else ""
+    return f"no space is left on the disk{where}: make room, and the same command goes on from there"
+
+
 def tell(error: Exception | str, code: int) -> int:
     """Say in a sentence why a command stops; its exit code."""
-    print(f"goodhart: {error}", file=sys.stderr)
+    print(f"goodhart: {without_secrets(str(error))}", file=sys.stderr)
     return code

@@ -25,20 +25,24 @@ CLUSTERS = 10
 LINE = 300
 """Characters of a cluster's first page that are kept."""
 DOMAIN_SHARE, DOMAIN_PAGES, CLUSTER_SHARE = 0.95, 20, 0.01
-"""Alarms: a domain of so many pages or more that would lose this share, a cluster with this share of all pages."""
-MOST_DOMAINS = 10
+"""Alarms: a domain or file of so many pages or more that would lose this share, a cluster with this share of all pages."""
+MOST_EMPTIED = 10
 BY_DOMAIN = pa.schema([("domain", pa.string()), ("pages", pa.int64()), ("removed", pa.int64())])
 
 
 @dataclass
 class Amounts:
-    """Of pages that may be chosen: how many, removed at each threshold, clusters by size, the largest with their page."""
+    """Of pages that may be chosen: how many, removed at each threshold, clusters by size, the largest with their page.
+
+    `emptied`: (name, pages, removed) of the largest parts of which hardly anything would be left.
+    """
 
     pages: int = 0
     removed: Counter[float] = field(default_factory=Counter)
     exact: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
     largest: list[tuple[int, str, int, int]] = field(default_factory=list)
+    emptied: list[tuple[str, int, int]] = field(default_factory=list)
 
 
 def added(some: Sequence[Amounts]) -> Amounts:
@@ -50,6 +54,7 @@ def added(some: Sequence[Amounts]) -> Amounts:
         total.removed.update(one.removed)
         total.sizes.update(one.sizes)
         total.largest = sorted(total.largest + one.largest, key=lambda cluster: (-cluster[0], cluster[1]))[:CLUSTERS]
+        total.emptied = sorted(total.emptied + one.emptied, key=lambda part: (-part[1], part[0]))[:MOST_EMPTIED]
     return total
 
 
@@ -57,19 +62,19 @@ def write_facts(spark: SparkSession, places: Places, pages: Sequence[Part], aske
     """Write what the report shows of duplicates; the alarms."""
 
     def amounts(at: int) -> Amounts:
-        return amounts_of(places, at, pages[at])
+        return amounts_of(places, at, pages[at], asked.threshold)
 
     found = passes.merged(spark, "duplicates", range(len(pages)), amounts, added)
     clusters = [
         {"id": name, "pages": size, "line": _first_line(pages[part], row)} for size, name, part, row in found.largest
     ]
-    alarms = list(_alarms(found, asked, _emptied(spark, places, pages, asked.threshold)))
+    alarms = list(alarms_of(found, asked, _emptied(spark, places, pages, asked.threshold)))
     facts = {
         "made_by": made_by,
         "threshold": asked.threshold,
         "pages": found.pages,
         "exact": found.exact,
-        "removed": [[threshold, found.removed[threshold]] for threshold in THRESHOLDS if threshold >= asked.least],
+        "removed": sorted([threshold, pages] for threshold, pages in found.removed.items() if threshold >= asked.least),
         "sizes": sorted([size, count] for size, count in _by_power(found.sizes).items()),
         "clusters": clusters,
         "alarms": alarms,
@@ -78,8 +83,8 @@ def write_facts(spark: SparkSession, places: Places, pages: Sequence[Part], aske
     return alarms
 
 
-def amounts_of(places: Places, number: int, part: Part) -> Amounts:
-    """One part's amounts."""
+def amounts_of(places: Places, number: int, part: Part, threshold: float) -> Amounts:
+    """One part's amounts, at `threshold` too."""
     names = [
         "id",
         "exact_duplicate_rank",
@@ -100,13 +105,19 @@ def amounts_of(places: Places, number: int, part: Part) -> Amounts:
         for at in order.tolist()
         if rows["near_duplicate_cluster_size"][at].as_py() > 1
     ]
+    removed = {at: int((alike >= at).sum()) for at in (*THRESHOLDS, threshold)}
     return Amounts(
         pages=len(free),
-        removed=Counter({threshold: int((alike >= threshold).sum()) for threshold in THRESHOLDS}),
+        removed=Counter(removed),
         exact=int((rows["exact_duplicate_rank"].to_numpy() > 1).sum()),
         sizes=Counter(sizes.tolist()),
         largest=largest,
+        emptied=[(part.name, len(free), removed[threshold])] if _is_emptied(len(free), removed[threshold]) else [],
     )
+
+
+def _is_emptied(pages: int, removed: int) -> bool:
+    return pages >= DOMAIN_PAGES and removed >= DOMAIN_SHARE * pages
 
 
 def _by_power(sizes: Counter[int]) -> dict[int, int]:
@@ -135,25 +146,26 @@ def _emptied(spark: SparkSession, places: Places, pages: Sequence[Part], thresho
         domains = storage.read_table(part.source, ["domain"])["domain"]
         alike = sidecar(places.signals("duplicates"), part, ["near_duplicate_similarity"])["near_duplicate_similarity"]
         rows = pa.table({"domain": domains, "removed": pa.compute.greater_equal(alike, threshold).cast(pa.int64())})
-        rows = rows.filter(pa.compute.and_(alike.is_valid(), domains.is_valid()))
+        held_out, copies = outside_pool(places, part, deduplicated=True)
+        rows = rows.filter(pa.compute.and_(pa.array(~(held_out | copies)), domains.is_valid()))
         sums = rows.group_by("domain").aggregate([("removed", "count"), ("removed", "sum")])
         yield from sums.select(["domain", "removed_count", "removed_sum"]).rename_columns(BY_DOMAIN.names).to_batches()
 
     sums = frame(spark, pages, BY_DOMAIN, by_domain).groupBy("domain")
     rows = sums.agg(sql.sum("pages").alias("pages"), sql.sum("removed").alias("removed"))
     lost = rows.where((sql.col("pages") >= DOMAIN_PAGES) & (sql.col("removed") >= DOMAIN_SHARE * sql.col("pages")))
-    most = lost.orderBy(sql.col("pages").desc(), "domain").limit(MOST_DOMAINS).collect()
+    most = lost.orderBy(sql.col("pages").desc(), "domain").limit(MOST_EMPTIED).collect()
     return [(row["domain"], row["pages"], row["removed"]) for row in most]
 
 
-def _alarms(found: Amounts, asked: Duplicates, emptied: Sequence[tuple[str, int, int]]) -> Iterator[str]:
-    """Sentences on what a threshold would do that nobody may want."""
+def alarms_of(found: Amounts, asked: Duplicates, domains: Sequence[tuple[str, int, int]]) -> Iterator[str]:
+    """Sentences on what a threshold would do that nobody may want. `domains`: as `emptied`, of domains."""
     threshold = asked.threshold
-    for domain, pages, removed in emptied:
-        yield f"at {threshold} {removed:,} of the {pages:,} pages of {domain} would be removed"
-    share = sum(count for at, count in found.removed.items() if at == threshold) / max(found.pages, 1)
+    for name, pages, removed in [*domains, *(("the file " + name, *rest) for name, *rest in found.emptied)]:
+        yield f"at {threshold} {removed:,} of the {pages:,} pages of {name} would be removed"
+    share = found.removed[threshold] / max(found.pages, 1)
     low, high = asked.removes
-    if threshold in THRESHOLDS and not low <= share <= high:
+    if not low <= share <= high:
         yield f"at {threshold} {share:.1%} of all pages would be removed, expected were {low:.0%} to {high:.0%}"
     for size, name, *_ in found.largest:
         if size > CLUSTER_SHARE * found.pages and size > DOMAIN_PAGES:

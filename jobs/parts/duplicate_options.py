@@ -29,6 +29,13 @@ COLUMNS: dict[str, pa.DataType] = {
     "repeated_line_char_fraction": pa.float64(),
 }
 """The signals of the group, with their types."""
+SCOPED = [name for name in COLUMNS if name != "repeated_line_char_fraction"]
+"""Those that depend on which pages may be copies of each other."""
+
+
+def within(signal: str, scope: str) -> str:
+    """What a signal is called in a scope that is not the first."""
+    return f"{signal}_within_{scope}"
 
 
 class Near(Options):
@@ -101,8 +108,12 @@ class Duplicates(Options):
         default="fineweb", validate_default=True, examples=["nemo", "{size: 5, threshold: 0.8, recall: 0.95, hashes: 128}"]
     )
     """A preset of conf/duplicates/, or its keys, below."""
-    scope: Literal["all", "language", "domain", "month"] = "all"
-    """Pages are copies of each other within all pages, or within those of one language, domain or month of crawling."""
+    scope: Several[Literal["all", "language", "domain", "month"]] = Field(
+        default=["all"], min_length=1, examples=["month", "[all, month]"]
+    )
+    """Pages are copies of each other within all pages, or within those of one language, domain or month of crawling. Of
+    several, which rules and sweeps can compare, those after the first have signals of their own, such as
+    `near_duplicate_similarity_within_month`."""
     prefer: Several[str] = Field(default=[CHARACTERS], examples=["[quality, characters]"])
     """Which page of several copies is the first: that with the highest value of these signals, one after the other
     (`characters`: the longest), then that with the smallest id."""
@@ -125,12 +136,35 @@ class Duplicates(Options):
             raise ValueError(f"least must be at most threshold and held_out, got {self.least}")
         if len(set(self.prefer)) < len(self.prefer):
             raise ValueError("prefer: a signal is there twice")
+        if len(set(self.scope)) < len(self.scope):
+            raise ValueError("scope: a scope is there twice")
         return self
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """The signals, with their types."""
+        further = {within(name, scope): COLUMNS[name] for scope in self.scope[1:] for name in SCOPED}
+        return COLUMNS | further
+
+    @property
+    def searched(self) -> str:
+        """The scope in which pairs are looked for: languages are not known yet."""
+        return self.scope[0] if self.scope in (["domain"], ["month"]) else "all"
 
     @property
     def preferred(self) -> list[str]:
         """The signals of `prefer`, by their own names."""
         return ["text_characters" if name == CHARACTERS else name for name in self.prefer]
+
+
+class DropLines(Options):
+    """The edit that cuts lines of many sites out of pages; it needs `signals: {duplicates: {}}`, which finds them."""
+
+    seen_on_domains: Count = 10
+    """A line of three words or more goes if it stands on so many other domains; at least as many as
+    `signals.duplicates.seen_on_domains`."""
+    most: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A page that would lose more than this share of its lines' characters stays as it is, and is counted."""
 
 
 def _as_tuple(given: Any) -> Any:

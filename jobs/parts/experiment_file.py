@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-import pyarrow as pa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -32,10 +31,11 @@ from pydantic import (
 
 from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
-from jobs.parts.duplicate_options import COLUMNS, SIGNALS, Contamination, Duplicates, typed
+from jobs.parts.duplicate_options import SIGNALS, Contamination, DropLines, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.strict_yaml import read_yaml, read_yaml_file
 from jobs.shards.extraction import ReadLimits
+from jobs.shards.locations import without_secrets
 
 Value = TypeVar("Value")
 Named = Annotated[dict[str, Value], BeforeValidator(lambda given: {} if given is None else given)]
@@ -230,10 +230,19 @@ class Write(Options):
     """Whether the pages that a written level removes are written too, to `removed/`, with every rule they failed."""
     format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
     """The form of the files that are written."""
+    drop_lines: DropLines | None = Field(default=None, examples=["{seen_on_domains: 10, most: 0.5}"])
+    """Cuts lines that stand on many sites out of the text (docs/duplicates.md), before transforms."""
     transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])
     """Edits of the text, by name, in order (filters/transforms.py)."""
     signals: EachOnce[str] = Field(default=[], examples=["[language, quality]"])
     """Signals written beside id, url and text."""
+
+
+class Explore(Options):
+    """The page with sliders."""
+
+    pages: Annotated[int, Field(ge=1, le=100_000)] = 20_000
+    """Pages in its sample; the file stays under 15 MB, so of more pages it has fewer signals."""
 
 
 class Experiment(Options):
@@ -270,6 +279,7 @@ class Experiment(Options):
     """The hypothesis named before anything is measured; by default the hardest level minus the best, on a grid the best
     minus the unfiltered pages."""
     write: Write = Field(default=Write(), examples=["{subsets: [quality-pareto-3], format: parquet}"])
+    explore: Explore = Field(default=Explore(), examples=["{pages: 100000}"])
     seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
 
@@ -282,12 +292,6 @@ class Experiment(Options):
     def contamination(self) -> Contamination | None:
         """Which benchmarks are looked for; None where there are none."""
         return typed("contamination", self.signals["contamination"]) if "contamination" in self.signals else None
-
-    @property
-    def copied(self) -> dict[str, pa.DataType]:
-        """The signals of both groups, with their types."""
-        benchmarks = self.contamination.columns if self.contamination else {}
-        return (COLUMNS if self.duplicates else {}) | benchmarks
 
     @field_validator("classifiers")
     @classmethod
@@ -418,7 +422,10 @@ def _key(location: Sequence[int | str], tree: Any, missing: bool) -> str:
 
 
 def as_tree(value: Any) -> Any:
-    """Models, dataclasses and paths as plain mappings, lists and scalars, with the keys of the file."""
+    """Models, dataclasses and paths as plain mappings, lists and scalars, with the keys of the file.
+
+    This is what is stored and hashed, so addresses are in it without logins and signatures.
+    """
     if isinstance(value, BaseModel):
         return as_tree(value.model_dump(by_alias=True))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -427,7 +434,7 @@ def as_tree(value: Any) -> Any:
         return {str(key): as_tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_tree(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return without_secrets(str(value)) if isinstance(value, Path | str) else value
 
 
 def config_hash(config: Any) -> str:

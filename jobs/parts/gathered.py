@@ -86,7 +86,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         results=() if trained is None else _results(places, missing),
         packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
-        tables=tuple(_tables(places, missing)),
+        tables=tuple(_tables(places, subsets, missing)),
         languages=_languages(places, missing),
         compared=read_compared(places.compared, missing),
         duplicates=read_duplicates(places.duplicate_facts, missing),
@@ -96,6 +96,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         experiment=_experiment(places, missing),
         missing=tuple(dict.fromkeys(missing)),
         trains=trained is not None,
+        explorer=places.explorer.name if storage.exists(places.explorer) else "",
     )
 
 
@@ -311,7 +312,8 @@ def _packed(places: Places, context: int, subsets: Sequence[Subset], missing: li
             yield Packed(subset.name, len(each), own, *alike, tokens, slices, pages, epochs)
 
 
-def _tables(places: Places, missing: list[str]) -> Iterable[Table]:
+def _tables(places: Places, subsets: Sequence[Subset], missing: list[str]) -> Iterable[Table]:
+    """Tables of pages, then the written subsets whose text was edited."""
     for folder in [places.pages, places.rejected, *storage.folders(places.all_signals), places.token_ids, places.verdicts]:
         name = str(folder.relative_to(places.out))
         if not storage.exists(folder / MANIFEST):
@@ -323,14 +325,22 @@ def _tables(places: Places, missing: list[str]) -> Iterable[Table]:
             f"the table {name}/ lacks the part {part}, which failed: {why}"
             for part, why in (facts.get("failed") or {}).items()
         )
-        yield Table(
-            name=name,
-            rows=int(facts.get("rows") or 0),
-            counts={} if folder == places.rejected else facts.get("counts") or {},  # the same as those of pages/
-            damaged=tuple(facts.get("damaged") or ()),
-            versions=facts.get("versions") or {},
-            config_hash=str(facts.get("config_hash", "")),
-        )
+        yield _table(name, facts | {"counts": {}} if folder == places.rejected else facts)  # its counts are those of pages/
+    for subset in subsets:
+        facts = _json(places.subset_books(subset.name) / MANIFEST, missing)
+        if facts.get("counts"):
+            yield _table(f"subsets/{subset.name}", facts)
+
+
+def _table(name: str, facts: Mapping[str, Any]) -> Table:
+    return Table(
+        name=name,
+        rows=int(facts.get("rows") or 0),
+        counts=facts.get("counts") or {},
+        damaged=tuple(facts.get("damaged") or ()),
+        versions=facts.get("versions") or {},
+        config_hash=str(facts.get("config_hash", "")),
+    )
 
 
 SECRET_KEY = re.compile(r"secret|passw|credential|(access|account|api|private).?key|signature|(^|[._-])(token|sas)$", re.I)

@@ -25,6 +25,7 @@ from jobs.parts import reuse, storage
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.session import stand_in
 from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, state, writer
+from jobs.shards.locations import without_secrets
 
 LOST = re.compile(r"Task (\d+) in stage \S+ failed (\d+) times, most recent failure: (?:Lost task [^)]*\) \([^)]*\): )?(.*)")
 """What Spark says when it gives up on a task: which one, after how many attempts, and why."""
@@ -202,6 +203,7 @@ def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
     """One task: the rows of one part into every table that lacks them. Writes nothing that is not whole."""
     report = PartReport()
     try:
+        part.check()
         states = {table.name: state(table, part) for table in tables}
         for table in tables:
             if states[table.name] == "other":
@@ -216,5 +218,6 @@ def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
         entries |= {name: one.entry for name, one in writers.items()}
     except Exception as error:  # one bad part must not stop the others: it is listed with its reason at the end
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return Outcome(part.name, 0, f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+        why = without_secrets(f"{type(error).__name__}: {error}")
+        return Outcome(part.name, 0, f"{why} ({Path(where.filename).name}:{where.lineno})")
     return Outcome(part.name, max((one.rows for one in writers.values()), default=0), entries=entries)

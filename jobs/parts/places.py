@@ -158,6 +158,11 @@ class Places:
         """One row a measurement."""
         return self.out / "results.jsonl"
 
+    @property
+    def explorer(self) -> Path:
+        """The page with sliders."""
+        return self.out / "explore.html"
+
     def report(self, ending: str) -> Path:
         """The report: html, md, or its figure as svg and as json."""
         return self.out / f"report.{ending}"

@@ -71,6 +71,7 @@ class Columns:
 
     def of(self, part: Part, check: bool = False) -> "PartPool":
         """A part's columns. `check`: that each row is the same page in all tables, not only each file from those pages."""
+        part.check()
         ids = storage.read_table(part.source, ["id"])["id"] if check else None
         split = sidecar(self.places.split, part, ["id_hash"], ids)
         held_out, copies = outside_pool(self.places, part, self.deduplicated)

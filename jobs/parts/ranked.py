@@ -29,6 +29,7 @@ from jobs.parts.spills import spill
 from jobs.parts.table import Part, sidecar
 
 Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 EXACT, URL = 0, 1
 
 NODES = pa.schema(
@@ -36,18 +37,23 @@ NODES = pa.schema(
         ("component", pa.int64()),
         ("page", pa.int64()),
         ("scope", pa.int64()),
+        ("text", pa.int64()),
         ("old", pa.bool_()),
         ("id", pa.string()),
         ("preferred", pa.list_(pa.float64())),
     ]
 )
+"""`text`: a hash of it; of an older page, which may be in pairs with ours of several scopes, its number."""
 LARGEST = 20_000_000
 """Pairs of one component that one task walks: some 60 bytes each. Of more, those in no forest are left out first."""
 PAIRS = pa.schema([("component", pa.int64()), ("page", pa.int64()), ("other", pa.int64()), ("jaccard", pa.float64())])
 BOTH = pa.schema([*NODES, ("other", pa.int64()), ("jaccard", pa.float64())])
 """Rows of pages (`other` is null) and of pairs, by component."""
 KEYS = pa.schema(
-    [*((name, pa.int64()) for name in ("kind", "high", "low", "side")), *(one for one in NODES if one.name != "component")]
+    [
+        *((name, pa.int64()) for name in ("kind", "high", "low", "side")),
+        *(one for one in NODES if one.name not in ("component", "text")),
+    ]
 )
 RANKS = pa.schema([("page", pa.int64()), ("kind", pa.int64()), ("rank", pa.int64())])
 ALIKE = pa.schema([("page", pa.int64()), ("similarity", pa.float64()), ("cluster", pa.string()), ("size", pa.int64())])
@@ -98,6 +104,7 @@ class Ranking:
         columns = {
             "page": (np.int64(number) << 32) + np.arange(len(rows)),
             "scope": scope,
+            "text": sidecar(origin.bands, origin.part, ["text_high"])["text_high"],
             "old": np.full(len(rows), origin.is_old),
             "id": rows["id"],
             "preferred": lists.cast(pa.list_(pa.float64())),
@@ -135,12 +142,8 @@ def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) ->
     many, most = sizes.agg(sql.sum("rows"), sql.max("pairs")).first() or (0, 0)
     if (most or 0) > largest:
         large = sizes.where(sql.col("pairs") > largest).select("component")
-        nodes = rows.where(~is_pair).join(large, "component").select("page", "scope")
-        pairs = rows.where(is_pair).join(large, "component").select(*PAIRS.names)
-        for end in ("page", "other"):
-            scope = nodes.distinct().select(sql.col("page").alias(end), sql.col("scope").alias(f"{end}_scope"))
-            pairs = pairs.join(scope, end)
-        kept = spill(pairs.where("page_scope = other_scope").select(*PAIRS.names), PAIRS, folder / "0")
+        nodes = rows.where(~is_pair).join(large, "component").select("component", "page", "scope", "text").distinct()
+        kept = spill(scoped(nodes, rows.where(is_pair).join(large, "component")), PAIRS, folder / "0")
         before, turn = kept.rows + 1, 0
         while largest < kept.rows < before:
             before, turn = kept.rows, turn + 1
@@ -150,6 +153,21 @@ def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) ->
         rows = others.unionByName(kept.frame(spark), allowMissingColumns=True) if kept.rows else others
     sizes.unpersist()
     return rows.select(*BOTH.names).repartition(tasks(spark, many or 0), "component")
+
+
+def scoped(nodes: DataFrame, pairs: DataFrame) -> DataFrame:
+    """Rows of PAIRS within scopes: what `within_scopes` makes of one task's pages and pairs."""
+    first = nodes.groupBy("component", "text", "scope").agg(sql.min("page").alias("first"))
+    for end in ("page", "other"):
+        texts = nodes.select("component", sql.col("page").alias(end), sql.col("text").alias(f"{end}_text")).distinct()
+        pairs = pairs.join(texts, ["component", end])
+    pairs = pairs.where("page_text != other_text").select("component", "page_text", "other_text", "jaccard").distinct()
+    for end in ("page", "other"):
+        stands = first.withColumnsRenamed({"text": f"{end}_text", "first": end})
+        pairs = pairs.join(stands, [name for name in pairs.columns if name in stands.columns])
+    copies = nodes.join(first, ["component", "text", "scope"]).where("page != first")
+    exact = copies.withColumnRenamed("first", "other").withColumn("jaccard", sql.lit(1.0))
+    return pairs.select(*PAIRS.names).union(exact.select(*PAIRS.names))
 
 
 def forest_pairs(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -213,7 +231,8 @@ def graph_of(ranking: Ranking, number: int, part: Part) -> Iterator[pa.RecordBat
     old = pairs.filter(pc.greater_equal(pairs["other_page"], ours << 32))
     alone = [np.nan] * max(len(ranking.preferred), 1)
     scope = nodes["scope"].take(pc.index_in(old["page"], nodes["page"])) if len(old) else pa.array([], pa.int64())
-    columns = {"component": old["component"], "page": old["other_page"], "scope": scope, "id": old["other"]}
+    columns = {name: old[other] for name, other in {"page": "other_page", "text": "other_page", "id": "other"}.items()}
+    columns |= {"component": old["component"], "scope": scope}
     constant = {"old": [True] * len(old), "preferred": [alone] * len(old)}
     if len(old):
         yield from _both(pa.table({**columns, **constant}))
@@ -234,13 +253,11 @@ def alike_pages(rows: Iterator[pa.RecordBatch], threshold: float) -> Iterator[pa
     if not len(nodes):
         return
     nodes = nodes.take(pa.array(best_first(nodes)))
-    pages, scope = nodes["page"].to_numpy(), nodes["scope"].to_numpy()
-    pages, scope, nodes = _once(pages, scope, nodes)
+    nodes = nodes.take(pa.array(_once(nodes)))
+    pages, scope, text = (nodes[name].to_numpy() for name in ("page", "scope", "text"))
     by_page = np.argsort(pages)
-    left, right = (by_page[np.searchsorted(pages, pairs[name].to_numpy(), sorter=by_page)] for name in ("page", "other"))
-    weights = pairs["jaccard"].to_numpy()
-    same = scope[left] == scope[right]
-    left, right, weights = left[same], right[same], weights[same]
+    ends = [text[by_page[np.searchsorted(pages, pairs[end].to_numpy(), sorter=by_page)]] for end in ("page", "other")]
+    left, right, weights = within_scopes(text, scope, np.stack(ends, axis=1), pairs["jaccard"].to_numpy())
     found = walk(len(pages), left, right, weights)
     tight = weights >= threshold
     cluster = components(len(pages), left[tight], right[tight])
@@ -253,11 +270,37 @@ def alike_pages(rows: Iterator[pa.RecordBatch], threshold: float) -> Iterator[pa
     yield from pa.table([pa.array(column) for column in columns], schema=ALIKE).to_batches()
 
 
-def _once(pages: Integers, scope: Integers, nodes: pa.Table) -> tuple[Integers, Integers, pa.Table]:
-    """Each page once: one of an older experiment comes with every pair it is in."""
-    _, first = np.unique(pages, return_index=True)
-    first = np.sort(first)
-    return pages[first], scope[first], nodes.take(pa.array(first))
+def _once(nodes: pa.Table) -> Integers:
+    """Where each page stands first in each scope: one of an older experiment comes with every pair it is in."""
+    both = np.stack([nodes[name].to_numpy() for name in ("page", "scope")], axis=1)
+    first: Integers = np.sort(np.unique(both, axis=0, return_index=True)[1])
+    return first
+
+
+def within_scopes(text: Integers, scope: Integers, pairs: Integers, weights: Floats) -> tuple[Integers, Integers, Floats]:
+    """Pairs of pages of one scope, as places of both and weights.
+
+    `text` and `scope` are those of every page, `pairs` (pairs, 2) are of texts. One page was compared for all of its text,
+    whatever their scope: so a pair stands for one in each scope in which both texts have a page, the first one there. Pages
+    of one text and scope are paired with that first one.
+    """
+    scopes_there, number = np.unique(scope, return_inverse=True)
+    texts_there, of_text = np.unique(text, return_inverse=True)
+    held, first, which = np.unique(of_text * len(scopes_there) + number, return_index=True, return_inverse=True)
+    ends = np.searchsorted(texts_there, pairs[pairs[:, 0] != pairs[:, 1]])
+    weights = weights[pairs[:, 0] != pairs[:, 1]]
+    low, high = (np.searchsorted(held, (ends[:, 0] + more) * len(scopes_there)) for more in (0, 1))
+    pair = np.repeat(np.arange(len(ends)), high - low)
+    left = np.arange(len(pair)) + np.repeat(low - np.append(0, np.cumsum(high - low)[:-1])[: len(low)], high - low)
+    wanted = ends[pair, 1] * len(scopes_there) + held[left] % len(scopes_there)
+    right = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
+    both = held[right] == wanted
+    copies = np.flatnonzero(first[which] != np.arange(len(text)))
+    return (
+        np.concatenate([first[left[both]], first[which][copies]]),
+        np.concatenate([first[right[both]], copies]),
+        np.concatenate([weights[pair[both]], np.ones(len(copies))]),
+    )
 
 
 def best_first(nodes: pa.Table) -> Integers:

@@ -23,6 +23,7 @@ VERBS = (
     "pack",
     "train",
     "evaluate",
+    "explore",
     "report",
 )
 """In the order in which an experiment runs them."""
@@ -51,10 +52,11 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     learned = [table for table in tables if table.name in {*derived, *(folder.name for folder in classifiers)}]
     evaluations = sorted(places.runs.glob("*/*/*/evaluation.parquet"))
     told = [places.report(ending) for ending in ("html", "md", "svg", "json")]
+    explored = [places.explorer, *told]
     tested = [places.evaluated, *evaluations, places.results, *told]
     packed = [places.packs, places.runs, places.results, *told]
     chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
-    judged = [places.compared, places.overlap, *chosen]
+    judged = [places.compared, places.overlap, places.explorer, *chosen]
     encoded = [tokens, places.token_ids]
     ranked = [places.signals("duplicates"), places.signals("contamination")]
     copied = [places.duplicates("edges").parent, places.contamination("hits").parent, *ranked]
@@ -72,6 +74,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
         "pack": packed,
         "train": [places.runs, places.results, *told],
         "evaluate": tested,
+        "explore": explored,
         "report": told,
     }
     return [path for path in reversed(dict.fromkeys(found[verb])) if path.exists()]

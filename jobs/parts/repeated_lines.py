@@ -11,25 +11,33 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from filters.draws import id_hashes
 from filters.duplicates.lines import line_hashes, repeated_char_fraction
+from filters.kernels.text import Hashes
 from filters.pages import PageBatch
 from filters.split import site_hashes
 from jobs.parts import storage
 from jobs.parts.frames import frame, write_groups
 from jobs.parts.session import stand_in
-from jobs.parts.table import Part
+from jobs.parts.table import Part, sidecar
 
 Integers = npt.NDArray[np.int64]
-REPEATED = pa.schema([("part", pa.int64()), ("line", pa.int64())])
+REPEATED = pa.schema([("line", pa.uint64()), ("other_domains", pa.int64())])
+"""The lines of a part that stand on so many domains beside its own, by their hash, ascending."""
+FOUND = pa.schema([("part", pa.int64()), ("line", pa.int64()), ("other_domains", pa.int64())])
+DONE = "_found.json"
 LINES = pa.schema([("part", pa.int64()), ("line", pa.int64()), ("site", pa.int64())])
 
 
 def find_repeated(spark: SparkSession, pages: Sequence[Part], others: int, folder: Path) -> None:
-    """Write, for each part that has lines of so many other sites, a file of those lines' hashes."""
+    """Write, for each part that has lines of so many other sites, a file of those lines; what a killed job found stays."""
 
     def write(number: int, rows: pa.Table) -> None:
-        hashes = np.sort(rows["line"].to_numpy().view(np.uint64))
-        storage.write_table(folder / f"{number}.parquet", pa.table({"line": hashes}))
+        hashes = rows["line"].to_numpy().view(np.uint64)
+        order = np.argsort(hashes)
+        table = pa.table([hashes[order], rows["other_domains"].to_numpy()[order]], schema=REPEATED)
+        storage.write_table(folder / f"{number}.parquet", table)
 
+    if storage.exists(folder / DONE):
+        return
     storage.remove_folder(folder)
     here = Path.cwd()
 
@@ -38,11 +46,12 @@ def find_repeated(spark: SparkSession, pages: Sequence[Part], others: int, folde
         yield from repeated_rows(rows, others)
 
     lines = frame(spark, pages, LINES, lines_of).repartition("line")
-    write_groups(lines.mapInArrow(apply, from_arrow_schema(REPEATED)), "part", write)
+    parts = write_groups(lines.mapInArrow(apply, from_arrow_schema(FOUND)), "part", write)
+    storage.write_json(folder / DONE, {"parts": parts})
 
 
 def repeated_rows(rows: Iterator[pa.RecordBatch], others: int) -> Iterator[pa.RecordBatch]:
-    """(part, line) of the lines on more sites than so many others, of a partition that holds all rows of a line."""
+    """Rows of FOUND of the lines on so many other sites, of a partition that holds all rows of a line."""
     table = pa.Table.from_batches(list(rows), LINES)
     line, site, part = (table[name].to_numpy() for name in ("line", "site", "part"))
     sites = different(line, site)
@@ -50,7 +59,8 @@ def repeated_rows(rows: Iterator[pa.RecordBatch], others: int) -> Iterator[pa.Re
     wanted = np.isin(line, lines[counts > others])
     line, part = line[wanted], part[wanted]
     once = different(part, line)
-    yield from pa.table([part[once], line[once]], schema=REPEATED).to_batches()
+    beside = counts[np.searchsorted(lines, line[once])] - 1
+    yield from pa.table([part[once], line[once], beside], schema=FOUND).to_batches()
 
 
 def different(one: Integers, other: Integers) -> Integers:
@@ -87,9 +97,19 @@ def batches_of(part: Part, columns: Sequence[str]) -> Iterator[tuple[pa.Table, P
             yield rows, PageBatch(rows["text"].chunk(0))
 
 
-def fractions(part: Part, file: Path) -> npt.NDArray[np.float64]:
-    """The share of repeated lines of each page of a part."""
-    repeated = np.zeros(0, np.uint64)
-    if storage.exists(file):
-        repeated = storage.read_table(file)["line"].to_numpy()
+def found_in(folder: Path, number: int) -> pa.Table:
+    """What `find_repeated` has found of a part: rows of REPEATED."""
+    file = folder / f"{number}.parquet"
+    return storage.read_table(file) if storage.exists(file) else REPEATED.empty_table()
+
+
+def fractions(part: Part, repeated: Hashes) -> npt.NDArray[np.float64]:
+    """The share of repeated lines, given by ascending hashes, of each page of a part."""
     return np.concatenate([np.zeros(0), *(repeated_char_fraction(pages, repeated) for _, pages in batches_of(part, []))])
+
+
+def seen_on(table: Path, part: Part, domains: int) -> Hashes:
+    """The lines of a part that stand on so many other domains, from the table of REPEATED; ascending hashes."""
+    rows = sidecar(table, part, REPEATED.names)
+    lines: Hashes = rows["line"].to_numpy()[rows["other_domains"].to_numpy() >= domains]
+    return lines

@@ -65,7 +65,7 @@ def sampled_pages(
     def task(part: Part) -> list[kinds.Page]:
         stand_in(here)
         kept = found.keeps(drawn(part), 0)
-        return list(_texts(part, kept)) if kept.any() else []
+        return list(_texts(part, kept, places.duplicates("copies") if deduplicated else None)) if kept.any() else []
 
     sample = spark.sparkContext.parallelize(parts, len(parts)).map(task)
     # The cut is made here and now: who trains may take the pages in a thread of its own, which knows no session.
@@ -83,14 +83,16 @@ def _drawn(part: Part, places: Places, seed: int, purpose: str, weight: str, ded
     return ranked(draw(split["id_hash"].to_numpy(), seed, purpose), weights, lowest=True, among=pool)
 
 
-def _texts(part: Part, kept: np.ndarray) -> Iterator[kinds.Page]:
-    """Some rows of a part, a row group at a time."""
+def _texts(part: Part, kept: np.ndarray, copies: Path | None) -> Iterator[kinds.Page]:
+    """Some rows of a part, a row group at a time, with their clusters where `copies` has them."""
+    clusters = sidecar(copies, part, ["cluster"])["cluster"] if copies else None
     file, at = storage.open_parquet(part.source), 0
     for group in range(file.num_row_groups):
         rows = file.read_row_group(group, columns=["id", "text", "domain"])
+        rows = rows.append_column("cluster", pa.nulls(len(rows)) if clusters is None else clusters.slice(at, len(rows)))
         taken = rows.filter(pa.array(kept[at : at + len(rows)]))
         at += len(rows)
-        yield from map(kinds.Page, *(taken[name].to_pylist() for name in ("id", "text", "domain")))
+        yield from map(kinds.Page, *(taken[name].to_pylist() for name in kinds.Page._fields))
 
 
 def is_reference(page_id: str, seed: int) -> bool:

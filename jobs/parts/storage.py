@@ -71,6 +71,22 @@ def open_parquet(file: Path | str) -> pq.ParquetFile:
     return pq.ParquetFile(file, page_checksum_verification=True)
 
 
+def footer_sha256(file: Path | str) -> str:
+    """SHA-256 of a Parquet file's footer, which no page checksum covers: it says where columns lie and what they hold.
+
+    Raises OSError where the file is no whole Parquet file.
+    """
+    with Path(file).open("rb") as opened:
+        size = opened.seek(0, io.SEEK_END)
+        opened.seek(max(0, size - 8))
+        end = opened.read(8)
+        length = int.from_bytes(end[:4], "little") + 8
+        if end[4:] != b"PAR1" or length > size:
+            raise OSError(f"{file} does not end as a Parquet file does")
+        opened.seek(size - length)
+        return hashlib.sha256(opened.read(length)).hexdigest()
+
+
 def write_json(file: Path, value: Any) -> None:
     """Write a value as JSON that people can read, whole or not at all."""
     write_whole(file, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())

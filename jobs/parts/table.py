@@ -8,11 +8,11 @@ JSON lines have no footer and subsets hold data alone: what is known of those li
 import json
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -42,6 +42,13 @@ class Part:
     identity: str
     origin: str = ""
     """What identifies that which the content was made from: a sidecar written in the same task says that of itself."""
+    footer: str = ""
+    """SHA-256 of the footer of its Parquet file; empty for a shard."""
+
+    def check(self) -> None:
+        """Raise ExperimentError where the file's footer is not the one that was written."""
+        if self.footer:
+            _refuse_other_footer(Path(self.source), self.footer)
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,10 @@ class Table:
 
 @dataclass
 class PartReport:
-    """What a task says about its part: counts by reason, and where its input is damaged."""
+    """What a task says about its part: counts by reason, also of one of its tables alone, and where its input is damaged."""
 
     counts: Counter[str] = field(default_factory=Counter)
+    of_table: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     damaged: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -141,7 +149,7 @@ def identity_of(table: Path) -> str:
 def parts_of(table: Path) -> list[Part]:
     """The parts of a finished table, as input of the next job."""
     return [
-        Part(line["name"], str(table / f"{line['name']}.parquet"), line["sha256"], line["from"])
+        Part(line["name"], str(table / f"{line['name']}.parquet"), line["sha256"], line["from"], line["footer"])
         for line in finished(table)["parts"]
     ]
 
@@ -151,8 +159,9 @@ def signal_tables(out: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for table in storage.folders(out / "signals"):
         if storage.exists(table / MANIFEST):
-            first = finished(table)["parts"][0]["name"]
-            found |= {name: table for name in pq.read_schema(table / f"{first}.parquet").names if name != "id"}
+            first = parts_of(table)[0]
+            first.check()
+            found |= {name: table for name in pq.read_schema(first.source).names if name != "id"}
     return found
 
 
@@ -163,6 +172,8 @@ def sidecar(table: Path, part: Part, columns: Sequence[str], ids: pa.ChunkedArra
     pages, InvariantBroken where its footer says these but its rows do not.
     """
     file = table / f"{part.name}.parquet"
+    if storage.exists(file) and (footers := _footers(table)):
+        _refuse_other_footer(file, footers.get(part.name, ""))
     told = footer(file)
     if told is None or told["from"] not in (part.identity, part.origin):
         made_from = "nothing whole" if told is None else told["from"]
@@ -176,6 +187,30 @@ def sidecar(table: Path, part: Part, columns: Sequence[str], ids: pa.ChunkedArra
     if not rows["id"].equals(ids):
         raise InvariantBroken(f"{file} has other pages, or another order, than {part.source}")
     return rows.drop_columns(["id"])
+
+
+def _footers(table: Path) -> dict[str, str]:
+    """Part -> SHA-256 of its footer, as the manifest has them; empty where there is none yet."""
+    if not storage.exists(table / MANIFEST):
+        return {}
+    return _read_footers(table / MANIFEST, (table / MANIFEST).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read_footers(manifest: Path, _: int) -> dict[str, str]:
+    return {line["name"]: line["footer"] for line in storage.read_json(manifest)["parts"]}
+
+
+def _refuse_other_footer(file: Path, footer: str) -> None:
+    try:
+        whole = storage.footer_sha256(file) == footer
+    except OSError:
+        whole = False
+    if not whole:
+        raise ExperimentError(
+            f"{file} is not as it was written: a disk or a hand has changed bytes; jobs.verify lists all that is damaged, "
+            "and which verb makes it again"
+        )
 
 
 def state(table: Table, part: Part) -> Literal["done", "missing", "other"]:
@@ -193,12 +228,13 @@ def entry(table: Table, part: Part) -> dict[str, Any]:
     facts, file = table.facts(part), table.file(part)
     if facts is None:
         raise OSError(f"{file} is not whole after it was written")
-    return _entry(part, facts, file.stat().st_size, sha256_of(file))
+    return _entry(part, facts, file, file.stat().st_size, sha256_of(file))
 
 
-def _entry(part: Part, facts: Mapping[str, Any], size: int, sha256: str) -> dict[str, Any]:
+def _entry(part: Part, facts: Mapping[str, Any], file: Path, size: int, sha256: str) -> dict[str, Any]:
     about = {key: facts[key] for key in ("from", "rows", "counts", "damaged")}
-    return {"name": part.name, "bytes": size, "sha256": sha256, **about}
+    footer = {"footer": storage.footer_sha256(file)} if file.suffix == ".parquet" else {}
+    return {"name": part.name, "file": file.name, "bytes": size, "sha256": sha256, **footer, **about}
 
 
 class Writer:
@@ -231,7 +267,7 @@ def writer(table: Table, part: Part, report: PartReport) -> Iterator[Writer]:
                 "config_hash": table.hash,
                 "from": part.identity,
                 "rows": rows.rows,
-                "counts": dict(sorted(report.counts.items())),
+                "counts": dict(sorted({**report.counts, **report.of_table[table.name]}.items())),
                 "damaged": report.damaged,
             }
             rows.close(json.dumps(facts, sort_keys=True))
@@ -239,7 +275,7 @@ def writer(table: Table, part: Part, report: PartReport) -> Iterator[Writer]:
             rows.abandon()
         if table.books or table.format != "parquet":
             write_whole(table.told(part), json.dumps(facts, sort_keys=True).encode())
-    one.entry = _entry(part, facts, sink.size, sink.sha256)
+    one.entry = _entry(part, facts, table.file(part), sink.size, sink.sha256)
 
 
 class _Parquet:

@@ -35,6 +35,10 @@ ENDINGS = tuple(suffix for suffixes in KINDS.values() for suffix in suffixes)
 """What the names of each kind end in, compression apart."""
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 MAGIC = ((b"WARC/", "warc"), (b"PAR1", "parquet"), (b"{", "jsonl"))
+ADDRESS = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]{0,30}://)(?P<login>[^\s/?#'\"<>@]*@)?(?P<path>[^\s?#'\"<>]*)(?P<query>[?#][^\s'\"<>]*)?",
+    re.I,
+)
 _UNPACKED_FIRST: tuple[tuple[bytes, Callable[..., Any]], ...] = ((b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 _PIECE = 1 << 16
 
@@ -76,6 +80,14 @@ def expand_list(paths: str, prefix: str = "", first: int | None = None, hashed: 
     return dict.fromkeys(addresses) | expand(addresses[:1])
 
 
+def without_secrets(text: str) -> str:
+    """The text with no login and no query in any address: what is stored or shown of one never opens it.
+
+    A signed address is a password, and it is another one every hour: what is known of a file goes by the rest.
+    """
+    return ADDRESS.sub(r"\g<scheme>\g<path>", text) if "://" in text else text
+
+
 def file_name(location: str) -> str:
     """The last part of a path or an address."""
     path = location.partition("?")[0] if is_remote(location) else location
@@ -103,7 +115,7 @@ def _told_apart(group: Sequence[str]) -> dict[str, str]:
     """What comes before the name of each of some files of one name; nothing if there is only one."""
     if len(group) == 1:
         return {group[0]: ""}
-    folders = [one_name(location).partition("?")[0].split("/")[-2::-1] for location in group]
+    folders = [without_secrets(one_name(location)).split("/")[-2::-1] for location in group]
     levels = [level for level in zip_longest(*folders, fillvalue="") if len(set(level)) > 1]
     if not levels:
         return dict.fromkeys(group, "")

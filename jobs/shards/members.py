@@ -27,6 +27,9 @@ TAKEN_AT_ONCE = 1 << 20
 # Each search for the next member may read the file to its end, so a file of nothing but damage would take quadratic time.
 MOST_DAMAGES = 1000
 
+# Crawls unpack to 4 to 20 times their bytes; more than this is made to hurt, or one page over and over.
+MOST_TIMES, ALWAYS_ALLOWED = 100, 1 << 26
+
 OnDamage = Callable[[int, str, str], None]
 
 
@@ -93,10 +96,28 @@ class ZstdDecoder:
         return output, rest
 
 
-class Member:
-    """A readable stream over one member. `ended` is None until the end, then whole, truncated or corrupt."""
+class Allowance:
+    """How much a file may still unpack to: what a few bytes can stand for has no end."""
 
-    def __init__(self, file: BinaryIO, start: int, decoder: Decoder | None) -> None:
+    def __init__(self, packed: int) -> None:
+        self.packed = packed
+        self.left = ALWAYS_ALLOWED + MOST_TIMES * packed
+
+    def take(self, unpacked: int) -> bool:
+        """Whether so much more is allowed."""
+        self.left -= unpacked
+        return self.left >= 0
+
+    @property
+    def exceeded(self) -> str:
+        """What is said of a file that unpacks to more."""
+        return f"the file has {self.packed:,} bytes and unpacks to over {MOST_TIMES} times as many; the rest is not read"
+
+
+class Member:
+    """A readable stream over one member. `ended` is None until the end, then whole, truncated, corrupt or a bomb."""
+
+    def __init__(self, file: BinaryIO, start: int, decoder: Decoder | None, allowance: Allowance) -> None:
         self.start = start
         self.end = start
         self.ended: str | None = None
@@ -104,6 +125,7 @@ class Member:
         self.compressed = decoder is not None
         self._file = file
         self._decoder = decoder
+        self._allowance = allowance
         self._input = b""
         self._output = b""
         self._position = 0
@@ -180,6 +202,9 @@ class Member:
         except (zlib.error, zstandard.ZstdError) as error:
             self.ended, self.problem = "corrupt", str(error)
             return b""
+        if not self._allowance.take(len(output)):
+            self.ended, self.problem = "bomb", self._allowance.exceeded
+            return b""
         if decoder.eof:
             self.ended, self.end = "whole", self._file.tell() - len(decoder.unused)
         return output
@@ -200,6 +225,7 @@ class Members:
         self._start = start
         self._on_damage = on_damage
         self._dictionary: bytes | None = None
+        self._allowance = Allowance(file.seek(0, io.SEEK_END))
 
     def open(self, start: int) -> Member:
         """The member at `start`, from its beginning."""
@@ -210,7 +236,7 @@ class Members:
             decoder = GzipDecoder()
         elif magic == ZSTD_MAGIC:
             decoder = ZstdDecoder(self._dictionary)
-        return Member(self._file, start, decoder)
+        return Member(self._file, start, decoder, self._allowance)
 
     def __iter__(self) -> Iterator[Member]:
         """Each member once; it is read to its end before the next is given."""
@@ -226,6 +252,9 @@ class Members:
             member.drain()
             if member.ended == "whole":
                 position = self._after_skippable(member.end)
+            elif member.ended == "bomb":
+                self._on_damage(member.start, "bomb", member.problem)
+                return
             else:
                 damages += 1
                 position = self._next_member(member.start + 1)

@@ -40,6 +40,7 @@ SKIPPED: Mapping[str, str] = {
 REJECTED: Mapping[str, str] = {
     "truncated": "the record is cut short: the shard ends inside it",
     "corrupt": "the compressed member that holds the record is damaged",
+    "bomb": "the shard unpacks to far more than its bytes; reading stopped inside the record",
     "bad_length": "the record's Content-Length is missing, malformed or does not match what follows",
     "digest_mismatch": "the record's bytes do not have the digest in its header",
     "http_malformed": "the response record starts with no HTTP status line",
@@ -87,6 +88,7 @@ DAMAGE: Mapping[str, str] = {
     "truncated": "the shard ends inside a record or a compressed member",
     "corrupt": "a compressed member or file does not decompress",
     "bad_length": "a record's Content-Length is missing, malformed or does not lead to the next record",
+    "bomb": "the shard unpacks to over 100 times its bytes (64 MB are always allowed): the rest is not read",
     "bad_header": "something that is no WARC record stands where one should",
     "garbage": "bytes that are no compressed member stand where one should",
     "arc_format": "the shard is an ARC file, the format before WARC",

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from jobs.shards.decoding import clean
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.locations import is_remote, opened
-from jobs.shards.members import Members
+from jobs.shards.members import Allowance, Members
 from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport, registrable_domain, too_long
 
 TIME_COLUMNS = ("crawled_at", "date")
@@ -223,6 +223,9 @@ class _LineCutter:
 
     def feed(self, piece: bytes) -> Iterator[_Line]:
         """The lines that end in a piece."""
+        if not self._pending and not self._dropped and not piece.strip(b"\n"):
+            self._start += len(piece)  # nothing but blank lines, of which a megabyte has a million
+            return
         *lines, self._pending = (self._pending + piece).split(b"\n") if b"\n" in piece else (self._pending + piece,)
         for line in lines:
             yield from self._line(line, 1, None)
@@ -331,15 +334,25 @@ def read_parquet(path: Path | str, shard: str, options: ReadOptions, report: Sha
         columns = _parquet_columns(file.schema_arrow, shard, options)
         begin, end = options.row_groups or (0, file.num_row_groups)
         first = sum(file.metadata.row_group(group).num_rows for group in range(begin))
+        allowance = Allowance(_packed_bytes(file))
         for group in range(begin, end):
             rows = file.metadata.row_group(group).num_rows
             try:
                 for row in _group_rows(file, group, columns, first):
+                    if not allowance.take(len(row.text) if isinstance(row.text, str | bytes) else 0):
+                        report.damage(row.offset, "bomb", allowance.exceeded)
+                        return
                     yield _page(row, shard, options, report)
             except (OSError, pa.ArrowException) as error:
                 # Not the byte: pyarrow 26 aborts the process when asked for a damaged column's metadata.
                 report.damage(first, "corrupt", f"row group {group}, rows {first} to {first + rows}: {str(error)[:200]}")
             first += rows
+
+
+def _packed_bytes(file: pq.ParquetFile) -> int:
+    """Bytes of all row groups as they lie in the file."""
+    groups = map(file.metadata.row_group, range(file.num_row_groups))
+    return sum(group.column(column).total_compressed_size for group in groups for column in range(group.num_columns))
 
 
 def open_parquet(location: Path | str) -> pq.ParquetFile:

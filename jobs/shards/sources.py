@@ -25,6 +25,7 @@ from jobs.shards.locations import (
     local_copy,
     one_name,
     shard_names,
+    without_secrets,
 )
 from jobs.shards.reader import read_shard
 from jobs.shards.reasons import Page, ReadOptions, ShardReport
@@ -70,7 +71,7 @@ class Shard:
     def identity(self) -> str:
         """What tells it from another of its name: its size, or its address where that is unknown, and how it is read."""
         how = self.options
-        told = f"{self.file} {self.location if self.size is None else f'{self.size} bytes'}"
+        told = f"{self.file} {without_secrets(self.location) if self.size is None else f'{self.size} bytes'}"
         if self.kind in ("parquet", "jsonl"):
             per_shard = " per shard" if how.id_per_shard else ""
             told += f", columns {how.text_column} {how.id_column or 'none'}{per_shard} {how.url_column}"

@@ -89,6 +89,43 @@ def test_copies_never_stand_on_both_sides_and_every_page_is_counted(made):
     assert len(found.training) + len(found.held_out) + found.counts["copies_of_held_out"] == 40 + len(made)
 
 
+def clusters_of(found, which):
+    return {example.cluster for example in getattr(found, which)} - {None}
+
+
+SITES = st.sampled_from([None, "a.org", "b.org", "c.org", "d.org"])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.booleans(), st.one_of(st.none(), st.integers(-3, 3)), SITES)))
+def test_near_copies_never_stand_on_both_sides_and_every_page_is_counted(made):
+    both = {True: pages("whale", 20), False: pages("casino", 20)}
+    for at, (positive, cluster, domain) in enumerate(made):
+        both[positive].append(Page(f"more-{at}", f"text {at}", domain, cluster))
+    found = drawn(both[True], both[False], Sampling(100, 2, 0.3, balanced=False))
+    assert not clusters_of(found, "training") & clusters_of(found, "held_out")
+    left_out = found.counts["copies_of_held_out"] + found.counts["near_copies_of_trained_on"]
+    assert len(found.training) + len(found.held_out) + left_out == 40 + len(made)
+    for example in found.held_out:  # its text is there for the card
+        assert example.text_end > example.end
+
+
+def test_near_copies_on_one_large_site_are_held_out_together_and_none_is_lost():
+    planted = [Page(f"other-{k}", f"casino {k}", "other.org", k // 4) for k in range(80)]
+    found = drawn(pages("whale", 80), planted)
+    assert found.counts["near_copies_of_trained_on"] == found.counts["copies_of_held_out"] == 0
+    assert 0 < len(clusters_of(found, "held_out")) < 20
+    assert not clusters_of(found, "training") & clusters_of(found, "held_out")
+
+
+def test_a_cluster_that_is_most_of_a_class_is_trained_on():
+    planted = [Page(f"other-{k}", f"casino {k}", "other.org", 1 if k < 40 else None) for k in range(80)]
+    for seed in range(5):
+        found = drawn(pages("whale", 80), planted, seed=seed)
+        assert len(clusters_of(found, "training")) == 1 and not clusters_of(found, "held_out")
+        assert found.held_out
+
+
 def test_blank_pages_are_counted_and_not_drawn():
     found = drawn([*pages("whale", 10), Page("blank", "  ")], pages("casino", 10))
     assert found.counts["pages"]["good"] == {"read": 11, "blank": 1, "drawn": 10}

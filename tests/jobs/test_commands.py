@@ -1,5 +1,6 @@
 """Every command of jobs/ says what it does when it is asked, and stops when it is told to."""
 
+import errno
 import importlib
 import os
 import re
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs import read
 from jobs.bench import __main__ as bench
+from jobs.parts import command
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 COMMANDS = sorted(f"jobs.{file.stem}" for file in JOBS.glob("*.py") if file.stem != "__init__")
@@ -90,3 +93,14 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_process(said, made_crawl, tmp_path
     [*before, last] = errors.read_text().splitlines()
     assert last == "goodhart: stopped; what is done stays, and the same command goes on from there"
     assert not [line for line in before if "Traceback" in line or "ERROR" in line or "Interrupt" in line]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a/model.safetensors")
+
+    conf = tmp_path / "conf.yaml"
+    conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: [a.warc.gz]}}\n")
+    assert command.run(full, read.__doc__, [str(conf)]) == command.DAMAGED
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "no space is left on the disk for runs/a/model.safetensors" in said

@@ -3,22 +3,30 @@
 import dataclasses
 import json
 import random
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
+from pyspark import SparkContext
 
 from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
-from jobs import dedup, read, split
+from jobs import choose, dedup, read, split
+from jobs.parts import loop
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
+from jobs.parts.gathered import collect
 from jobs.parts.pairs import EDGES
 from jobs.parts.ranked import rank
+from jobs.parts.refusals import InvariantBroken
+from jobs.parts.sample import sampled_pages
 from jobs.parts.session import session
 from jobs.parts.settled import Bounds, settle
 from jobs.parts.spills import Spilled
+from jobs.parts.table import Table, entry, parts_of, publish
 
 pytestmark = pytest.mark.spark
 
@@ -66,6 +74,8 @@ def deduplicated(folder, files, share=0.1, items=(), **options):
         "signals": {"duplicates": {"seen_on_domains": 5, **options}},
         "evaluate": {"held_out": {"by": "page", "share": share}},
     }
+    if "language" in options.get("scope", ()):
+        asked["signals"]["language"] = {}
     if items:
         (folder / "bench.jsonl").write_text("".join(json.dumps({"query": item, "gold": 0}) + "\n" for item in items))
         asked["signals"]["contamination"] = {"benchmarks": [str(folder / "bench.jsonl")]}
@@ -74,6 +84,10 @@ def deduplicated(folder, files, share=0.1, items=(), **options):
     for verb in (read.main, split.main, dedup.main):
         assert run(verb, None, [str(folder / "conf.json")]) == 0
     return folder / "out"
+
+
+def read_lines(file):
+    return zstandard.open(file, "rt", encoding="utf-8").read().splitlines()
 
 
 def rows_of(table):
@@ -155,6 +169,19 @@ def test_copies_go_to_one_fold_and_others_keep_theirs(out):
     assert max(map(len, clusters.values())) > 2
 
 
+def test_near_copies_are_told_to_those_who_learn_from_pages(out):
+    """A classifier's two sides share no cluster; copies of pages are sampled with it."""
+    sample = list(sampled_pages(load(out.parent / "conf.json"), "tests", 10**6, "pages"))
+    found = signals(out)
+    clusters = {}
+    for page in sample:
+        clusters.setdefault(found[page.id]["near_duplicate_cluster"], set()).add(page.cluster)
+        assert (page.cluster is None) == (found[page.id]["near_duplicate_cluster_size"] == 1)
+    assert all(len(numbers) == 1 for numbers in clusters.values())
+    several = [number for [number] in clusters.values() if number is not None]
+    assert len(set(several)) == len(several) > 10
+
+
 def test_each_page_is_as_alike_to_a_longer_one_as_chains_of_pairs_say(out, pages, expected):
     """Chains of the pairs that were found, followed at every threshold."""
     _, sides = expected
@@ -208,12 +235,48 @@ def test_short_pages_are_counted_and_alike_to_nothing(out, pages):
     assert all(signals(out)[page]["near_duplicate_similarity"] in (0.0, None) for page in short)
 
 
+def test_one_pass_tells_what_every_threshold_removes_and_the_largest_clusters(out, pages, expected):
+    _, sides = expected
+    told, found = json.loads((out / "duplicates" / "facts.json").read_text()), signals(out)
+    free = [found[row["id"]] for row, side in zip(pages, sides, strict=True) if side == "pool"]
+    assert told["pages"] == len(free)
+    assert [threshold for threshold, _ in told["removed"]] == [round(0.5 + step / 20, 2) for step in range(11)]
+    for threshold, removed in told["removed"]:
+        assert removed == sum(row["near_duplicate_similarity"] >= threshold for row in free)
+    clusters = {row["near_duplicate_cluster"]: row["near_duplicate_cluster_size"] for row in free}
+    largest = sorted(((-size, name) for name, size in clusters.items() if size > 1))[:10]
+    assert [(-one["pages"], one["id"]) for one in told["clusters"]] == largest
+    first = {row["id"]: row["text"].split("\n")[0] for row in pages}
+    assert all(one["line"] == first[one["id"]] for one in told["clusters"])
+    sizes = [1 << (size.bit_length() - 1) for size in clusters.values()]
+    assert told["sizes"] == [[size, sizes.count(size)] for size in sorted(set(sizes))]
+
+
 def test_lines_of_many_sites_are_told_by_their_share(out, pages):
     found = signals(out)
     for row in pages:
         lines = row["text"].split("\n")
         share = len(lines[-1]) / sum(map(len, lines)) if lines[-1].startswith("read our terms") else 0.0
         assert found[row["id"]]["repeated_line_char_fraction"] == pytest.approx(share, abs=1e-12)
+
+
+def test_lines_of_many_sites_are_cut_out_of_what_is_written_and_the_report_says_how_many(out, pages):
+    settings = [f"write={json.dumps({'subsets': ['unfiltered'], 'drop_lines': {'seen_on_domains': 5}})}"]
+    asked = load(out.parent / "conf.json", settings)
+    assert choose.main(asked) == 0
+    lines = [json.loads(line) for file in sorted((out / "subsets" / "unfiltered").iterdir()) for line in read_lines(file)]
+    said = {row["id"]: row["text"] for row in pages}
+    cut, spared = [], 0
+    for row in lines:
+        before = said[row["id"]].split("\n")
+        ends = before[-1].startswith("read our terms")
+        spared += ends and len(before) == 2
+        cut += [before.pop()] if ends and len(before) > 2 else []
+        assert row["text"] == "\n".join(before)
+    assert len(cut) > 10 and spared > 0
+    told = {table.name: table.counts for table in collect(out, None, 0).tables}["subsets/unfiltered"]
+    done = {"lines_dropped": len(cut), "pages_cut": len(cut), "pages_spared": spared}
+    assert told == done | {"characters_dropped": sum(map(len, cut))}
 
 
 def test_items_are_found_with_their_spans_and_what_many_sites_say_is_no_leak(out, pages):
@@ -250,6 +313,38 @@ def test_nothing_depends_on_parts_or_on_the_order_of_pages(out, pages, tmp_path)
         for one in (out, other)
     ]
     assert pairs[0] == pairs[1]
+    copies = [
+        {row.pop("id"): row for row in rows_of(one / "duplicates" / "copies").drop_columns(["component"]).to_pylist()}
+        for one in (out, other)
+    ]
+    assert copies[0] == copies[1]
+
+
+def test_the_same_parts_give_the_same_bytes_in_any_number_of_partitions_and_after_a_kill(out, tmp_path, monkeypatch):
+    other = shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns("duplicates", "contamination"))
+    workers = session("tests").sparkContext.defaultParallelism  # every shuffle has as many partitions, or one a part
+    monkeypatch.setattr(SparkContext, "defaultParallelism", 5 if workers != 5 else 4)
+    asked, found = [str(out.parent / "conf.json"), "--set", f"out={other}"], []
+
+    def find(spark, finding, pages, _find=dedup.find):
+        pairs = _find(spark, finding, pages)
+        found.append({file.name: file.stat().st_mtime_ns for file in (finding.folder / "edges").iterdir()})
+        return pairs
+
+    def killed(*_):
+        raise InvariantBroken("stopped before the pairs are settled")
+
+    monkeypatch.setattr(dedup, "find", find)
+    with monkeypatch.context() as at_first:
+        at_first.setattr(dedup, "settle", killed)
+        assert run(dedup.main, None, asked) == 3
+    assert run(dedup.main, None, asked) == 0
+    assert found[0] == found[1]  # pairs that were verified are not verified again
+    tables = ["duplicates", "contamination", "signals/duplicates", "signals/contamination"]
+    made = [file for table in tables for file in (out / table).rglob("*") if file.is_file()]
+    assert len({file.parent for file in made}) == 9
+    for file in made:
+        assert file.read_bytes() == (other / file.relative_to(out)).read_bytes(), file
 
 
 def made_edges(folder):
@@ -284,14 +379,24 @@ def test_a_large_graph_is_settled_in_rounds_with_the_same_answer(tmp_path):
 
 
 def test_a_large_component_is_thinned_and_walked_with_the_same_answer(out, tmp_path):
-    asked, spark = load(out.parent / "conf.json"), session("tests")
-    alike = []
-    for largest in (10**9, 6):
-        ranking = dataclasses.replace(dedup.ranking_of(asked), folder=tmp_path / f"ranks-{largest}")
-        rank(spark, ranking, largest)
-        files = sorted((ranking.folder / "alike").iterdir())
-        alike.append(sorted((row for file in files for row in pq.read_table(file).to_pylist()), key=str))
-    assert alike[0] == alike[1] and len(alike[0]) > 50
+    ranking = dataclasses.replace(dedup.ranking_of(load(out.parent / "conf.json"), "all"), folder=tmp_path / "ranks")
+    rank(session("tests"), ranking, 6)
+    assert thinned(ranking) == linked(out, "") and len(thinned(ranking)) > 50
+
+
+def thinned(ranking):
+    """How alike each linked page was found to be, with its cluster."""
+    rows = rows_of(ranking.folder / "alike").drop_columns(["page"]).to_pylist()
+    return sorted(tuple(row.values()) for row in rows)
+
+
+def linked(out, scope):
+    """What the signals say of the same pages."""
+    columns = [f"near_duplicate_{name}{scope}" for name in ("similarity", "cluster", "cluster_size")]
+    linked = zip(
+        rows_of(out / "duplicates" / "copies")["component"].is_valid().to_pylist(), signals(out).values(), strict=True
+    )
+    return sorted(tuple(row[name] for name in columns) for there, row in linked if there)
 
 
 def test_new_pages_are_measured_against_older_ones(out, pages, tmp_path):
@@ -308,10 +413,57 @@ def test_new_pages_are_measured_against_older_ones(out, pages, tmp_path):
     assert found["fresh"]["near_duplicate_similarity"] == 0 and found["fresh"]["exact_duplicate_rank"] == 1
 
 
+SCOPES = {
+    "all": lambda row: 0,
+    "month": lambda row: row["date"][:7],
+    "domain": lambda row: row["url"].split("/")[2],
+    "language": lambda row: row["language"],
+}
+
+
+def test_copies_in_another_scope_are_not_counted_and_scopes_stand_side_by_side(tmp_path):
+    """Near and exact copies of one text on two sites, in two months and in what is called two languages."""
+    draw, rows = random.Random(21), []
+    text = text_of(draw, 600)  # one word changed in each of two: a Jaccard of .97
+    for at in range(12):
+        said = changed(text, draw, 1) if at < 8 else rows[at - 8]["text"]
+        date, site = f"2026-0{1 + at // 2 % 2}-1{at % 10}T00:00:00Z", f"http://site-{at // 4}.org/"
+        rows.append({"id": f"p{at:02}", "text": said, "date": date, "url": site, "language": ["eng", "deu", None][at % 3]})
+    out = deduplicated(tmp_path / "scopes", {"a": rows[:5], "b": rows[5:]}, share=0, scope=list(SCOPES))
+    assert not (out / "signals" / "duplicates").exists()  # no language is measured yet
+    columns = pa.schema([("id", pa.string()), ("language", pa.string())])
+    spoken = Table(out / "signals" / "language", {"made": "up"}, columns)
+    parts = parts_of(out / "pages")
+    for part, some in zip(parts, (rows[:5], rows[5:]), strict=True):
+        table = pa.Table.from_pylist([{name: row[name] for name in columns.names} for row in some], columns)
+        batches = [("language", batch) for batch in table.to_batches()]
+        assert loop.write_part(part, [spoken], lambda *_, found=batches: iter(found)).failure is None
+    publish("score", spoken, [entry(spoken, part) for part in parts])
+    asked = load(out.parent / "conf.json")
+    assert dedup.main(asked) == 0
+    found = signals(out)
+    for scope, key in SCOPES.items():
+        name = "{}" if scope == "all" else f"{{}}_within_{scope}"
+        for row in rows:
+            group = sorted((one for one in rows if key(one) == key(row)), key=lambda one: (-len(one["text"]), one["id"]))
+            mine = found[row["id"]]
+            assert (mine[name.format("near_duplicate_similarity")] == 0) == (group[0] is row)
+            assert mine[name.format("near_duplicate_cluster_size")] == len(group)
+            assert mine[name.format("near_duplicate_cluster")] == min(one["id"] for one in group)
+            same = [one["id"] for one in group if one["text"] == row["text"]]
+            assert mine[name.format("exact_duplicate_rank")] == 1 + same.index(row["id"])
+            same = [one["id"] for one in group if one["url"] == row["url"]]
+            assert mine[name.format("url_duplicate_rank")] == 1 + same.index(row["id"])
+    ranking = dataclasses.replace(dedup.ranking_of(asked, "language"), folder=tmp_path / "thinned")
+    rank(session("tests"), ranking, 6)
+    assert thinned(ranking) == linked(out, "_within_language")
+
+
 def test_an_index_of_other_parameters_is_refused_with_both(out, tmp_path, capsys):
     with pytest.raises(AssertionError):
         deduplicated(tmp_path / "other", {"a": made_pages()[:5]}, near="nemo", against=[str(out)])
     assert "'size': 5" in (said := capsys.readouterr().err) and "'size': 24" in said
+    assert not (tmp_path / "other" / "out" / "duplicates").exists()  # before any page is read
 
 
 def test_a_second_run_writes_nothing(out):

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from classifiers.fasttext import training
+from classifiers.fasttext.child import in_child
 from classifiers.fasttext.file import ModelFileError
 from classifiers.fasttext.model import classifier_group, load, score_batch
 from classifiers.fasttext.training import Recipe, TrainingError, recipe, train
@@ -168,3 +170,15 @@ def test_a_recipe_that_lacks_a_key_is_refused():
 @pytest.mark.parametrize("file", sorted(CONF.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_recipe_in_conf_is_one(file):
     recipe(yaml.safe_load(file.read_text()))
+
+
+def test_a_model_that_a_full_disk_has_cut_is_not_taken(tmp_path, monkeypatch):
+    def cut(task, arguments, deadline):
+        in_child(task, arguments, deadline)
+        whole = Path(arguments["model"]).read_bytes()
+        Path(arguments["model"]).write_bytes(whole[: len(whole) // 2])
+
+    monkeypatch.setattr(training, "in_child", cut)
+    with pytest.raises(TrainingError, match="is the disk of"):
+        train(GOOD, BAD, tmp_path / "cut.bin", 0, small())
+    assert list(tmp_path.iterdir()) == []

@@ -124,6 +124,11 @@ def test_the_least_passes_with_rules_of_every_type():
         ({"write": {"subsets": ["ruls"]}}, "write.subsets: unknown subset 'ruls': did you mean 'rules'?"),
         ({"write": {"transforms": ["mask_pi"]}}, "write.transforms: unknown transform 'mask_pi': did you mean 'mask_pii'?"),
         ({"write": {"signals": ["word_cnt"]}}, "write.signals: unknown signal 'word_cnt': did you mean 'word_count'?"),
+        ({"write": {"drop_lines": {}}}, "write.drop_lines needs duplicates: {} under signals:"),
+        (
+            {"signals": {"duplicates": {"seen_on_domains": 6}}, "write": {"drop_lines": {"seen_on_domains": 5}}},
+            "write.drop_lines.seen_on_domains is 5, but dedup keeps the lines of at least 6 other domains",
+        ),
         ({"train": {"model": "9t"}}, "train.model: there is no model size '9t'"),
         ({"train": {"model": "nowhere.yaml"}}, "train.model: there is no model size 'nowhere.yaml'"),
         ({"train": {}, "tokenizer": None}, "train: needs a tokenizer: section"),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from jobs import dedup
 from jobs.parts.checks import check
 from jobs.parts.duplicate_options import PRESETS
 from jobs.parts.experiment_file import load
@@ -39,6 +40,8 @@ def test_bands_are_given_or_solved(tmp_path):
         ({"scop": "all"}, "unknown key 'signals.duplicates.scop': did you mean 'scope'?"),
         ({"least": 0.9}, "signals.duplicates: least must be at most threshold and held_out, got 0.9"),
         ({"prefer": ["characters", "characters"]}, "a signal is there twice"),
+        ({"scope": "year"}, "signals.duplicates.scope"),
+        ({"scope": ["all", "month", "all"]}, "signals.duplicates: scope: a scope is there twice"),
         ({"removes": [0.1]}, "signals.duplicates.removes"),
     ],
 )
@@ -46,6 +49,15 @@ def test_what_cannot_be_meant_is_one_sentence(tmp_path, options, said):
     with pytest.raises(ExperimentError) as error:
         experiment(tmp_path, {"duplicates": options})
     assert said in str(error.value)
+
+
+def test_a_preset_that_compares_nearly_all_pages_takes_few(tmp_path):
+    for table in ("pages", "split"):
+        (tmp_path / "out" / table).mkdir(parents=True)
+        (tmp_path / "out" / table / "_manifest.json").write_text(json.dumps({"parts": [], "rows": 100_001}))
+    asked = experiment(tmp_path, {"duplicates": {"near": "gpt3"}}, out=str(tmp_path / "out"))
+    with pytest.raises(ExperimentError, match=r"at most 100,000 pages are taken, got 100,001: take another preset"):
+        dedup.edges(asked)
 
 
 def test_what_copies_are_ranked_by_must_be_measured(tmp_path):
@@ -62,6 +74,10 @@ def test_what_copies_are_ranked_by_must_be_measured(tmp_path):
 
 def test_rules_know_the_columns(tmp_path):
     check(experiment(tmp_path, {"duplicates": {}}, rules={"near_duplicate_similarity": {"below": 0.8}}))
+    swept = {f"rules.near_duplicate_similarity{scope}.below": ["none", 0.8] for scope in ("", "_within_month")}
+    check(experiment(tmp_path, {"duplicates": {"scope": ["all", "month"]}}, sweep=swept))
+    with pytest.raises(ExperimentError, match="near_duplicate_similarity_within_month"):
+        check(experiment(tmp_path, {"duplicates": {"scope": "month"}}, sweep=swept))
     with pytest.raises(ExperimentError, match=r"add duplicates: \{\} under signals:"):
         check(experiment(tmp_path, {}, rules={"near_duplicate_similarity": {"below": 0.8}}))
 

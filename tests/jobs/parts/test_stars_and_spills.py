@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from filters.duplicates.forest import components
 from jobs.parts.refusals import InvariantBroken
-from jobs.parts.repeated_lines import LINES, repeated_rows
+from jobs.parts.repeated_lines import FOUND, LINES, repeated_rows
 from jobs.parts.spills import batches, row_sums
 from jobs.parts.stars import large_star, small_star
 from jobs.parts.table import Part
@@ -75,7 +75,7 @@ def test_a_file_that_lost_rows_stops_the_job(tmp_path):
 def test_lines_of_more_sites_than_asked_are_named_once_for_each_part(rows, others):
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
     table = pa.table([pa.array(column, pa.int64()) for column in columns], schema=LINES)
-    found = pa.Table.from_batches(list(repeated_rows(iter(table.to_batches()), others)), pa.schema(list(LINES)[:2]))
+    found = pa.Table.from_batches(list(repeated_rows(iter(table.to_batches()), others)), FOUND)
     sites = {line: {site for _, some, site in rows if some == line} for _, line, _ in rows}
-    expected = {(part, line) for part, line, _ in rows if len(sites[line]) > others}
+    expected = {(part, line, len(sites[line]) - 1) for part, line, _ in rows if len(sites[line]) > others}
     assert sorted(zip(*found.to_pydict().values(), strict=True)) == sorted(expected)

@@ -23,6 +23,7 @@ from filters.split import fold
 from filters.transforms import apply_transforms
 from jobs import pack
 from jobs.parts import loop
+from jobs.parts.edits import Edits
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, planned
@@ -113,7 +114,7 @@ def packing_of(places, tokenizer, levels=LEVELS, budget=150, regime="fresh", rep
         (places.tokenizer).mkdir(parents=True, exist_ok=True)
         (places.tokenizer / file.name).write_bytes(file.read_bytes())
     hashes = {level: f"config of {level}" for level in levels}
-    return pack.Packing(places, hashes, (), "encoded", CONTEXT, budget, regime, tuple(replicates))
+    return pack.Packing(places, hashes, Edits(places, None, ()), "encoded", CONTEXT, budget, regime, tuple(replicates))
 
 
 def packed(folder, pages, parts, tokenizer, random=None, **asked):
@@ -278,7 +279,7 @@ def test_edited_levels_train_on_edited_tokens(tmp_path, tokenizer):
     rows = [np.arange(25), np.arange(25, 60)]
     places, parts = made(tmp_path, pages, rows)
     levels = ("half", "few")
-    packing = replace(packing_of(places, tokenizer, levels, budget=400), edits=("mask_pii",))
+    packing = replace(packing_of(places, tokenizer, levels, budget=400), edits=Edits(places, None, ("mask_pii",)))
     tables = pack.edited_tables(packing, levels)
     work = partial(pack.encode_edited, packing=packing, levels=levels)
     for table in tables:

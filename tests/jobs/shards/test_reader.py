@@ -6,13 +6,18 @@ import gzip
 import http.server
 import lzma
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.locations import expand, file_name, local_copy
+from jobs.shards.members import ALWAYS_ALLOWED
 from jobs.shards.reader import read_shard
 from jobs.shards.reasons import DAMAGE, FLAGS, REASONS, Page, ReadOptions, Rejected, ShardReport, registrable_domain
 from jobs.shards.warc import Response, read_records
@@ -293,3 +298,33 @@ def test_the_documentation_names_every_reason():
     text = (Path(__file__).parents[3] / "docs" / "reading.md").read_text()
     for name, meaning in {**REASONS, **FLAGS, **DAMAGE}.items():
         assert f"| `{name}` | {meaning} |" in text
+
+
+def bombs(folder):
+    """Three shards of some kilobytes that stand for hundreds of megabytes, each after a good page."""
+    good = b'{"id": "good", "text": "a page that is read before the rest of its shard is given up"}\n'
+    zst = zstandard.ZstdCompressor(level=19)
+    (folder / "lines.jsonl.zst").write_bytes(zst.compress(good) + zst.compress(b"\n" * 300_000_000))
+    (folder / "line.jsonl.zst").write_bytes(zst.compress(good) + zst.compress(b'{"text": "' + b"a" * 300_000_000))
+    rows = pa.table({"text": ["a page", *["many words " * 40_000] * 1000]})
+    pq.write_table(rows, folder / "rows.parquet", compression="zstd", use_dictionary=["text"])
+    return sorted(folder.iterdir())
+
+
+def test_a_shard_that_unpacks_to_far_more_than_its_bytes_is_given_up_and_its_first_pages_stay(tmp_path):
+    for path in bombs(tmp_path):
+        assert path.stat().st_size < 200_000
+        begun = time.process_time()
+        found, report = read(path)
+        assert [damage.reason for damage in report.damages][:1] == ["bomb"] and report.balanced(), path.name
+        assert any(isinstance(row, Page) for row in found)
+        assert sum(len(row.text) for row in found if isinstance(row, Page)) < 2 * ALWAYS_ALLOWED
+        assert time.process_time() - begun < 10  # processor seconds
+
+
+def test_blank_lines_do_not_move_what_comes_after_them(tmp_path):
+    line = b'{"text": "a page after many blank lines"}\n'
+    for blank in (1, 3, 1 << 20, (1 << 21) + 7):
+        path = tmp_path / "a.jsonl"
+        path.write_bytes(line + b"\n" * blank + line)
+        assert [row.shard_offset for row in read(path)[0]] == [0, len(line) + blank]

@@ -1,0 +1,1 @@
+"""A page that shows, without a server, what any threshold keeps."""
