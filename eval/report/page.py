@@ -86,12 +86,10 @@ class Answer:
     @property
     def sentence(self) -> str:
         """The answer, what it was found with, and what could have been seen."""
-        told = (
-            f", and that {self.resolution:.3f} bits per byte are seen in half of such experiments" if self.resolution else ""
-        )
+        seen = f", and sees {self.resolution:.3f} bits per byte in half of such experiments" if self.resolution else ""
         return (
             f"A sample of {self.pages:,} pages and models of {short_count(self.parameters)} parameters; the report says "
-            f'"{self.claim}"{told}. What it finds holds for this sample and this size.'
+            f'"{self.claim}"{seen}. What it finds holds for this sample and this size.'
         )
 
 
