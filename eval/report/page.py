@@ -87,10 +87,10 @@ class Answer:
     @property
     def sentence(self) -> str:
         """The answer, what it was found with, and what could have been seen."""
-        seen = f"; {self.resolution:.3f} bits per byte are seen in half of such experiments" if self.resolution else ""
+        seen = f", and sees {self.resolution:.3f} bits per byte in half of such experiments" if self.resolution else ""
         return (
-            f"{self.claim}: {short_count(self.parameters)} parameters, a sample of {self.pages:,} pages{seen}. "
-            "It shows what a report looks like; what it finds holds for this sample and this size."
+            f"A sample of {self.pages:,} pages and models of {short_count(self.parameters)} parameters; the report says "
+            f'"{self.claim}"{seen}. What it finds holds for this sample and this size.'
         )
 
 
