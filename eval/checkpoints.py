@@ -10,6 +10,7 @@ step, and there is no dropout.
 import hashlib
 import json
 import logging
+import math
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,10 +37,14 @@ class Progress:
     """Steps done."""
     seconds: float = 0.0
     """Time spent in steps, over all its lives."""
+    norm: float = math.nan
+    """Norm of the last step's gradient before clipping."""
     recent: list[float] = field(default_factory=list)
     """Losses of the last steps, newest last."""
     bad_steps: int = 0
     """Steps in a row whose loss was far above the recent ones."""
+    micro: int = 0
+    """Windows that go through the model together; 0 before the first step."""
 
 
 def canonical(value: object) -> bytes:

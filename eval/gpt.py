@@ -6,105 +6,25 @@ half-trained), and `AutoModelForCausalLM`, lm-eval and the usual servers load it
 fast on a CPU, GPT-NeoX's a quarter slower. Input and output embeddings are one matrix: at these sizes a second one would be
 most of the model.
 
-On a CPU the time goes into the logits, so `loss` never holds them all: it takes a few rows at a time through the output
-matrix and computes their gradient in the same pass while they are in the cache, 2.5 times as fast as the plain way.
+No loss holds all logits (105 GB for a step of 124m): it takes a few rows at a time through the output matrix and computes
+their gradient in the same pass, on a CPU while they are in the cache, which is 2.5 times as fast as the plain way.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-import yaml
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-MODELS = Path(__file__).resolve().parents[1] / "conf" / "models"
+from eval.sizes import ModelSize
 
-# Logits held at once on a CPU, in numbers: 2 MB of float32, about one core's second-level cache.
-CACHED_LOGITS = 2**19
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """One of conf/models/*.yaml: a model's shape and how it is trained."""
-
-    layers: int
-    width: int
-    heads: int
-    feed_forward: int
-    """Inner width of the SwiGLU block; 8/3 of the width has the parameters of a plain block of 4 times the width."""
-    context: int
-    """Tokens that the model sees at once."""
-    batch_tokens: int
-    """Targets per step, a multiple of the context."""
-    learning_rate: float
-    """The peak."""
-    warmup: float
-    """Share of the steps in which the learning rate rises."""
-    weight_decay: float
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kinds = (int,) if field.type is int else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kinds) or value < 0 or not math.isfinite(value):
-                wanted = "a whole number" if field.type is int else "a number (YAML reads 1e-3 as text: write 1.0e-3)"
-                raise ValueError(f"model size: {field.name} is {value!r}, expected {wanted} of 0 or more")
-        if min(self.layers, self.width, self.heads, self.feed_forward, self.context, self.batch_tokens) < 1:
-            raise ValueError(f"model size: layers, width, heads and the like must be at least 1, got {asdict(self)}")
-        if self.width % self.heads or self.width // self.heads % 2:
-            raise ValueError(f"model size: width {self.width} must be an even multiple of heads {self.heads}")
-        if self.batch_tokens % self.context:
-            raise ValueError(f"model size: batch_tokens {self.batch_tokens} is no multiple of context {self.context}")
-        if self.warmup > 1:
-            raise ValueError(f"model size: warmup {self.warmup} is a share of the steps, at most 1")
-
-    @property
-    def batch(self) -> int:
-        """Windows per step."""
-        return self.batch_tokens // self.context
-
-    def parameters(self, vocabulary: int) -> int:
-        """Numbers that are trained: the shared embedding, the layers (4 + 3 matrices and 2 norms each), the last norm."""
-        layer = 4 * self.width**2 + 3 * self.width * self.feed_forward + 2 * self.width
-        return vocabulary * self.width + self.layers * layer + self.width
-
-
-def size_from(settings: Mapping[str, Any], name: str) -> ModelSize:
-    """A size from a YAML mapping.
-
-    Raises:
-        ValueError: a key is unknown or missing, or a value is out of range; the message has ``name``.
-    """
-    known = {field.name for field in fields(ModelSize)}
-    if set(settings) != known:
-        missing, unknown = sorted(known - set(settings)), sorted(set(settings) - known)
-        raise ValueError(f"{name}: missing keys {missing}, unknown keys {unknown}; the keys are {sorted(known)}")
-    try:
-        return ModelSize(**settings)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def read_size(name: str) -> ModelSize:
-    """The size in conf/models/<name>.yaml, or in the YAML file ``name`` when that ends in ``.yaml``.
-
-    Raises:
-        ValueError: there is no such size (the message has those there are), or the file is not one.
-    """
-    path = Path(name) if name.endswith(".yaml") else MODELS / f"{name}.yaml"
-    if not path.is_file():
-        have = ", ".join(sorted(file.stem for file in MODELS.glob("*.yaml")))
-        raise ValueError(f"no model size {name!r}; have {have}, or the path of a .yaml file like those in conf/models")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} is no mapping of keys; see the files in conf/models")
-    return size_from(settings, str(path))
+# Logits held at once, in numbers: on a CPU 2 MB of float32, about one core's second-level cache; elsewhere half a gigabyte.
+CACHED_LOGITS, DEVICE_LOGITS = 2**19, 2**27
 
 
 def build_model(size: ModelSize, vocabulary: int, end_of_text: int, seed: int) -> LlamaForCausalLM:
@@ -146,49 +66,104 @@ def load_model(folder: Path) -> LlamaForCausalLM:
 
 
 def hidden_states(model: LlamaForCausalLM, inputs: Tensor) -> Tensor:
-    """What goes into the output matrix: [rows, width] for token ids [windows, length], rows = windows x length."""
-    states: Tensor = model.model(input_ids=inputs, use_cache=False).last_hidden_state
-    return states.flatten(0, 1)
+    """What goes into the output matrix: [rows, width] for token ids [windows, length], rows = windows x length.
+
+    The layers are called one by one: `LlamaModel` itself looks for packed sequences, which under a compiler ends in a mask
+    that keeps attention from its fast kernel.
+    """
+    trunk = model.model
+    states: Tensor = trunk.embed_tokens(inputs)
+    positions = torch.arange(inputs.shape[1], device=inputs.device)[None]
+    turned = trunk.rotary_emb(states, positions)
+    for layer in trunk.layers:
+        states = layer(states, attention_mask=None, position_ids=positions, position_embeddings=turned)
+    last: Tensor = trunk.norm(states)
+    return last.flatten(0, 1)
 
 
-def loss(model: LlamaForCausalLM, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log likelihood in nats of ``targets`` [windows, length] given ``inputs`` of the same shape."""
-    hidden = hidden_states(model, inputs)
-    if hidden.device.type == "cpu":
-        mean: Tensor = _HeadLoss.apply(hidden, model.lm_head.weight, targets.flatten())  # type: ignore[no-untyped-call]
+Piece = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""(states [rows, width], matrix [vocabulary, width], targets [rows, 1]) -> sum of nats, its gradient by the logits."""
+
+
+def piece_in_place(part: Tensor, matrix: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """For a CPU: the logits become the gradient where they lie, in the cache."""
+    logits = part @ matrix.T
+    logits -= logits.amax(dim=1, keepdim=True)
+    chosen = logits.gather(1, target)
+    gradient = logits.exp_()
+    sums = gradient.sum(dim=1, keepdim=True)
+    nats = (sums.log() - chosen).sum(dtype=torch.float64)
+    gradient /= sums
+    return nats, gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
+
+
+def piece_for_compiler(part: Tensor, matrix: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """For a compiler, which makes one pass over the logits of it: all in float32, the gradient in the matrix's type."""
+    logits = (part @ matrix.T).float()
+    scale = logits.logsumexp(1, keepdim=True)
+    nats = (scale - logits.gather(1, target)).sum(dtype=torch.float64)
+    hit = torch.arange(logits.shape[1], device=logits.device) == target
+    return nats, ((logits - scale).exp() - hit.float()).to(matrix.dtype)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Mean negative log likelihood in nats: trunk and head as they are called on a device."""
+
+    trunk: Callable[[LlamaForCausalLM, Tensor], Tensor] = hidden_states
+    piece: Piece = piece_in_place
+    logits: int = CACHED_LOGITS
+    """Logits held at once."""
+
+    @classmethod
+    def on(cls, device: str) -> "Loss":
+        """The fastest for a device. Functions are compiled and not the model, whose parameters keep their names."""
+        if device == "cpu":
+            return cls()
+        return cls(
+            torch.compile(hidden_states, dynamic=False), torch.compile(piece_for_compiler, dynamic=False), DEVICE_LOGITS
+        )
+
+    def __call__(self, model: LlamaForCausalLM, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Of ``targets`` [windows, length] given ``inputs`` of the same shape, a scalar with gradients."""
+        hidden, weight = self.trunk(model, inputs), model.lm_head.weight
+        rows = max(16, self.logits // len(weight))
+        if self.piece is not piece_in_place:
+            rows = 1 << (
+                rows.bit_length() - 1
+            )  # pieces of one shape where the windows allow it: a compiler takes each by itself
+        mean: Tensor = _HeadLoss.apply(hidden, weight, targets.flatten(), self.piece, rows)  # type: ignore[no-untyped-call]
         return mean
-    return F.cross_entropy(model.lm_head(hidden).float(), targets.flatten())
 
 
 class _HeadLoss(torch.autograd.Function):
     """Cross entropy of a linear layer's outputs, a few rows at a time, with the gradient found on the way forward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, piece: Piece, rows: int) -> Tensor:
         """hidden [rows, width], weight [vocabulary, width], targets [rows] -> mean nats, a scalar."""
-        rows = max(16, CACHED_LOGITS // len(weight))
+        kind = hidden.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        states, matrix = hidden.to(dtype), weight.to(dtype)
         hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
         for start in range(0, len(hidden), rows):
-            part, target = hidden[start : start + rows], targets[start : start + rows, None]
-            logits = part @ weight.T
-            logits -= logits.amax(dim=1, keepdim=True)
-            chosen = logits.gather(1, target)
-            gradient = logits.exp_()
-            sums = gradient.sum(dim=1, keepdim=True)
-            total += (sums.log() - chosen).sum(dtype=torch.float64).item()
-            gradient /= sums
-            gradient.scatter_add_(1, target, gradient.new_full(target.shape, -1.0))
-            torch.mm(gradient, weight, out=hidden_gradient[start : start + rows])
-            weight_gradient.addmm_(gradient.T, part)
+            part = states[start : start + rows]
+            nats, gradient = piece(part, matrix, targets[start : start + rows, None])
+            total += nats
+            hidden_gradient[start : start + rows] = gradient @ matrix
+            if dtype == weight.dtype:
+                weight_gradient.addmm_(gradient.T, part)
+            else:
+                weight_gradient += gradient.T @ part
         ctx.save_for_backward(hidden_gradient.div_(len(hidden)), weight_gradient.div_(len(hidden)))
-        return hidden.new_tensor(total / len(hidden))
+        return (total / len(hidden)).to(weight.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         """The saved gradients, scaled."""
         hidden_gradient, weight_gradient = ctx.saved_tensors
-        return hidden_gradient * outer[0], weight_gradient * outer[0], None
+        return hidden_gradient * outer[0], weight_gradient * outer[0], None, None, None
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -273,10 +273,12 @@ class Batches:
         """Steps in the budget."""
         return self.tokens // (self.batch * self.packed.header.context)
 
-    def from_step(self, step: int) -> Iterator[npt.NDArray[np.int64]]:
-        """Batches ``step``, ``step + 1``, ... to the last: int64 [batch, context + 1], inputs and targets overlapping."""
+    def from_step(self, step: int) -> Iterator[npt.NDArray[np.integer]]:
+        """Batches ``step``, ``step + 1``, ... to the last: [batch, context + 1] in the file's type, inputs and targets
+        overlapping.
+        """
         context = self.packed.header.context
         size = self.batch * context
         for start in range(step * size, self.steps * size, size):
-            tokens = self.packed.tokens[start : start + size + 1].astype(np.int64)
+            tokens = self.packed.tokens[start : start + size + 1]
             yield np.column_stack([tokens[:-1].reshape(self.batch, context), tokens[context::context]])

@@ -1,7 +1,7 @@
 """Runs side by side on this machine: a few processes, one progress bar, and one failed run never stops the others.
 
-A tiny model is fastest on one thread (docs/training.md), so on a CPU there are as many processes as cores; on a GPU there
-is one. A process does task after task, since each start costs the imports of torch. One that dies (the kernel ends the
+A tiny model is fastest on one thread (docs/training.md), so on a CPU there are as many processes as cores; of GPUs each has
+one. A process does task after task, since each start costs the imports of torch. One that dies (the kernel ends the
 largest when memory is short) takes nobody with it, as it would in a pool of `concurrent.futures`: its task is tried again
 behind the others. Every process ends with this one, however this one ends.
 """
@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Never, TypeVar
@@ -33,6 +34,10 @@ class RunsFailed(RuntimeError):
     """Some runs failed while the others are done."""
 
 
+class ProcessSpoilt(RuntimeError):
+    """What a task raises when its process can do no other task either: it ends, and the task is tried in another."""
+
+
 @dataclass(frozen=True)
 class Work(Generic[Task, Result]):
     """What is done with every task, and how the bar counts it."""
@@ -42,6 +47,8 @@ class Work(Generic[Task, Result]):
     unit: str
     size: Callable[[Task], int]
     label: Callable[[Task], str]
+    flops: Callable[[Task], float] | None = None
+    """Operations for each unit, where the bar is to say how far the machine is used."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,23 @@ class _Death:
     cause: str
 
 
-def workers(device: str) -> int:
-    """Processes for a device."""
-    return 1 if device.startswith("cuda") else len(os.sched_getaffinity(0))
+@dataclass(frozen=True)
+class Slots:
+    """The processes that work at once: what each finds in its environment, and operations a second of all, if known."""
+
+    environments: Sequence[Mapping[str, str]]
+    peak: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.environments)
 
 
-def run(work: Work[Task, Result], tasks: Sequence[Task], processes: int) -> list[Result]:
+def cores() -> Slots:
+    """A process for each core that we may use."""
+    return Slots([{} for _ in os.sched_getaffinity(0)])
+
+
+def run(work: Work[Task, Result], tasks: Sequence[Task], slots: Slots) -> list[Result]:
     """Results in the order of the tasks. Raises RunsFailed at the end, naming each task that failed and why."""
     with tqdm(
         total=sum(map(work.size, tasks)),
@@ -75,7 +93,7 @@ def run(work: Work[Task, Result], tasks: Sequence[Task], processes: int) -> list
         mininterval=0.5 if sys.stderr.isatty() else 10,
         dynamic_ncols=True,
     ) as bar:
-        outcomes = _Crew(work, tasks, processes, bar).outcomes()
+        outcomes = _Crew(work, tasks, slots, bar).outcomes()
     failed = [
         f"\n  {work.label(task)}: {outcome.failure}"
         for task, outcome in zip(tasks, outcomes, strict=True)
@@ -89,29 +107,37 @@ def run(work: Work[Task, Result], tasks: Sequence[Task], processes: int) -> list
 class _Crew(Generic[Task, Result]):
     """The processes at work, and the tasks that wait for one."""
 
-    def __init__(self, work: Work[Task, Result], tasks: Sequence[Task], processes: int, bar: "tqdm[Never]") -> None:
-        self.work, self.tasks, self.processes, self.bar = work, tasks, processes, bar
+    def __init__(self, work: Work[Task, Result], tasks: Sequence[Task], slots: Slots, bar: "tqdm[Never]") -> None:
+        self.work, self.tasks, self.peak, self.bar = work, tasks, slots.peak, bar
+        self.free = deque(slots.environments)
         self.waiting = deque(range(len(tasks)))
         self.deaths = Counter[int]()
         self.ended: dict[int, _Outcome[Any]] = {}
         self.busy: dict[Connection[Any, Any], _Worker] = {}
+        self.begun, self.flops = time.monotonic(), 0.0
 
     def outcomes(self) -> list[_Outcome[Any]]:
         """What became of every task, in their order. No process is left afterwards, also after an error."""
         self.bar.refresh()
         try:
             while len(self.ended) < len(self.tasks):
-                while self.waiting and len(self.busy) < self.processes:
-                    worker = _Worker(self.work.function)
+                while self.waiting and self.free:
+                    worker = _Worker(self.work.function, self.free.popleft())
                     self.busy[worker.link] = worker
                     self._give(worker)
                 for link in wait(list(self.busy)):
                     self._take(self.busy[link])  # type: ignore[index]
-                self.bar.set_postfix_str(f"{len(self.ended)} of {len(self.tasks)} done", refresh=False)
+                self.bar.set_postfix_str(self._told(), refresh=False)
         finally:
             for worker in self.busy.values():
                 worker.end()
         return [self.ended[at] for at in range(len(self.tasks))]
+
+    def _told(self) -> str:
+        """How many tasks are done, and how far the machine was used."""
+        said = f"{len(self.ended)} of {len(self.tasks)} done"
+        used = self.flops / (time.monotonic() - self.begun)
+        return f"{said}, {used / self.peak:.0%} of the peak" if self.peak else said
 
     def _give(self, worker: "_Worker") -> None:
         at = self.waiting.popleft()
@@ -122,18 +148,22 @@ class _Crew(Generic[Task, Result]):
         if isinstance(said, int):
             worker.told += said
             self.bar.update(said)
+            self.flops += said * self.work.flops(self.tasks[worker.at]) if self.work.flops else 0.0
         elif isinstance(said, _Death):
             self.bar.update(-worker.told)  # the next attempt tells it again
-            del self.busy[worker.link]
-            worker.end()
+            self._dismiss(worker)
             self._lost(worker.at, said.cause)
         else:
             self.ended[worker.at] = said
             if self.waiting:
                 self._give(worker)
             else:
-                del self.busy[worker.link]
-                worker.end()
+                self._dismiss(worker)
+
+    def _dismiss(self, worker: "_Worker") -> None:
+        del self.busy[worker.link]
+        worker.end()
+        self.free.append(worker.environment)
 
     def _lost(self, at: int, cause: str) -> None:
         self.deaths[at] += 1
@@ -146,10 +176,11 @@ class _Crew(Generic[Task, Result]):
 class _Worker:
     """A process, our end of the pipe to it, and what it is at."""
 
-    def __init__(self, function: Callable[[Any, Tell], Any]) -> None:
+    def __init__(self, function: Callable[[Any, Tell], Any], environment: Mapping[str, str]) -> None:
+        self.environment = environment
         context = multiprocessing.get_context("spawn")
         self.link, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(function, theirs))
+        self.process = context.Process(target=_serve, args=(function, environment, theirs))
         self.process.start()
         theirs.close()  # the pipe must end with the process
         self.at, self.told = -1, 0
@@ -162,7 +193,7 @@ class _Worker:
     def said(self) -> int | _Outcome[Any] | _Death:
         """Work done since it last told, the outcome of its task, or its death."""
         try:
-            said: int | _Outcome[Any] = self.link.recv()
+            said: int | _Outcome[Any] | _Death = self.link.recv()
         except (EOFError, OSError):  # the pipe ended, between two messages or within one
             self.process.join()
             return _Death(_cause(self.process.exitcode or 0))
@@ -183,14 +214,18 @@ def _cause(exit_code: int) -> str:
     return f"{cause} (as the kernel does when memory runs out)" if exit_code == -signal.SIGKILL else cause
 
 
-def _serve(function: Callable[[Task, Tell], Result], link: "Connection[Any, Any]") -> None:
+def _serve(function: Callable[[Task, Tell], Result], environment: Mapping[str, str], link: "Connection[Any, Any]") -> None:
     """The life of a process: tasks come in, what is done and what became of them goes out."""
+    os.environ.update(environment)  # CUDA looks when it is first used
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the parent answers it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         task = link.recv()
         try:
             outcome = _Outcome[Any](function(task, link.send))
+        except ProcessSpoilt as error:
+            link.send(_Death(str(error)))
+            os._exit(1)
         except Exception as error:  # whatever stops one task is told at the end, the others go on
             outcome = _Outcome(None, f"{type(error).__name__}: {error}")
         link.send(outcome)

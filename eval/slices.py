@@ -9,6 +9,7 @@ Keys are decided by arithmetic on 64-bit integers, not by a running random numbe
 versions.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from filters.draws import mix
+from filters.draws import draw, mix
 
 Truth = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -32,16 +33,24 @@ SLICES = pa.schema(
 
 
 class Slices(NamedTuple):
-    """Slices of some pages: page [slices], position of the page; number, 0 for a page's first; key; length in tokens."""
+    """Slices of some pages: page [slices], position of the page; number, 0 for a page's first; key; length in tokens;
+    id_hash, that of the page or of a copy of it, which decides the key.
+    """
 
     page: Integers
     number: Integers
     key: Keys
     length: Integers
+    id_hash: Keys
 
     def where(self, chosen: Truth) -> "Slices":
         """Those that are chosen; bool [slices]."""
-        return Slices(self.page[chosen], self.number[chosen], self.key[chosen], self.length[chosen])
+        return Slices(self.page[chosen], self.number[chosen], self.key[chosen], self.length[chosen], self.id_hash[chosen])
+
+    @classmethod
+    def joined(cls, some: Sequence["Slices"]) -> "Slices":
+        """Those of each, one after the other."""
+        return cls(*map(np.concatenate, zip(*some, strict=True)))
 
 
 def slice_key(id_hash: Keys, number: Integers, replicate: int, epoch: int = 0) -> Keys:
@@ -66,7 +75,15 @@ def slice_keys(id_hash: Keys, tokens: Integers, context: int, replicate: int, ep
     page = np.repeat(np.arange(len(tokens)), count)
     number = np.arange(len(page)) - np.repeat(np.cumsum(count) - count, count)
     length = np.minimum(context, tokens[page] - number * context)
-    return Slices(page, number, slice_key(id_hash[page], number, replicate, epoch), length)
+    return Slices(page, number, slice_key(id_hash[page], number, replicate, epoch), length, id_hash[page])
+
+
+def copy_hash(id_hash: Keys, copy: int) -> Keys:
+    """What stands for the hash of an id in a copy of its page: so that each copy has a place of its own in the stream.
+
+    The first copy, number 0, is the page itself.
+    """
+    return draw(id_hash, copy, "copy of a page") if copy else id_hash
 
 
 def tokens_in_slices(length: Integers) -> Integers:
@@ -75,7 +92,7 @@ def tokens_in_slices(length: Integers) -> Integers:
 
 
 def gathered(pages: pa.Table, slices: Slices, context: int) -> pa.Table:
-    """Slices of pages (`id`, `id_hash`, and list column `tokens`) with their tokens, as rows of SLICES."""
+    """Slices of pages (`id` and list column `tokens`) with their tokens, as rows of SLICES."""
     tokens = pages["tokens"].combine_chunks()
     starts = tokens.offsets.to_numpy()[slices.page] + slices.number * context
     values = tokens.values.to_numpy()[ranges(starts, slices.length)]
@@ -83,7 +100,7 @@ def gathered(pages: pa.Table, slices: Slices, context: int) -> pa.Table:
     page = pa.array(slices.page)
     columns = {
         "id": pages["id"].take(page),
-        "id_hash": pages["id_hash"].take(page),
+        "id_hash": slices.id_hash,
         "number": slices.number,
         "tokens": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(values, pa.uint32())),
     }

@@ -9,48 +9,45 @@ The learning rate rises over the first steps, then falls along a cosine to a ten
 decay must be as long as the run). A trapezoid would let one run serve several budgets, but here a budget is fixed by the
 experiment and the cosine has one number less to choose. For tiny models one torch thread is the fastest; several runs go
 side by side, each in a process of its own.
+
+The key says nothing of the device: runs that a GPU made count at home. Checkpoints do not change devices, and
+`jobs.evaluate` refuses to set runs of two kinds of device side by side.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import json
-import logging
 import math
 import os
+import re
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 import yaml
 from transformers import LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from eval.checkpoints import Progress, canonical, restore_checkpoint, save_checkpoint
-from eval.gpt import ModelSize, build_model, loss, parameter_groups
+from eval.checkpoints import canonical, restore_checkpoint, save_checkpoint
+from eval.gpt import build_model
 from eval.packed import Batches, Packed, Regime
+from eval.plan import RunConfig
 from eval.tokenizer import tokenizer_digest
+from eval.trainer import RECENT_STEPS, DeviceLost, Steps, ahead, free_windows, in_rounds, judged, learning_rate, peak_flops
 from filters.differences import differences, told
 from filters.files import sha256_of, sync_file, write_whole
 
-CLIP = 1.0
-FLOOR = 0.1
-RECENT_STEPS = 50
-BAD_STEPS = 5
-BAD_RATIO = 3.0
+LATE = (0.85, 0.9, 0.95)
+"""Shares of the steps after which weights are kept for evaluation, beside the last: how much a run moves at its end."""
 
 Report = Callable[[int, int, float], None]
 """Called now and then with (steps done, steps in all, recent loss in nats)."""
-
-log = logging.getLogger(__name__)
 
 
 class RunMismatch(ValueError):
@@ -59,29 +56,6 @@ class RunMismatch(ValueError):
 
 class RunBusy(RuntimeError):
     """Another process is training this run."""
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All that one run needs; plain data, so that it goes to a child process."""
-
-    subset: str
-    packed: Path
-    """The subset's stream of tokens for this replicate and the size's context (`eval.packed`)."""
-    tokenizer: Path
-    """The tokenizer's folder; its files are copied beside the model."""
-    size: ModelSize
-    tokens: int
-    """Budget in training targets, the same for every subset; rounded down to whole steps."""
-    replicate: int
-    """Decides the first weights; its fold of pages and their order are decided in the packed tokens."""
-    out: Path
-    """The run's own folder."""
-    device: str = "cpu"
-    checkpoint_every: int = 200
-    """Steps between checkpoints."""
-    log_every: int = 10
-    """Steps between rows of metrics.jsonl and calls of the progress function."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +89,11 @@ class RunSummary:
     tokenizer_sha256: str
     model_sha256: str | None
 
+    @property
+    def kind_of_device(self) -> str:
+        """cpu or cuda."""
+        return re.split("[ :]", self.device)[0]
+
 
 def run_key(config: RunConfig) -> str:
     """SHA-256 of all that decides the weights. Raises ValueError as `run_identity` does."""
@@ -122,7 +101,7 @@ def run_key(config: RunConfig) -> str:
 
 
 def run_identity(config: RunConfig) -> dict[str, Any]:
-    """All that decides the weights: tokens and tokenizer by content, size, budget, replicate, device type.
+    """All that decides the weights but the device: tokens and tokenizer by content, size, budget, replicate.
 
     Raises:
         ValueError: the packed tokens are missing, unfinished or damaged in length, or were made by another tokenizer or for
@@ -144,7 +123,6 @@ def run_identity(config: RunConfig) -> dict[str, Any]:
         "size": asdict(config.size),
         "tokens": config.tokens,
         "replicate": config.replicate,
-        "device": config.device.split(":")[0],
         "packed": header.sha256,
         "vocabulary": header.vocabulary,
         "tokenizer": tokenizer,
@@ -173,13 +151,14 @@ def train_run(config: RunConfig, progress: Report | None = None) -> RunSummary:
     """Train one run to its end, from its last checkpoint if it has one; a finished run is returned as it is.
 
     Leaves config.yaml, metrics.jsonl (one row every ``log_every`` steps), model.safetensors with Hugging Face's config and
-    tokenizer files, and summary.json. The checkpoints go once the summary is written. Call it in a process of its own: on a
-    CPU it sets torch to one thread.
+    tokenizer files, late/<step>/ with the weights of late steps, and summary.json. The checkpoints go once the summary is
+    written. Call it in a process of its own: on a CPU it sets torch to one thread.
 
     Raises:
         RunMismatch: the folder holds a run made by another config.
         RunBusy: another process is training this run.
-        ValueError: the tokens are missing, damaged or too few for the budget.
+        DeviceLost: the GPU failed; the run goes on from its last checkpoint in another process.
+        ValueError: the tokens are missing, damaged or too few for the budget, or the GPU too small for one window.
     """
     if config.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"train.device is {config.device!r} and torch finds no GPU; use device: cpu")
@@ -194,18 +173,24 @@ def train_run(config: RunConfig, progress: Report | None = None) -> RunSummary:
         _write_config(config, key, packed)
         if config.device == "cpu":
             torch.set_num_threads(1)
+        return _trained(config, key, batches, progress)
+
+
+def _trained(config: RunConfig, key: str, batches: Batches, progress: Report | None) -> RunSummary:
+    """The run at its end. What ails a GPU becomes a sentence."""
+    try:
         trainer = _Trainer(config, key, batches)
-        reason = trainer.train(progress)
-        return trainer.finish(reason)
-
-
-def learning_rate(step: int, steps: int, size: ModelSize) -> float:
-    """The rate of step 0, 1, ...: a straight rise to the peak, then a cosine to a tenth of it at the last step."""
-    rise = max(1, round(size.warmup * steps))
-    if step < rise:
-        return size.learning_rate * (step + 1) / rise
-    done = (step - rise) / max(1, steps - 1 - rise)
-    return size.learning_rate * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return trainer.finish(trainer.train(progress))
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"the GPU's memory is too small for one window of {config.size.context} tokens of the model {config.model}: "
+            "take a smaller model, or end what else is on that GPU"
+        ) from error
+    except torch.AcceleratorError as error:
+        what = str(error).splitlines()[0]
+        raise DeviceLost(
+            f"the GPU failed ({what}); the run goes on from its last checkpoint when it is started again"
+        ) from error
 
 
 class _Trainer:
@@ -214,89 +199,79 @@ class _Trainer:
     def __init__(self, config: RunConfig, key: str, batches: Batches) -> None:
         self.config, self.key, self.batches = config, key, batches
         header = batches.packed.header
-        self.model = build_model(config.size, header.vocabulary, header.end_of_text, config.replicate).to(config.device)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.size.weight_decay), lr=0.0, betas=(0.9, 0.95), eps=1e-8, fused=True
-        )
-        self.micro = config.size.batch
-        self.state = restore_checkpoint(config.out / "checkpoints", key, self.model, self.optimizer)
+        model = build_model(config.size, header.vocabulary, header.end_of_text, config.replicate).to(config.device)
+        self.steps = Steps(model, config.size, config.device)
+        # A run does not change devices: it could not go on exactly.
+        self.checkpoint_key = f"{key} on {config.device.split(':')[0]}"
+        self.state = restore_checkpoint(self.checkpoints, self.checkpoint_key, model, self.steps.optimizer)
+        self.steps.micro = self.state.micro or free_windows(config.size, header.vocabulary, config.device)
         _keep_rows(config.out / "metrics.jsonl", self.state.step)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.config.out / "checkpoints"
 
     def train(self, progress: Report | None) -> str | None:
         """Run the remaining steps; the reason if the run diverged."""
-        config, state, steps = self.config, self.state, self.batches.steps
-        for step, batch in enumerate(self.batches.from_step(state.step), start=state.step):
-            started = time.perf_counter()
-            rate = learning_rate(step, steps, config.size)
-            value, norm = self.step(batch, rate)
-            reason = _divergence(state, value, norm)
-            state.seconds += time.perf_counter() - started
-            state.step = step + 1
-            if reason or state.step % config.log_every == 0 or state.step == steps:
-                _append_row(config.out / "metrics.jsonl", self.row(rate, norm))
+        state, last = self.state, self.batches.steps
+        batches = ahead(self.batches.from_step(state.step), self.config.device)
+        begun = saved = time.perf_counter()
+        with contextlib.closing(batches):
+            for numbers in in_rounds(state.step, last, self.config.log_every):
+                for step, windows in zip(numbers, batches, strict=False):
+                    self.steps.step(windows, learning_rate(step, last, self.config.size))
+                    self.keep_late(step + 1)
+                reason = judged(state, self.steps.read())
+                state.micro = self.steps.micro
+                lap = time.perf_counter() - begun
+                state.seconds += lap
+                self.write_row(len(numbers) * self.config.size.batch_tokens / lap)
                 if progress:
-                    progress(state.step, steps, self.recent_loss())
-            if reason:
-                return f"step {state.step}: {reason}"
-            if state.step % config.checkpoint_every == 0 and state.step < steps:
-                save_checkpoint(config.out / "checkpoints", self.key, state, self.model, self.optimizer)
+                    progress(state.step, last, self.recent_loss())
+                if reason:
+                    return reason
+                if time.perf_counter() - saved >= self.config.checkpoint_seconds and state.step < last:
+                    save_checkpoint(self.checkpoints, self.checkpoint_key, state, self.steps.model, self.steps.optimizer)
+                    saved = time.perf_counter()
+                begun = time.perf_counter()
         guessing = math.log(self.batches.packed.header.vocabulary)
         if self.recent_loss() > guessing + 1:
             return f"the last losses ({self.recent_loss():.2f} nats) are a nat worse than guessing ({guessing:.2f})"
         return None
 
-    def step(self, batch: npt.NDArray[np.int64], rate: float) -> tuple[float, float]:
-        """One optimizer step; loss in nats and gradient norm before clipping. A step that is not finite changes nothing."""
-        windows = torch.from_numpy(batch).to(self.config.device)
-        value = self.gradients(windows)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
-        if math.isfinite(value) and math.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-        return value, norm
-
-    def gradients(self, windows: torch.Tensor) -> float:
-        """Fill the gradients with those of the mean loss of ``windows``, in smaller pieces if the GPU's memory is short."""
-        while True:
-            self.optimizer.zero_grad(set_to_none=True)
-            try:
-                total = 0.0
-                for part in torch.split(windows, self.micro):
-                    with torch.autocast("cuda", torch.bfloat16, enabled=self.config.device.startswith("cuda")):
-                        value = loss(self.model, part[:, :-1], part[:, 1:]) * (len(part) / len(windows))
-                    value.backward()  # type: ignore[no-untyped-call]
-                    total += value.item()
-                return total
-            except torch.cuda.OutOfMemoryError:
-                if self.micro == 1:
-                    raise
-                self.micro = max(1, self.micro // 2)
-                log.warning("GPU memory is short: %d windows at a time from here on", self.micro)
+    def keep_late(self, step: int) -> None:
+        """Keep the weights after a late step."""
+        if step in {round(share * self.batches.steps) for share in LATE}:
+            _write_weights(self.steps.model, self.config.out / "late" / str(step))
 
     def recent_loss(self) -> float:
         """Mean loss of the steps since about the last row of metrics."""
         recent = self.state.recent[-min(self.config.log_every, RECENT_STEPS) :]
         return sum(recent) / len(recent) if recent else math.nan
 
-    def row(self, rate: float, norm: float) -> dict[str, float | int | None]:
-        """One row of metrics.jsonl."""
+    def write_row(self, tokens_per_second: float) -> None:
+        """Append a row to metrics.jsonl."""
         state, size = self.state, self.config.size
         values = {
             "loss": self.recent_loss(),
-            "gradient_norm": norm,
-            "learning_rate": rate,
-            "tokens_per_second": self.tokens_per_second(),
+            "gradient_norm": state.norm,
+            "learning_rate": learning_rate(state.step - 1, self.batches.steps, size),
+            "tokens_per_second": tokens_per_second,
         }
-        return {"step": state.step, "tokens": state.step * size.batch_tokens, **_finite(values)}
-
-    def tokens_per_second(self) -> float:
-        """Targets per second of time spent in steps."""
-        return self.state.step * self.config.size.batch_tokens / max(self.state.seconds, 1e-9)
+        if self.config.device.startswith("cuda"):
+            peak = peak_flops(torch.cuda.get_device_name(self.config.device))
+            flops = size.flops(self.batches.packed.header.vocabulary)
+            values["flop_utilisation"] = tokens_per_second * flops / peak if peak else math.nan
+        row = {"step": state.step, "tokens": state.step * size.batch_tokens, **_finite(values)}
+        with (self.config.out / "metrics.jsonl").open("ab") as file:
+            file.write(canonical(row) + b"\n")
 
     def finish(self, reason: str | None) -> RunSummary:
         """Write the model unless the run diverged, then the summary; drop the checkpoints."""
         config, header, steps = self.config, self.batches.packed.header, self.state.step
+        if reason:
+            shutil.rmtree(config.out / "late", ignore_errors=True)
         summary = RunSummary(
             subset=config.subset,
             replicate=config.replicate,
@@ -311,40 +286,23 @@ class _Trainer:
             epochs=steps * config.size.batch_tokens / header.pool,
             loss=self.recent_loss(),
             seconds=self.state.seconds,
-            tokens_per_second=self.tokens_per_second(),
-            micro_batch=self.micro,
+            tokens_per_second=steps * config.size.batch_tokens / max(self.state.seconds, 1e-9),
+            micro_batch=self.steps.micro,
             device=_device_name(config.device),
             versions=_versions(),
             packed_sha256=header.sha256,
             tokenizer_sha256=header.tokenizer,
-            model_sha256=None if reason else _write_model(self.model, config),
+            model_sha256=None if reason else _write_model(self.steps.model, config),
         )
         content = {**asdict(summary), **_finite({"loss": summary.loss})}
         write_whole(config.out / "summary.json", json.dumps(content, indent=2, allow_nan=False).encode())
-        shutil.rmtree(config.out / "checkpoints", ignore_errors=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
         return summary
-
-
-def _divergence(state: Progress, value: float, norm: float) -> str | None:
-    """Take the step's loss into account; the reason when the run must stop."""
-    if not (math.isfinite(value) and math.isfinite(norm)):
-        return f"loss {value}, gradient norm {norm}"
-    usual = statistics.median(state.recent) if state.recent else value
-    state.bad_steps = state.bad_steps + 1 if value > BAD_RATIO * usual else 0
-    state.recent = [*state.recent, value][-RECENT_STEPS:]
-    if state.bad_steps >= BAD_STEPS:
-        return f"loss {value:.2f}, {BAD_STEPS} steps in a row above {BAD_RATIO:g} times the usual {usual:.2f}"
-    return None
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:
     """JSON has no NaN and no infinity: they become null."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
-
-
-def _append_row(path: Path, row: dict[str, float | int | None]) -> None:
-    with path.open("ab") as file:
-        file.write(canonical(row) + b"\n")
 
 
 def _keep_rows(path: Path, step: int) -> None:
@@ -388,18 +346,23 @@ def _write_config(config: RunConfig, key: str, packed: Packed) -> None:
 
 def _write_model(model: LlamaForCausalLM, config: RunConfig) -> str:
     """Weights, config and tokenizer as Hugging Face loads them; SHA-256 of the weights."""
-    aside = config.out / ".tmp-model"
+    _write_weights(model, config.out)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        write_whole(config.out / name, (config.tokenizer / name).read_bytes())
+    return sha256_of(config.out / "model.safetensors")
+
+
+def _write_weights(model: LlamaForCausalLM, folder: Path) -> None:
+    """Weights and config as Hugging Face loads them."""
+    aside = folder / ".tmp-model"
     disable_progress_bar()
-    model.float().save_pretrained(aside)
+    model.save_pretrained(aside)
     # safetensors lets nobody else read its file; the others have what the umask allows
     (aside / "model.safetensors").chmod((aside / "config.json").stat().st_mode & 0o777)
     for file in sorted(aside.iterdir()):
         sync_file(file)
-        file.replace(config.out / file.name)
+        file.replace(folder / file.name)
     aside.rmdir()
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        write_whole(config.out / name, (config.tokenizer / name).read_bytes())
-    return sha256_of(config.out / "model.safetensors")
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -21,6 +20,8 @@ MIX_2 = np.uint64(0x94D049BB133111EB)
 
 def id_hashes(ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> Hashes:
     """XXH3, 64 bit, of the UTF-8 bytes of each id; shape (ids,). No id may be null."""
+    import xxhash  # here, as a machine for training has none and reads streams all the same
+
     strings: Any = ids.to_pylist() if isinstance(ids, pa.Array | pa.ChunkedArray) else ids
     return np.fromiter((xxhash.xxh3_64_intdigest(one.encode()) for one in strings), np.uint64, len(strings))
 
@@ -31,6 +32,8 @@ def draw(hashes: Hashes, seed: int, purpose: str) -> Hashes:
     The key is XXH3 of `seed:purpose`; draw = mix(mix(hash ^ key) + key), modulo 2^64. For one key this is a bijection:
     different hashes have different draws. Draws of two seeds or purposes are independent for all that can be measured.
     """
+    import xxhash
+
     key = np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{purpose}".encode()))
     return mix(mix(hashes ^ key) + key)
 

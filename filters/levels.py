@@ -17,11 +17,28 @@ import numpy.typing as npt
 
 from filters.nearest import nearest
 from filters.quantiles import Column, ranked, ranks
-from filters.rules import Floats, Pool, Rule, RuleError, keeps_highest, parse, preference, without
+from filters.rules import (
+    ANY_OF,
+    NO_SIGNALS,
+    Floats,
+    Pool,
+    Rule,
+    RuleError,
+    keeps_highest,
+    parse,
+    preference,
+    uniforms,
+    without,
+)
 
 Truth = npt.NDArray[np.bool_]
 
+UNFILTERED = "unfiltered"
 CONTROLS = ("random", "inverted")
+LIST, RANDOM = "list", "random"
+"""Keys of a sweep that are no keys of rules: levels written out, and how many are drawn."""
+MOST_LEVELS = 1000
+"""Each is a column of verdicts, a file of facts and a folder; a hundred are what was measured (docs/choosing.md)."""
 MOST_NAME_BYTES = 200
 """File systems take 255; files that are named after a level or a classifier add endings to it."""
 SAFE = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MOST_NAME_BYTES - 1}}}")
@@ -41,18 +58,15 @@ class Level:
     of: str | None = None
 
 
-def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls: Mapping[str, str]) -> list[Level]:
+def plan(rules: Mapping[str, Any], sweep: Mapping[str, Any], controls: Mapping[str, str], seed: int = 0) -> list[Level]:
     """Every subset by name, mildest level first, then the controls. Raises RuleError for what cannot be meant.
 
-    `controls`: random or inverted, each at `all` levels or at the `hardest`.
+    `controls`: random or inverted, each at `all` levels or at the `hardest`. `seed` decides a random search.
     """
     for control in controls:
         if control not in CONTROLS:
             raise RuleError(f"unknown control {control!r}: {nearest(control, list(CONTROLS))}")
-    for key, values in sweep.items():
-        if not values:
-            raise RuleError(f"sweep: {key} has no values, expected a list with at least one")
-    cells = list(itertools.product(*([(key, value) for value in values] for key, values in sweep.items())))
+    cells = _cells(sweep, seed)
     levels, texts = [], []
     for strength, cell in enumerate(cells):
         asked: Mapping[str, Any] = rules
@@ -70,7 +84,77 @@ def plan(rules: Mapping[str, Any], sweep: Mapping[str, Sequence[Any]], controls:
         for level, text in zip(levels, texts, strict=True)
         if swept(level) and at in ("all", level is hardest(levels) and "hardest")
     ]
-    return [Level("unfiltered", {}, control="unfiltered"), *levels, *controlled]
+    return [Level(UNFILTERED, {}, control=UNFILTERED), *levels, *controlled]
+
+
+def _cells(sweep: Mapping[str, Any], seed: int) -> list[tuple[tuple[str, Any], ...]]:
+    """(key, value) of every level: those under `list`, so many as `random` draws, or each combination of the values."""
+    keys = {key: values for key, values in sweep.items() if key not in (LIST, RANDOM)}
+    if LIST in sweep:
+        return _listed(sweep[LIST], others=[*keys, *({RANDOM} & set(sweep))])
+    for key, values in keys.items():
+        _path(key)
+        if isinstance(values, list) and not values:
+            raise RuleError(f"sweep: {key} has no values, expected a list with at least one")
+    if RANDOM in sweep:
+        return _drawn(sweep[RANDOM], keys, seed)
+    for key, values in keys.items():
+        if not isinstance(values, list):
+            raise RuleError(f"sweep: {key} must be a list of values, got {values!r}: {{from: .., to: ..}} needs {RANDOM}:")
+    _check_number(math.prod(len(values) for values in keys.values()))
+    return list(itertools.product(*([(key, value) for value in values] for key, values in keys.items())))
+
+
+def _check_number(levels: int) -> None:
+    if levels > MOST_LEVELS:
+        raise RuleError(f"sweep: {levels:,} levels are asked for, at most {MOST_LEVELS:,} are made: take out values")
+
+
+def _listed(asked: Any, others: Sequence[str]) -> list[tuple[tuple[str, Any], ...]]:
+    """The levels that are written out, each a mapping of keys to one value."""
+    if others:
+        raise RuleError(f"sweep: {LIST} stands alone, but {', '.join(others)} is there too")
+    if not isinstance(asked, list) or not asked or not all(isinstance(one, Mapping) and one for one in asked):
+        raise RuleError(f"sweep.{LIST} must be a list of levels such as [{{rules.word_count.min: 50}}, ...], got {asked!r}")
+    _check_number(len(asked))
+    return [tuple(one.items()) for one in asked]
+
+
+def _drawn(number: Any, keys: Mapping[str, Any], seed: int) -> list[tuple[tuple[str, Any], ...]]:
+    """So many levels with each key drawn by itself, those that come twice left out; more of them begin with the fewer."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise RuleError(f"sweep.{RANDOM} must be a number of levels, at least 1, got {number!r}")
+    if not keys:
+        raise RuleError(f"sweep.{RANDOM}: there is no key to draw, such as rules.word_count.min: {{from: 20, to: 200}}")
+    _check_number(number)
+    columns = {
+        key: _values(key, asked, uniforms([str(at) for at in range(number)], seed, f"sweep {key}"))
+        for key, asked in keys.items()
+    }
+    drawn = [tuple(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return list({_text(cell): cell for cell in drawn}.values())
+
+
+def _values(key: str, asked: Any, u: Floats) -> list[Any]:
+    """A value for each draw: one of a list, or a number of a range, whole where both ends are."""
+    if isinstance(asked, list):
+        return [asked[at] for at in (u * len(asked)).astype(int).tolist()]
+    known = {"from", "to", "log"}
+    fits = isinstance(asked, Mapping) and {"from", "to"} <= set(asked) <= known and isinstance(asked.get("log", False), bool)
+    if not fits or not _is_range(asked["from"], asked["to"], asked.get("log", False)):
+        raise RuleError(
+            f"sweep: {key} must be a list of values or {{from: low, to: high}}, with log: true for a positive range "
+            f"by its logarithm, got {asked!r}"
+        )
+    low, high = asked["from"], asked["to"]
+    whole = isinstance(low, int) and isinstance(high, int)
+    found = low * (high / low) ** u if asked.get("log") else low + u * (high - low)
+    return [round(value) if whole else float(f"{value:.6g}") for value in found.tolist()]
+
+
+def _is_range(low: Any, high: Any, log: bool) -> bool:
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in (low, high))
+    return numbers and low < high and (not log or low > 0)
 
 
 def _controlled(control: str, level: Level, text: str) -> Level:
@@ -84,7 +168,7 @@ def _controlled(control: str, level: Level, text: str) -> Level:
 def swept(level: Level) -> list[tuple[str, str]]:
     """(signal, condition) of the swept keys that say something at this level."""
     paths = [_path(key) for key, value in level.levels.items() if value != "none"]
-    return [(signal, condition) for signal, condition, *_ in paths]
+    return [(path[0], path[1] if len(path) > 1 else "") for path in paths]
 
 
 def unswept(level: Level) -> bool:
@@ -98,8 +182,8 @@ def needed(levels: Sequence[Level]) -> set[str]:
 
 
 def signals_of(rules: Iterable[Rule]) -> set[str]:
-    """The signals that rules name."""
-    return {name for rule in rules for name in (rule.signal, rule.conditions.get("within")) if name}
+    """The signals that rules are decided by."""
+    return {name for rule in rules for name in rule.columns}
 
 
 @dataclass(frozen=True)
@@ -171,34 +255,59 @@ def _direction(rule: Rule) -> str:
 
 
 def _path(key: str) -> list[str]:
-    """signal, condition and what is deeper, of a swept key."""
+    """signal, condition and what is deeper, of a swept key; `sample` and `any_of` may stand alone."""
     first, *path = key.split(".")
-    if first != "rules" or len(path) < 2 or not all(path):
+    if first != "rules" or not path or not all(path) or (len(path) < 2 and path[0] not in NO_SIGNALS):
         raise RuleError(f"sweep: {key!r} must be a key of the rules, such as rules.word_count.min")
     return path
 
 
 def _in_place(rules: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
     """The rules with one swept key in place; `none` takes the condition away, and the rule that then says nothing."""
-    signal, condition, *deeper = path
-    given = rules.get(signal, {})
+    signal, *deeper = path
+    if not deeper:
+        placed = value
+    elif signal == ANY_OF:
+        placed = _in_group(rules.get(ANY_OF, []), deeper, value)
+    else:
+        placed = _condition_in_place(signal, rules.get(signal, {}), deeper, value)
+    if placed == "none" or placed == {}:
+        return {name: rule for name, rule in rules.items() if name != signal}
+    return {**rules, signal: placed}
+
+
+def _in_group(sets: Any, path: Sequence[str], value: Any) -> list[Any]:
+    """The sets of an `any_of` with a key of one of them in place; they are counted from 0."""
+    at, *deeper = path
+    if not isinstance(sets, list) or not at.isdecimal() or int(at) >= len(sets) or len(deeper) < 2:
+        raise RuleError(
+            f"sweep: rules.{ANY_OF}.{'.'.join(path)} must name a set from 0 to {len(sets) - 1} and a condition in it, "
+            f"such as rules.{ANY_OF}.0.word_count.min"
+        )
+    changed = _in_place(sets[int(at)], deeper, value)
+    return [changed if number == int(at) else one for number, one in enumerate(sets)]
+
+
+def _condition_in_place(signal: str, given: Any, path: Sequence[str], value: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise RuleError(f"rule {signal!r} must be a mapping such as {{min: 50}}, got {given!r}")
+    condition, *deeper = path
     if value == "none":
-        conditions = without(given, condition)
-    else:
-        for key in reversed(deeper):
-            value = {key: value}
-        conditions = {**given, condition: value}
-    if conditions:
-        return {**rules, signal: conditions}
-    return {name: rule for name, rule in rules.items() if name != signal}
+        return without(given, condition)
+    for key in reversed(deeper[1:]):
+        value = {key: value}
+    if deeper:  # the bounds of other groups, or the tau of a temperature, stay as they are
+        beside = given.get(condition)
+        value = {**(beside if isinstance(beside, Mapping) else {}), deeper[0]: value}
+    return {**given, condition: value}
 
 
 def _swept_rules(level: Level) -> list[Rule]:
     """A rule for each swept condition alone, with the direction it has."""
     return [
-        Rule(signal, {name: level.rules[signal][name] for name in (condition, "lowest") if name in level.rules[signal]})
+        Rule(signal, {})
+        if signal in NO_SIGNALS
+        else Rule(signal, {name: level.rules[signal][name] for name in (condition, "lowest") if name in level.rules[signal]})
         for signal, condition in swept(level)
     ]
 
@@ -206,8 +315,8 @@ def _swept_rules(level: Level) -> list[Rule]:
 def _without_swept(level: Level) -> dict[str, Any]:
     """The rules of a level with the swept conditions taken away."""
     rules: dict[str, Any] = dict(level.rules)
-    for path in swept(level):
-        rules = _in_place(rules, path, "none")
+    for signal, condition in swept(level):
+        rules = _in_place(rules, [signal] if signal in NO_SIGNALS else [signal, condition], "none")
     return rules
 
 
@@ -228,9 +337,13 @@ def _text(cell: Sequence[tuple[str, Any]]) -> str:
     return "_".join(named) or "rules"
 
 
+def _key_text(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_.]+", key) else json.dumps(key)
+
+
 def _value_text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "-".join(f"{_value_text(key)}-{_value_text(inner)}" for key, inner in value.items())
+        return "-".join(f"{_key_text(str(key))}-{_value_text(inner)}" for key, inner in value.items())
     if isinstance(value, list):
         return "-".join(map(_value_text, value))
     if isinstance(value, float) and value.is_integer():

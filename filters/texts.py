@@ -1,20 +1,18 @@
 """Signals and rules of a list of texts: `filters.measure` and `filters.keep`, which need no job and no experiment file."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
 from filters.nearest import nearest
 from filters.pages import PageBatch
+from filters.rule_files import rule_file
 from filters.rules import Pool, RuleError, check_types, parse, resolve_in
 from filters.signals import Group, configure, load_groups
 
-PRESETS = Path(__file__).resolve().parents[1] / "conf" / "rules"
 BATCH_PAGES = 4096
 """Texts that are looked at together, as in a row group of a job."""
 
@@ -51,32 +49,20 @@ def keep(table: pa.Table, rules: str | Mapping[str, Any], seed: int = 0) -> pa.B
     Shares and bands are those of the table's rows. Noisy cuts draw by the column `id`, or by the number of the row.
     Raises RuleError for a rule that cannot be meant, and for a signal that the table lacks.
     """
-    asked = parse(rules_of(rules) if isinstance(rules, str) else rules)
-    needed = [name for rule in asked for name in (rule.signal, rule.conditions.get("within")) if name]
+    asked = parse(rule_file(rules).rules if isinstance(rules, str) else rules)
+    needed = [name for rule in asked for name in sorted(rule.columns)]
     for name in needed:
         if name not in table.column_names:
             raise RuleError(f"the table has no signal {name!r}: {_hint(name, table.column_names)}")
     check_types(asked, {name: table.schema.field(name).type for name in needed})
     ids = table["id"].to_pylist() if "id" in table.column_names else [str(row) for row in range(len(table))]
     weights = {"pages": np.ones(len(table), np.int64)}
-    for weight, column in (("bytes", "text_bytes"), ("tokens", "token_count")):
+    for weight, column in (("bytes", "text_bytes"), ("characters", "text_characters"), ("tokens", "token_count")):
         if column in table.column_names:
             weights[weight] = table[column].fill_null(0).to_numpy()
     pool = Pool(ids, {name: table[name].combine_chunks() for name in table.column_names}, weights, seed)
     passes = [rule.passes(pool) for rule in resolve_in(pool, asked)]
     return pa.array(np.logical_and.reduce([np.ones(len(table), bool), *passes]))
-
-
-def rules_of(preset: str) -> dict[str, Any]:
-    """The rules of a preset, by name or path. Raises RuleError where there is none, with the nearest name."""
-    file = Path(preset) if preset.endswith(".yaml") else PRESETS / f"{preset}.yaml"
-    if not file.is_file():
-        known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
-        raise RuleError(f"unknown preset {preset!r}: {nearest(preset, known)}")
-    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if not isinstance(tree, dict) or not isinstance(tree.get("rules"), dict):
-        raise RuleError(f"{file} must hold rules: with a mapping of signal to conditions")
-    return dict(tree["rules"])
 
 
 def _hint(signal: str, have: Sequence[str]) -> str:

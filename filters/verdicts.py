@@ -5,7 +5,7 @@ numbers, so what its rules drop alone, uniquely and in order is counted in one p
 All counts are sums over pages and add up over parts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.kernels.compiled import kernel, trailing_zeros
+from filters.soft_cuts import Copies
 
 Bits = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
@@ -46,14 +47,16 @@ def _mask(rules: Sequence[int], words: int) -> Bits:
 class Tally:
     """What rules and levels keep and drop. The last axis holds weights: pages, bytes, and tokens where there are any.
 
-    all_pages (weights,); failed (rules, weights): whatever other rules say; kept (levels, weights); per level and its rules
-    (rules of the level, weights): uniquely, where no other rule of the level fails; in_order, where none before it does.
+    all_pages (weights,); failed (rules, weights): whatever other rules say; kept (levels, weights), and read, where pages
+    count as often as the level has them read; per level and its rules (rules of the level, weights): uniquely, where no
+    other rule of the level fails; in_order, where none before it does.
     names: values of a column, with pages (names,) and failed_by_name (rules, names), in pages.
     """
 
     all_pages: Counts
     failed: Counts
     kept: Counts
+    read: Counts
     uniquely: tuple[Counts, ...]
     in_order: tuple[Counts, ...]
     names: tuple[str, ...] = ()
@@ -72,6 +75,7 @@ class Tally:
             self.all_pages + other.all_pages,
             self.failed + other.failed,
             self.kept + other.kept,
+            self.read + other.read,
             tuple(a + b for a, b in zip(self.uniquely, other.uniquely, strict=True)),
             tuple(a + b for a, b in zip(self.in_order, other.in_order, strict=True)),
             names,
@@ -80,8 +84,18 @@ class Tally:
         )
 
 
-def tally(bits: Bits, rules: int, levels: Sequence[Sequence[int]], weights: Counts, named: pa.Array | None = None) -> Tally:
-    """The counts of one part. weights (pages, weights); `named`: a column of text whose values pages are counted by."""
+def tally(
+    bits: Bits,
+    rules: int,
+    levels: Sequence[Sequence[int]],
+    weights: Counts,
+    named: pa.Array | None = None,
+    copies: Mapping[int, Copies] | None = None,
+) -> Tally:
+    """The counts of one part. weights (pages, weights); `named`: a column of text whose values pages are counted by.
+
+    `copies`: how often some levels, by number, have each page read; shape (pages,), 0 for a page that they drop.
+    """
     failed = np.zeros((rules, weights.shape[1]), np.int64)
     count_failed(bits, weights, failed)
     kept = np.zeros((len(levels), weights.shape[1]), np.int64)
@@ -93,6 +107,9 @@ def tally(bits: Bits, rules: int, levels: Sequence[Sequence[int]], weights: Coun
         count_level(bits, _mask(level, bits.shape[1]), place, weights, kept[at], alone, first)
         uniquely.append(alone)
         in_order.append(first)
+    read = kept.copy()
+    for at, repeated in (copies or {}).items():
+        read[at] = repeated @ weights
     names, codes = _coded(named, len(bits))
     by_name = np.zeros((rules, len(names)), np.int64)
     if names:
@@ -101,6 +118,7 @@ def tally(bits: Bits, rules: int, levels: Sequence[Sequence[int]], weights: Coun
         weights.sum(axis=0),
         failed,
         kept,
+        read,
         tuple(uniquely),
         tuple(in_order),
         names,

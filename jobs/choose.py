@@ -10,7 +10,7 @@ What every rule says of every page is then written to verdicts/, and the pages t
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,21 +22,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.levels import Level, Order, needed, order_of, other_rules, signals_of
+from filters.levels import UNFILTERED, Level, Order, needed, order_of, other_rules, signals_of
 from filters.quantiles import RANKS, Found, Targets, floats, ranked
-from filters.rules import Floats, Pool, Resolved, parse, preference, rankings, resolve
+from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, rankings, resolve, spread_signals
+from filters.soft_cuts import Copies, Spread
+from filters.survey import overlaps
 from filters.verdicts import Bits, Tally, failing, passing, tally
-from jobs.parts import command, loop, passes, session, storage
+from jobs.parts import command, loop, matching, passes, session, storage
 from jobs.parts.edits import Edit, Edits, told_of
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns, Over, cuts_of
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
-from jobs.parts.table import Part, PartReport, Table, code_version, known, make_again, parts_of, sidecar, signal_tables
+from jobs.parts.shuffled import Buckets
+from jobs.parts.table import (
+    LINES,
+    Part,
+    PartReport,
+    StageReport,
+    Table,
+    code_version,
+    identity_of,
+    json_lines,
+    known,
+    make_again,
+    parts_of,
+    sidecar,
+    signal_tables,
+)
 
 Truth = npt.NDArray[np.bool_]
 Value = TypeVar("Value")
+Rows = TypeVar("Rows", pa.Table, pa.RecordBatch)
 SHOWN_NAMES = 12
 """Languages that a rule drops most pages of, told in a subset's facts."""
 
@@ -64,6 +82,31 @@ class Decision:
     def failing(self, pool: Pool) -> Bits:
         """Which rules each page fails."""
         return failing([rule.passes(pool) for rule in self.rules], len(pool))
+
+    @property
+    def repeating(self) -> tuple[str, ...]:
+        """The levels that have pages read more than once."""
+        return tuple(name for name, rules in self.levels.items() if any(self.rules[rule].repeats for rule in rules))
+
+    def copies(self, pool: Pool, bits: Bits) -> dict[str, Copies]:
+        """How often each page is read by the levels that repeat."""
+        found = {}
+        for name in self.repeating:
+            [repeats] = [rule for rule in self.levels[name] if self.rules[rule].repeats]
+            found[name] = self.rules[repeats].copies(pool) * passing(bits, self.levels[name])
+        return found
+
+    def reads(self, pool: Pool, bits: Bits) -> dict[str, npt.NDArray[Any]]:
+        """How often each page is read by every level; a flag where that is once at most."""
+        return {name: passing(bits, rules) for name, rules in self.levels.items()} | self.copies(pool, bits)
+
+    def tally(self, pool: Pool, bits: Bits, weights: Sequence[str]) -> Tally:
+        """What rules and levels keep and drop of the pages, given which rules each fails."""
+        levels = list(self.levels)
+        copies = {levels.index(name): some for name, some in self.copies(pool, bits).items()}
+        by_weight = np.stack([pool.weights[name] for name in weights], axis=1)
+        rules = list(self.levels.values())
+        return tally(bits, len(self.rules), rules, by_weight, pool.columns.get("language"), copies)
 
     def passing(self, pool: Pool, rules: Sequence[int]) -> Truth:
         """The pages that pass some of the rules."""
@@ -95,7 +138,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     pages = parts_of(places.pages)
     columns = Columns.find(experiment, needed(levels))
     identities = columns.identities()
-    made_by = {level.name: _config(level, columns, identities) for level in levels}
+    made_by = {level.name: _config(level, columns, identities) | matching.config(experiment, levels) for level in levels}
     for level in levels:
         _refuse_other(places, level.name, made_by[level.name])
     if not _is_decided(places, pages, made_by):
@@ -111,7 +154,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 def _config(level: Level, columns: Columns, identities: Mapping[str, str]) -> dict[str, Any]:
     """What decides a subset: its rules, the pages, their split and the signals it was chosen by, the seed."""
     own = needed([level]) | {"text_bytes"} | ({"token_count"} if level.of is not None else set())  # what controls match
-    not_used = {table.name for table, signals in columns.tables.items() if not own & set(signals)}
+    others = {table: signals for table, signals in columns.tables.items() if table != columns.places.pages}
+    not_used = {table.name for table, signals in others.items() if not own & set(signals)}
     return {
         "rules": as_tree(level.rules),
         "swept": as_tree(level.levels),
@@ -127,9 +171,13 @@ def _refuse_other(places: Places, name: str, made_by: Mapping[str, Any]) -> None
         raise made_by_another(places.subset(name), told["config"], made_by, "choose")
 
 
-def _verdicts(places: Places, made_by: Mapping[str, Any], rules: Sequence[str] = ()) -> Table:
-    names = ["held_out", "copy_of_held_out", *(f"rule {rule}" for rule in rules), *(f"subset {name}" for name in made_by)]
-    schema = pa.schema([("id", pa.string()), *((name, pa.bool_()) for name in names)])
+def _verdicts(
+    places: Places, made_by: Mapping[str, Any], rules: Sequence[str] = (), repeating: Collection[str] = ()
+) -> Table:
+    """The table of verdicts: flags, and where a level repeats pages, how often each is read."""
+    names = ["held_out", "copy_of_held_out", *(f"rule {rule}" for rule in rules)]
+    subsets = [(f"subset {name}", pa.uint8() if name in repeating else pa.bool_()) for name in made_by]
+    schema = pa.schema([("id", pa.string()), *((name, pa.bool_()) for name in names), *subsets])
     return Table(places.verdicts, {"verdicts": list(made_by.values())}, schema)
 
 
@@ -155,9 +203,14 @@ def _decide(
     counted: Tally = over(lambda part: _tally(part, columns, decision), _sum)
     if not counted.all_pages[0]:
         raise ExperimentError(f"{places.pages} has no pages that may be chosen: none was read, or all are held out")
+    if experiment.match:
+        decision = matched(experiment, decision, counted, columns, over)
+        counted = over(lambda part: _tally(part, columns, decision), _sum)
+        _print_containment(decision, columns, over)
     decision = with_controls(levels, decision, counted, columns, over)
     controls = over(lambda part: _control_sizes(part, columns, decision), lambda some: np.sum(some, axis=0))
-    table = _verdicts(places, made_by, [rule.text for rule in decision.rules[: _shown(decision)]])
+    shown = [rule.text for rule in decision.rules[: _shown(decision)]]
+    table = _verdicts(places, made_by, shown, decision.repeating)
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
         rows = _judged(part, columns, decision, table.schema)
@@ -183,8 +236,9 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     asked = {level.name: parse(level.rules) for level in levels if level.of is None}
     others = {level.name: other_rules(level) for level in levels if level.of is not None}
     everything = [rule for some in (*asked.values(), *others.values()) for rule in some]
-    ranked_by = rankings(everything)
-    signals = {name for ranking in ranked_by for name in (ranking.signal, ranking.within) if name}
+    deviations = _deviations(spread_signals(everything), columns, over)
+    ranked_by = rankings(everything, deviations)
+    signals = {name for ranking in ranked_by for name in ranking.columns}
     found = cuts_of(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
     numbers: dict[str, int] = {}
     rules: list[Resolved] = []
@@ -195,10 +249,57 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
             rules.append(one)
         return numbers[one.text]
 
-    by_level = {name: tuple(number(resolve(rule, found)) for rule in some) for name, some in asked.items()}
-    among = {name: tuple(number(resolve(rule, found)) for rule in some) for name, some in others.items()}
+    by_level = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in asked.items()}
+    among = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in others.items()}
     controls = {name: Control(rules_of, "", 0) for name, rules_of in among.items()}
     return Decision(tuple(rules), by_level, controls, {}, {}, {})
+
+
+def matched(experiment: Experiment, decision: Decision, counted: Tally, columns: Columns, over: Over) -> Decision:
+    """With a sample for each level that makes them alike."""
+    sizes = dict(zip(decision.levels, counted.read[:, -1].tolist(), strict=True))
+    del sizes[UNFILTERED]
+    if experiment.match == "repetition":
+        found = dict.fromkeys(sizes, matching.one_share(experiment, int(counted.all_pages[-1])))
+    else:
+        found = matching.shares(sizes, lambda pool: decision.reads(pool, decision.failing(pool)), columns, over)
+    rules, levels = list(decision.rules), dict(decision.levels)
+    for name, share in found.items():
+        sample = resolve(parse({SAMPLE: share})[0], {}, {})
+        if sample not in rules:
+            rules.append(sample)
+        levels[name] = (*levels[name], rules.index(sample))
+    return replace(decision, rules=tuple(rules), levels=levels)
+
+
+def _print_containment(decision: Decision, columns: Columns, over: Over) -> None:
+    """How much of each level lies in the one before it: samples may leave levels that are not nested."""
+
+    def both(part: Part) -> Any:
+        pool = columns.of(part).chosen_from()
+        bits = decision.failing(pool)
+        return overlaps(np.stack([passing(bits, rules) for rules in decision.levels.values()], axis=1).astype(np.uint8))
+
+    found = over(both, lambda some: np.sum(some, axis=0))
+    names = [name for name in decision.levels if name != UNFILTERED]
+    at = list(decision.levels).index
+    for milder, harder in itertools.pairwise(names):
+        share = found[at(milder), at(harder)] / max(found[at(harder), at(harder)], 1)
+        print(f"choose: {harder:<34} {share:6.1%} of its pages are in {milder}")
+
+
+def _deviations(signals: Sequence[str], columns: Columns, over: Over) -> dict[str, float]:
+    """The standard deviation of some signals over the pages that may be chosen."""
+    if not signals:
+        return {}
+    few = columns.only(signals)
+
+    def spreads(part: Part) -> list[Spread]:
+        pool = few.of(part).chosen_from()
+        return [Spread.of(pool.numbers(signal)) for signal in signals]
+
+    found = over(spreads, lambda some: [sum(each, Spread()) for each in zip(*some, strict=True)])
+    return {signal: spread.deviation for signal, spread in zip(signals, found, strict=True)}
 
 
 def _shown(decision: Decision) -> int:
@@ -208,10 +309,7 @@ def _shown(decision: Decision) -> int:
 
 def _tally(part: Part, columns: Columns, decision: Decision) -> Tally:
     pool = columns.of(part, check=True).chosen_from()
-    weights = np.stack([pool.weights[name] for name in columns.weights], axis=1)
-    return tally(
-        decision.failing(pool), len(decision.rules), list(decision.levels.values()), weights, pool.columns.get("language")
-    )
+    return decision.tally(pool, decision.failing(pool), columns.weights)
 
 
 def _sum(some: Sequence[Tally]) -> Tally:
@@ -224,7 +322,7 @@ def _sum(some: Sequence[Tally]) -> Tally:
 def with_controls(levels: Sequence[Level], decision: Decision, counted: Tally, columns: Columns, over: Over) -> Decision:
     """The controls cut to the weight of their levels, in tokens where there are any."""
     weight = columns.weights[-1]
-    kept = dict(zip(decision.levels, counted.kept[:, -1].tolist(), strict=True))
+    kept = dict(zip(decision.levels, counted.read[:, -1].tolist(), strict=True))
     orders = {level.name: order_of(level, weight) for level in levels if level.of is not None}
     amounts: dict[str, dict[str, int]] = {}
     keys: dict[str, tuple[Order, tuple[int, ...]]] = {}
@@ -281,8 +379,10 @@ def _judged(part: Part, columns: Columns, decision: Decision, schema: pa.Schema)
     verdicts = {"id": ids, "held_out": found.held_out, "copy_of_held_out": found.copies}
     for number, rule in enumerate(decision.rules[: _shown(decision)]):
         verdicts[f"rule {rule.text}"] = passing(bits, [number])
+    repeated = decision.copies(found.pages, bits)
     for name, rules in decision.levels.items():
-        verdicts[f"subset {name}"] = free & passing(bits, rules)
+        kept_by = repeated.get(name)
+        verdicts[f"subset {name}"] = free & passing(bits, rules) if kept_by is None else kept_by * free
     for name, mask in decision.kept_by_controls(found.chosen_from()):
         kept = np.zeros(len(free), bool)
         kept[free] = mask
@@ -319,9 +419,9 @@ class Texts:
             at += len(rows)
 
 
-def _taken(rows: pa.Table, wanted: Truth, edit: Edit, counts: Counter[str]) -> pa.Table:
-    """Some of the rows, their text edited."""
-    taken = rows.filter(pa.array(wanted)).combine_chunks()
+def _taken(rows: pa.Table, wanted: Truth | Copies, edit: Edit, counts: Counter[str]) -> pa.Table:
+    """Some of the rows, each as often as is wanted, their text edited."""
+    taken = _repeated(rows, wanted).combine_chunks()
     return taken.set_column(2, "text", edit(taken["text"].combine_chunks(), counts)) if len(taken) else taken
 
 
@@ -340,8 +440,7 @@ def write_texts(
 
     kept = [table(name, places.subset(name), places.subset_books(name), texts.schema(pages[0])) for name in names]
     if kept:
-        reports = loop.run(lambda: session.session("choose"), "choose", pages, kept, partial(_kept_of_part, texts=texts))
-        for name, report in reports.items():
+        for name, report in _write_kept(experiment, pages, kept, texts).items():
             if said := told_of(report.counts):
                 print(f"choose: {name:<34} {said}")
     schema = texts.schema(pages[0], ("failed", pa.list_(pa.string())))
@@ -350,6 +449,50 @@ def write_texts(
     if removed:
         work = partial(_removed_of_part, texts=texts, rules=rules)
         loop.run(lambda: session.session("choose"), "choose", pages, removed, work)
+
+
+def _write_kept(
+    experiment: Experiment, pages: Sequence[Part], kept: Sequence[Table], texts: Texts
+) -> dict[str, StageReport]:
+    """The pages of subsets, in a file for each shard, or in one random order over all of them."""
+    asked, places = experiment.write, Places(experiment.out)
+
+    def spark() -> Any:
+        return session.session("choose")
+
+    if not asked.shuffle:
+        return loop.run(spark, "choose", pages, kept, partial(kept_of_part, texts=texts))
+    largest = max(storage.read_json(places.subset_facts(table.name))["kept"]["bytes"] for table in kept)
+    names = tuple(table.name for table in kept)
+    identity = {"verdicts": identity_of(places.verdicts), "written": [table.config for table in kept]}
+    folder = places.shuffled / config_hash(identity)
+    buckets = Buckets(folder, max(1, -(-largest // asked.shard_bytes)), experiment.seed, names)
+    parts = buckets.parts(identity)
+    if loop.to_do("choose", parts, kept):
+        passes.merged(spark(), "shuffle", pages, lambda part: _spilled(part, texts, buckets), _added)
+    reports = loop.run(spark, "choose", parts, kept, buckets.work)
+    storage.remove_folder(places.shuffled)
+    return reports
+
+
+def _added(rows: Sequence[int]) -> int:
+    return sum(rows)
+
+
+def _spilled(part: Part, texts: Texts, buckets: Buckets) -> int:
+    """Leave a part's kept pages by bucket, edited; how many rows those are."""
+    names = [f"subset {name}" for name in buckets.levels]
+    verdicts = sidecar(texts.places.verdicts, part, names)
+    hashes, edit = sidecar(texts.places.split, part, ["id_hash"])["id_hash"].to_numpy(), texts.edits.of_part(part)
+    kept = {name: verdicts[f"subset {name}"].to_numpy() for name in buckets.levels}
+
+    wanted = np.logical_or.reduce([some != 0 for some in kept.values()])
+
+    def groups() -> Iterator[tuple[npt.NDArray[np.int64], pa.Table]]:
+        for where, rows in texts.groups(part):
+            yield where.start + np.flatnonzero(wanted[where]), _taken(rows, wanted[where], edit, Counter())
+
+    return buckets.spill(part, kept, hashes, groups())
 
 
 def written(experiment: Experiment, levels: Sequence[Level]) -> list[str]:
@@ -365,16 +508,36 @@ def _rules_of(places: Places, level: Level) -> list[str]:
     return [row["rule"] for row in storage.read_json(places.subset_facts(level.name))["dropped"]]
 
 
-def _kept_of_part(
+def kept_of_part(
     part: Part, missing: Sequence[Table], report: PartReport, texts: Texts
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
     """One part's kept pages for every subset: text is read once."""
     names = [f"subset {table.name}" for table in missing]
     verdicts = sidecar(texts.places.verdicts, part, names)
     kept, edit = {name: verdicts[name].to_numpy() for name in names}, texts.edits.of_part(part)
+    once = texts.edits.lines is None and missing[0].format == "jsonl.zst"  # what is cut is counted by level
+    wanted = np.logical_or.reduce([some != 0 for some in kept.values()])
     for where, rows in texts.groups(part):
+        if once:
+            lines = _lines(_taken(rows, wanted[where], edit, Counter()), missing[0].schema)
         for table, name in zip(missing, names, strict=True):
-            yield from _batches(table, _taken(rows, kept[name][where], edit, report.of_table[table.name]))
+            if once:
+                yield table.name, _repeated(lines, kept[name][where][wanted[where]])
+            else:
+                yield from _batches(table, _taken(rows, kept[name][where], edit, report.of_table[table.name]))
+
+
+def _lines(rows: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
+    """The rows as they stand in files, once for all levels."""
+    batches = [json_lines(batch.cast(schema)) for batch in rows.to_batches()]
+    return pa.concat_batches(batches) if batches else pa.record_batch([pa.array([], pa.large_binary())], schema=LINES)
+
+
+def _repeated(rows: Rows, wanted: Truth | Copies) -> Rows:
+    """Some of the rows, each as often as is wanted."""
+    if wanted.dtype == np.bool_:
+        return rows.filter(pa.array(wanted))
+    return rows.take(pa.array(np.repeat(np.arange(len(rows)), wanted)))
 
 
 def _removed_of_part(
@@ -388,7 +551,7 @@ def _removed_of_part(
     free, edit = ~(says["held_out"] | says["copy_of_held_out"]), texts.edits.of_part(part)
     for where, rows in texts.groups(part):
         for table, subset in zip(missing, subsets, strict=True):
-            removed = (free & ~says[subset])[where]
+            removed = (free & (says[subset] == 0))[where]
             passes = np.stack([says[f"rule {rule}"][where][removed] for rule in rules[table.name]], axis=1)
             failed = names_of_failed(rules[table.name], passes)
             taken = _taken(rows, removed, edit, report.of_table[table.name])
@@ -423,6 +586,7 @@ def describe(
     at = list(decision.levels).index(level.name if own else str(level.of))
     rules = decision.levels[level.name if own else str(level.of)]
     kept = sizes(counted.kept[at] if own or control is None else control)
+    read = sizes(counted.read[at]) if own else kept
     dropped = [
         {
             "rule": decision.rules[rule].text,
@@ -433,7 +597,9 @@ def describe(
         }
         for place, rule in enumerate(rules)
     ]
-    status, reason = _status(kept, experiment)
+    status, reason = _status(read, experiment)
+    alone = [decision.rules[rule].text for rule in rules if counted.failed[rule][0] == counted.all_pages[0]]
+    reason = f"{alone[0]} removes every page" if status == "empty" and alone else reason
     return {
         "name": level.name,
         "control": level.control,
@@ -444,6 +610,7 @@ def describe(
         "resolved": {decision.rules[rule].rule.signal: as_tree(decision.rules[rule].facts()) for rule in rules},
         "in": sizes(counted.all_pages),
         "kept": kept,
+        "read": read,
         "version": code_version(),
         "dropped": dropped if own else [],
         "dropped_by_language": _by_name(decision, counted, rules) if own else {},
@@ -467,10 +634,10 @@ def _status(kept: Mapping[str, int | None], experiment: Experiment) -> tuple[str
     if not kept["pages"]:
         return "empty", "no page passes its rules"
     train = experiment.train
-    if train and train.regime == "fresh" and kept["tokens"] is not None and kept["tokens"] < train.tokens:
+    if train and train.regime == "fresh" and kept["tokens"] is not None and kept["tokens"] < max(train.tokens):
         return (
             "too small",
-            f"it has {kept['tokens']:,} tokens, a run needs {train.tokens:,} different ones (train.regime: fresh)",
+            f"it has {kept['tokens']:,} tokens, a run needs {max(train.tokens):,} different ones (train.regime: fresh)",
         )
     return "ok", ""
 

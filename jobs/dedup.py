@@ -32,7 +32,8 @@ from jobs.parts.contaminated import common, hits_of, hits_schema, reverse, share
 from jobs.parts.duplicate_facts import write_facts
 from jobs.parts.duplicate_options import SCOPED, Duplicates, Near, within
 from jobs.parts.experiment_file import Experiment, config_hash
-from jobs.parts.pairs import Finding, Origin, find
+from jobs.parts.one_task import find
+from jobs.parts.pairs import Finding, Origin
 from jobs.parts.places import Places
 from jobs.parts.ranked import Ranking, rank, ranked_part
 from jobs.parts.refusals import ExperimentError
@@ -78,7 +79,7 @@ COPIES = pa.schema(
 )
 """Of every page, by text alone. `component`: null where no pair links the page to another; `cluster`, the smallest hash of
 an id among those that pairs at `threshold` link to it: null where there are none."""
-VERSION = 2
+VERSION = 3
 """Changes whenever the same text has other keys, or the tables other columns."""
 
 

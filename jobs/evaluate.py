@@ -9,51 +9,32 @@ come, `reference` are good texts.
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from eval import side_by_side
-from eval.bits_per_byte import bits_per_byte, page_nats
-from eval.gpt import load_model
-from eval.side_by_side import Tell
-from eval.tokenizer import end_of_text, load_tokenizer
-from eval.training import RunConfig
-from filters.files import sha256_of, write_whole
+from eval.bits_per_byte import bits_per_byte
+from eval.evaluation import Evaluation, evaluations
+from eval.plan import RunConfig
+from eval.runs import MEASURE
+from eval.training import RunSummary
+from filters.files import write_whole
 from jobs.parts import command, storage
 from jobs.parts.evaluated import SETS, write_evaluated
 from jobs.parts.experiment_file import Experiment, config_hash
-from jobs.parts.made_by import is_made, say_made
+from jobs.parts.grid import runs
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.spread import carry_out
 from jobs.parts.table import code_version
-from jobs.train import finished, runs, size_name, unfinished
+from jobs.train import finished, unfinished
 
 DOMAIN_SHARE = 0.01
 """A domain with at least this share of the bytes is shown by itself."""
 MOST_DOMAINS = 8
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a worker process needs to evaluate one run."""
-
-    run: RunConfig
-    size: str
-    pages: Path
-    made_by: Mapping[str, str]
-    tokens: int
-
-    @property
-    def file(self) -> Path:
-        """One row per evaluated page."""
-        return self.run.out / "evaluation.parquet"
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -62,58 +43,47 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         write_evaluated(experiment)
     asked = runs(experiment, dry_run)
     untrained = unfinished(asked, dry_run) if dry_run else []
-    evaluations = list(_evaluations(experiment, [run for run in asked if run not in untrained]))
-    to_do = [one for one in evaluations if not is_made(one.file, one.made_by, "evaluate")]
+    measured = _evaluations(experiment, [run for run in asked if run not in untrained])
+    to_do = [one for one in measured if not one.is_made()]
     if dry_run:
         left = len(to_do) + len(untrained)
         print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
         return command.OK
-    if to_do:
-        work = side_by_side.Work("evaluate", _evaluate, "token", lambda one: one.tokens, lambda one: str(one.run.out))
-        side_by_side.run(work, to_do, side_by_side.workers(to_do[0].run.device))
-    rows = [row for one in evaluations for row in _results(one, experiment)]
+    if to_do and experiment.train:
+        carry_out(MEASURE, to_do, experiment.train.device)
+    rows = [row for one in measured for row in _results(one, experiment)]
     results = Places(experiment.out).results
     write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
-    print(f"evaluate: {len(rows):,} measurements of {len(evaluations)} runs in {results}")
+    print(f"evaluate: {len(rows):,} measurements of {len(measured)} runs in {results}")
     return command.OK
 
 
-def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> Iterator[Evaluation]:
+def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> list[Evaluation]:
     pages = Places(experiment.out).evaluated
     if not storage.exists(pages):
         raise ExperimentError(f"{pages} is missing: run jobs.pack first")
-    digest, tokens = sha256_of(pages), sum(len(row) for row in storage.read_table(pages, ["tokens"])["tokens"])
-    size = size_name(experiment.train) if experiment.train else ""
+    found: list[tuple[RunConfig, RunSummary]] = []
     for run in asked:
         summary = finished(run)
         if summary is None:
-            raise ExperimentError(f"the run {run.subset}, replicate {run.replicate}, is not trained: run jobs.train first")
-        if summary.model_sha256 is not None:
-            yield Evaluation(run, size, pages, {"model": summary.model_sha256, "pages": digest}, tokens)
-
-
-def _evaluate(one: Evaluation, tell: Tell) -> None:
-    """Nats of every page under one model, in a worker process."""
-    pages = storage.read_table(one.pages)
-    tokens = pages["tokens"].combine_chunks()
-    model = load_model(one.run.out)
-    mark = end_of_text(load_tokenizer(one.run.tokenizer))
-    offsets = tokens.offsets.to_numpy().astype(np.int64)
-    nats = page_nats(model, tokens.values.to_numpy(), offsets, one.run.size.context, mark, one.run.device)
-    rows = pages.drop_columns(["tokens"]).append_column("nll", pa.array(nats, pa.float64()))
-    storage.write_table(one.file, rows)
-    say_made(one.file, one.made_by)
-    tell(one.tokens)
+            raise ExperimentError(f"the run {run.label} is not trained: run jobs.train first")
+        found.append((run, summary))
+    kinds = {summary.kind_of_device: run for run, summary in found}
+    if len(kinds) > 1:
+        each = " and ".join(f"{run.label} on {kind}" for kind, run in sorted(kinds.items()))
+        raise ExperimentError(
+            f"runs of several kinds of device do not compare: {each}; remove those of one kind and train again"
+        )
+    return list(evaluations(found, pages))
 
 
 def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
     """One row per set and stratum, or domain where there are no strata; all of them together, and the mean over strata."""
     rows = storage.read_table(one.file)
-    summary = finished(one.run)
-    if summary is None:
-        raise ExperimentError(f"{one.run.out} is no longer finished: run jobs.train again")
+    summary = one.summary
     about = {
-        "size": one.size,
+        "size": one.run.model,
+        "trained": one.run.out.parent.name,
         "learning_rate": one.run.size.learning_rate,
         "tokens_trained": summary.tokens,
         "parameters": summary.parameters,

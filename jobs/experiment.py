@@ -28,6 +28,7 @@ from jobs import (
 )
 from jobs.parts import command, disk
 from jobs.parts.experiment_file import Experiment, as_tree
+from jobs.parts.grid import waits_for_best
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 
@@ -44,6 +45,8 @@ FILTERING: tuple[Verb, ...] = (
     choose.main,
 )
 TRAINING: tuple[Verb, ...] = (pack.main, train.main, evaluate.main)
+SECOND_RATE: tuple[Verb, ...] = (train.main, evaluate.main)
+"""Once more, when the best level at the first rate is known."""
 TELLING: tuple[Verb, ...] = (compare.main, explore.main, report.main)
 
 
@@ -58,7 +61,9 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 
 def _verbs(experiment: Experiment) -> tuple[Verb, ...]:
     """What runs, in order: nothing that models need where the file has no `train:`."""
-    return FILTERING + (TRAINING if experiment.train else ()) + TELLING
+    if experiment.train is None:
+        return FILTERING + TELLING
+    return FILTERING + TRAINING + (SECOND_RATE if waits_for_best(experiment.train) else ()) + TELLING
 
 
 def _plan(experiment: Experiment) -> int:

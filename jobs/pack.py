@@ -16,24 +16,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eval.gpt import read_size
-from eval.packed import Regime, Stream, header_path, stream_tokens, write_packed
+from eval.packed import Regime, Stream, header_path, write_packed
+from eval.plan import write_plan
 from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
 from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.edits import Edits, told_of
 from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.grid import budgets, chosen_subsets, runs
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
-from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
-from jobs.parts.table import Part, PartReport, Table, identity_of, make_again, parts_of, sidecar
+from jobs.parts.table import Part, PartReport, Table, code_version, identity_of, make_again, parts_of, sidecar
 from jobs.score import TOKEN_COUNT, TOKEN_IDS
-
-NOT_CHOSEN = {"status": "ok", "reason": "", "config_hash": ""}
-"""What a dry run takes for the facts of a subset that is not chosen yet."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -45,14 +42,26 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     for name, facts in subsets.items():
         if facts["status"] != "ok":
             print(f"pack: {name} is {facts['status']}: {facts['reason']}")
-    packing = Packing.of(experiment, train, {name: facts for name, facts in subsets.items() if facts["status"] == "ok"})
-    if dry_run:
-        missing = packing.missing()
-        print(
-            f"pack: {len(packing.subsets)} subsets in {len(train.numbers)} replicates; {len(missing)} subsets to pack"
-            + (f": {', '.join(missing)}" if missing else "")
-        )
-        return command.OK
+    whole = {name: facts for name, facts in subsets.items() if facts["status"] == "ok"}
+    for context, budget in budgets(train).items():
+        packing = Packing.of(experiment, train, whole, context, budget)
+        if dry_run:
+            missing = packing.missing()
+            print(
+                f"pack: {len(whole)} subsets in {len(train.numbers)} replicates for models of context {context}; "
+                f"{len(missing)} subsets to pack" + (f": {', '.join(missing)}" if missing else "")
+            )
+        else:
+            _pack(packing)
+    if not dry_run:
+        write_evaluated(experiment)
+        places = Places(experiment.out)
+        write_plan(places.packs, runs(experiment), places.tokenizer, train.device, {"goodhart": code_version()})
+    return command.OK
+
+
+def _pack(packing: "Packing") -> None:
+    """Write the streams for models of one context that are not there."""
     levels, parts = packing.missing(), parts_of(packing.places.pages)
     if levels:
         spark = session.session("pack")
@@ -67,32 +76,6 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
                 print(f"pack: of the pages that any level keeps {said}")
         pack_streams(packing, encoded(packing, levels), parts, over)
     storage.remove_folder(packing.places.edited)
-    write_evaluated(experiment)
-    return command.OK
-
-
-def trainable(experiment: Experiment, dry_run: bool = False) -> list[str]:
-    """The subsets that hold enough to train on, in the order of the sweep: of those that are packed, what was found then."""
-    names = [name for name, facts in chosen_subsets(experiment, dry_run).items() if facts["status"] == "ok"]
-    if experiment.train is None:
-        return names
-    context = read_size(experiment.train.model).context
-    facts = {name: Places(experiment.out).packed_facts(name, context) for name in names}
-    return [name for name, told in facts.items() if not storage.exists(told) or storage.read_json(told)["status"] == "ok"]
-
-
-def chosen_subsets(experiment: Experiment, dry_run: bool = False) -> dict[str, dict[str, Any]]:
-    """What is known of every subset of the experiment file, in its order.
-
-    A dry run takes those that are not chosen yet for large enough. Raises ExperimentError where another sweep was chosen.
-    """
-    places, names = Places(experiment.out), [level.name for level in levels_of(experiment)]
-    if not dry_run and not storage.exists(places.sweep):
-        raise ExperimentError(f"{places.sweep} is missing: run jobs.choose first")
-    if not dry_run and storage.read_json(places.sweep)["subsets"] != names:
-        raise ExperimentError(f"{places.sweep} lists other subsets than the experiment file asks for: run jobs.choose first")
-    facts = {name: places.subset_facts(name) for name in names}
-    return {name: storage.read_json(told) if storage.exists(told) else NOT_CHOSEN for name, told in facts.items()}
 
 
 @dataclass(frozen=True)
@@ -110,17 +93,18 @@ class Packing:
     deduplicated: bool = False
 
     @classmethod
-    def of(cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]]) -> "Packing":
-        """As the experiment asks."""
-        places, size, edits = Places(experiment.out), read_size(train.model), Edits.of(experiment)
+    def of(
+        cls, experiment: Experiment, train: Train, subsets: Mapping[str, Mapping[str, Any]], context: int, budget: int
+    ) -> "Packing":
+        """As the experiment asks for models of a context, the longest of whose runs reads `budget` tokens."""
+        places, edits = Places(experiment.out), Edits.of(experiment)
         tokens: Any = identity_of(places.token_ids)
         if edits:
             tokenizer = tokenizer_digest(places.tokenizer)
             tokens = {"pages": identity_of(places.pages), "tokenizer": tokenizer, **edits.config()}
-        budget = stream_tokens(train.tokens, size.batch, size.context)
         made_by = {name: str(facts["config_hash"]) for name, facts in subsets.items()}
         numbers, deduplicated = tuple(train.numbers), experiment.duplicates is not None
-        return cls(places, made_by, edits, tokens, size.context, budget, train.regime, numbers, deduplicated)
+        return cls(places, made_by, edits, tokens, context, budget, train.regime, numbers, deduplicated)
 
     def made_by(self, subset: str, replicate: int | None = None) -> dict[str, Any]:
         """The configuration of a stream, or of what is told of all streams of a subset."""

@@ -17,7 +17,6 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from eval.gpt import read_size
 from eval.report import beside
 from eval.report.facts import Facts
 from eval.report.page import answer, html, main_figure, markdown, terminal_table
@@ -25,9 +24,9 @@ from filters.files import write_whole
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
 from jobs.parts.gathered import collect, page_ids
+from jobs.parts.grid import cells
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
-from jobs.train import trained
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -38,8 +37,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"report: {page}{' is there and would be written again' if storage.exists(page) else ' would be written'}")
         return command.OK
     try:
-        train = experiment.train
-        facts = collect(experiment.out, trained(train) if train else None, read_size(train.model).context if train else 0)
+        facts = _collected(experiment.out, experiment.train)
         facts = replace(facts, name=experiment.name, primary=_primary(experiment))
     except ValueError as error:
         raise ExperimentError(str(error)) from error
@@ -55,7 +53,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 def made_by(experiment: Experiment) -> dict[str, Any]:
     """What decides the numbers of the main figure, wherever the experiment lies: its file, and its model by content."""
     asked = {key: value for key, value in as_tree(experiment).items() if key not in ("out", "reuse", "scratch")}
-    model = asdict(read_size(experiment.train.model)) if experiment.train else None
+    model = asdict(cells(experiment.train)[0].size) if experiment.train else None
     return {"experiment": config_hash(asked), "model": model}
 
 
@@ -95,10 +93,15 @@ def _understood(out: Path) -> dict[str, Any]:
 
 def _facts(out: Path, tree: dict[str, Any]) -> Facts:
     try:
-        train = Train.model_validate(tree["train"]) if tree.get("train") else None
-        return collect(out, trained(train) if train else None, read_size(train.model).context if train else 0)
+        return _collected(out, Train.model_validate(tree["train"]) if tree.get("train") else None)
     except (ValidationError, ValueError) as error:
         raise ExperimentError(f"{Places(out).experiment} cannot be read: {error}") from error
+
+
+def _collected(out: Path, train: Train | None) -> Facts:
+    """What there is of the first model at the first budget and learning rate; results.jsonl has the others."""
+    first = cells(train)[0] if train else None
+    return collect(out, first.folder if first else None, first.size.context if first else 0)
 
 
 def run(arguments: list[str]) -> int:

@@ -1,101 +1,60 @@
-"""train: packed tokens in, one small GPT per subset and replicate out.
+"""train: packed tokens in, one small GPT per subset, replicate, size, budget and learning rate out.
 
     python -m jobs.train CONF [--set key=value ...] [--dry-run]
 
 Every run has the same architecture, tokens and schedule; the runs of a replicate differ by their subset alone. A finished
-run is left alone, a killed one goes on from its last checkpoint.
+run is left alone, a killed one goes on from its last checkpoint. On a machine without Spark `python -m eval.runs` does the
+same from the folder that jobs.pack leaves.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from statistics import median
 
 import torch
 
-from eval import side_by_side
-from eval.gpt import ModelSize, read_size
 from eval.packed import header_path
-from eval.side_by_side import Tell
-from eval.training import RunConfig, RunMismatch, RunSummary, finished_run, train_run
-from jobs.pack import trainable
+from eval.plan import RunConfig
+from eval.runs import TRAIN, device_here, slots
+from eval.trainer import peak_flops
+from eval.training import RunMismatch, RunSummary, finished_run
 from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train
-from jobs.parts.places import Places
+from jobs.parts.grid import cells, runs, vocabulary
 from jobs.parts.refusals import ExperimentError, ways_out
+from jobs.parts.session import submitted
+from jobs.parts.spread import carry_out
+
+CORE_FLOPS = 3e10
+"""Operations a second of one core where no run has been measured: docs/training.md, Speed."""
+GPU_SHARE, GPU_FLOPS = 0.4, 3e14
+"""Of a card's peak where no run has been measured, and a peak for cards that are not known: assumptions."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Train what is not trained yet; a run that diverged is told and kept out of the results."""
-    configs = runs(experiment, dry_run)
-    to_do = unfinished(configs, dry_run)
+    asked = runs(experiment, dry_run)
+    to_do = unfinished(asked, dry_run)
     if dry_run:
-        print(f"train: {len(configs)} runs; {len(configs) - len(to_do)} done, {len(to_do)} to run")
+        done = len(asked) - len(to_do)
+        print(f"train: {len(asked)} runs; {done} done, {len(to_do)} to run{estimate(experiment, asked, to_do)}")
         return command.OK
-    if to_do:
-        work = side_by_side.Work("train", _train, "token", lambda run: run.tokens, _label)
-        side_by_side.run(work, to_do, side_by_side.workers(to_do[0].device))
-    for config in configs:
-        summary = finished(config)
+    if to_do and experiment.train:
+        carry_out(TRAIN, to_do, experiment.train.device)
+    for run in asked:
+        summary = finished(run)
         if summary and summary.status == "diverged":
-            print(f"train: {_label(config)} diverged ({summary.reason}); it is not ranked")
-    print(
-        f"train: {len(configs)} runs of {configs[0].tokens:,} tokens are done" if configs else "train: no subset to train on"
-    )
+            print(f"train: {run.label} diverged ({summary.reason}); it is not ranked")
+    tokens = sum(run.tokens for run in asked)
+    print(f"train: {len(asked)} runs of {tokens:,} tokens in all are done" if asked else "train: no subset to train on")
     return command.OK
 
 
 def check(experiment: Experiment) -> None:
     """Find what is wrong with `train:` before anything is read. Raises ExperimentError."""
     if experiment.train is not None:
-        _size(experiment.train)
-        device(experiment.train)
-
-
-def _size(train: Train) -> ModelSize:
-    try:
-        size = read_size(train.model)
-    except ValueError as error:
-        raise ExperimentError(str(error)) from error
-    if train.tokens < size.batch_tokens:
-        raise ExperimentError(
-            f"train.tokens must be at least {size.batch_tokens}, one step of the model {train.model}, got {train.tokens}"
-        )
-    return size
-
-
-def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
-    """Every run of the experiment; in a dry run also of subsets that are not chosen yet.
-
-    Raises ExperimentError for an unknown model size, device or a missing section.
-    """
-    train = experiment.train
-    if train is None:
-        raise ExperimentError("the experiment file has no train: section")
-    size, places = _size(train), Places(experiment.out)
-    return [
-        RunConfig(
-            subset=subset,
-            packed=places.packed(subset, size.context, replicate),
-            tokenizer=places.tokenizer,
-            size=size,
-            tokens=train.tokens,
-            replicate=replicate,
-            out=places.run(subset, trained(train), replicate),
-            device=device(train),
-        )
-        for subset in trainable(experiment, dry_run)
-        for replicate in train.numbers
-    ]
-
-
-def trained(train: Train) -> str:
-    """What names a run's size, tokens and learning rate, as a folder."""
-    return f"{size_name(train)}-{train.tokens}-{_size(train).learning_rate:g}"
-
-
-def size_name(train: Train) -> str:
-    """What the model's size is called: that of conf/models/, or the name of a file from elsewhere."""
-    return Path(train.model).stem if train.model.endswith(".yaml") else train.model
+        cells(experiment.train)
+        if not submitted():  # a cluster's executors may have what the driver's machine has not
+            device(experiment.train)
 
 
 def finished(run: RunConfig) -> RunSummary | None:
@@ -113,29 +72,35 @@ def unfinished(asked: Sequence[RunConfig], dry_run: bool = False) -> list[RunCon
     return [run for run in asked if (dry_run and not storage.exists(header_path(run.packed))) or finished(run) is None]
 
 
-def device(train: Train) -> str:
-    """The device as torch names it."""
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise ExperimentError("train.device is cuda, but torch sees no GPU: use auto or cpu")
-    return "cuda" if train.device != "cpu" and torch.cuda.is_available() else "cpu"
+def device(train: Train | None) -> str:
+    """The device as torch names it. Raises ExperimentError where there is no such one."""
+    try:
+        return device_here(train.device if train else "auto")
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
 
 
-def _label(config: RunConfig) -> str:
-    return f"{config.subset}, replicate {config.replicate}"
+def estimate(experiment: Experiment, asked: Sequence[RunConfig], to_do: Sequence[RunConfig]) -> str:
+    """Tokens and operations of the runs to do, and hours by the speed of those that are done."""
+    if not to_do:
+        return ""
+    entries, here = vocabulary(experiment), device(experiment.train)
+    flops = sum(run.tokens * run.size.flops(entries) for run in to_do)
+    done = [(run, summary) for run in asked if run not in to_do and (summary := finished(run))]
+    same = [run.size.flops(entries) * summary.tokens_per_second for run, summary in done if summary.device.startswith(here)]
+    speed, source = (median(same), f"as the {len(same)} that are done") if same else (_assumed(here), "assumed")
+    processes, tokens = min(len(slots(here)), len(to_do)), sum(run.tokens for run in to_do)
+    hours = flops / speed / processes / 3600
+    return (
+        f" ({tokens:,} tokens, {flops:.2g} operations, about {hours:.2g} hours with {processes} at a time at "
+        f"{speed / 1e9:,.0f} GFLOP/s each, {source})"
+    )
 
 
-def _train(config: RunConfig, tell: Tell) -> dict[str, object]:
-    """One run in a worker process; tells the tokens trained on."""
-    told = 0
-
-    def progress(step: int, steps: int, loss: float) -> None:
-        nonlocal told
-        done = config.tokens * step // steps
-        tell(done - told)
-        told = done
-
-    summary: RunSummary = train_run(config, progress)
-    return asdict(summary)
+def _assumed(here: str) -> float:
+    if here == "cpu":
+        return CORE_FLOPS
+    return GPU_SHARE * (peak_flops(torch.cuda.get_device_name(here)) or GPU_FLOPS)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from filters.rule_files import rule_file
 from filters.rules import check_types, parse
 from filters.signals import load_groups
-from jobs.parts.presets import preset_rules
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGE = (REPOSITORY / "docs" / "developing.md").read_text()
@@ -71,5 +71,5 @@ def test_every_rule_file_names_signals_that_can_be_compared_as_it_says(name):
     types = {
         signal.name: signal.type for group in load_groups("filters", "classifiers").values() for signal in group.values()
     }
-    types["perplexity_wiki"] = pa.float64()  # of a classifier, which CCNet's rules name
-    check_types(parse(preset_rules(name)), types)
+    types |= {signal: pa.float64() for signal in rule_file(name).needs if signal not in types}  # of classifiers
+    check_types(parse(rule_file(name).rules), types)

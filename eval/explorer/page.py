@@ -76,7 +76,8 @@ def _facts(sampled: Sampled, block: _Block) -> dict[str, Any]:
             {
                 "signal": one.signal,
                 "text": plain(one.text, 200),
-                "yaml": {name: _flow(value) for name, value in one.conditions.items()},
+                "yaml": {name: _flow(value) for name, value in one.asked.items()} if isinstance(one.asked, Mapping) else {},
+                "whole": None if isinstance(one.asked, Mapping) else _flow(one.asked),
                 "on": one.on,
                 "fails": block.put(one.fails.astype(np.uint8)),
             }

@@ -49,11 +49,14 @@ class ChoiceColumn:
 
 @dataclass(frozen=True)
 class Switch:
-    """A rule that a slider cannot say: its verdicts (pages,), true where a page fails, as the rule engine gives them."""
+    """A rule that a slider cannot say: its verdicts (pages,), true where a page fails, as the rule engine gives them.
+
+    `asked` is what stands behind its name in a file: conditions of a signal, or whatever a rule on no signal says.
+    """
 
     signal: str
     text: str
-    conditions: Mapping[str, Any]
+    asked: Any
     on: bool
     fails: npt.NDArray[np.bool_]
 

@@ -22,6 +22,7 @@ from filters.kernels.text import MIX, Bytes, Hashes, Offsets, decode, finish, ke
 from filters.kernels.unicode_tables import CLASSES, DIGIT, LETTER, NUMERIC, SPACELESS
 
 Fold = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
 Unit = Literal["words", "characters"]
 
 GAP, NOTHING, ALONE = -1, -2, 1 << 24
@@ -147,14 +148,11 @@ def shingle_page(
 def overlap(one: Hashes, other: Hashes) -> int:
     """How many values two ascending sets share."""
     at, beside, shared = 0, 0, 0
-    while at < len(one) and beside < len(other):
-        if one[at] == other[beside]:
-            shared += 1
-        if one[at] <= other[beside]:
-            at += 1
-            beside += int(beside < len(other) and one[at - 1] == other[beside])
-        else:
-            beside += 1
+    while at < len(one) and beside < len(other):  # no branch but this one: which set is behind cannot be foretold
+        here, there = one[at], other[beside]
+        shared += int(here == there)
+        at += int(here <= there)
+        beside += int(there <= here)
     return shared
 
 
@@ -163,6 +161,17 @@ def jaccard(one: Hashes, other: Hashes) -> float:
     shared = int(overlap(one, other))
     union = len(one) + len(other) - shared
     return shared / union if union else 0.0
+
+
+@kernel
+def fill_jaccards(values: Hashes, bounds: Offsets, left: Offsets, right: Offsets, found: Floats) -> None:
+    """Fill in the Jaccard of pairs of ascending sets, of which set k is `values[bounds[k]:bounds[k + 1]]`."""
+    for pair in range(len(left)):
+        one, other = left[pair], right[pair]
+        begin, end, start, stop = bounds[one], bounds[one + 1], bounds[other], bounds[other + 1]
+        shared = overlap(values[begin:end], values[start:stop])
+        union = end - begin + stop - start - shared
+        found[pair] = shared / union if union else 0.0
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,7 @@ class Shingling:
         pieces, shingles = (np.empty(int(most_in_a_page(offsets)) + 1, np.uint64) for _ in range(2))
         words, found = self.unit == "words", []
         for row in rows.tolist():
-            start, end = offsets[row], offsets[row + 1]
-            many = shingle_page(data, start, end, folds(), words, self.size, pieces, shingles)
-            found.append(np.unique(shingles[:many]))
+            many = shingle_page(data, offsets[row], offsets[row + 1], folds(), words, self.size, pieces, shingles)
+            some = np.sort(shingles[:many])
+            found.append(some[np.append(True, some[1:] != some[:-1])[:many]])
         return found

@@ -74,7 +74,16 @@ STEPS: tuple[Step, ...] = (default_port, host, www, fragment, tracking, trailing
 
 
 def normalised(url: str) -> str:
-    """The address after every step; one that cannot be taken apart only without white space at its ends."""
+    """The address after every step, over and over until none changes it: without a fragment another end may be one.
+
+    One that cannot be taken apart only loses white space at its ends.
+    """
+    while (shorter := _once(url)) != url:
+        url = shorter
+    return url
+
+
+def _once(url: str) -> str:
     try:
         split = urlsplit(url.strip())
     except ValueError:

@@ -22,10 +22,12 @@ from jobs.bench import (
     datatrove,
     dedup,
     dolma,
+    exact,
     explorer,
     extractors,
     fasttext_calls,
     fasttext_memory,
+    gpu,
     hashing,
     heuristics,
     kenlm,
@@ -34,9 +36,11 @@ from jobs.bench import (
     rerun,
     score_job,
     spam,
+    sweep_levels,
     train,
     transformer,
     tuning,
+    write_levels,
 )
 from jobs.parts.session import HOME
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
@@ -51,8 +55,13 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "kenlm": lambda shards: kenlm.rows(texts(shards[:1])),
     "hashing": lambda shards: hashing.rows(texts(shards[:1])),
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
+    "sweep_levels": lambda shards: sweep_levels.rows(texts(shards[:2])),
+    "write_levels": lambda shards: write_levels.rows(texts(shards[:2])),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
+    "side_by_side": lambda _: train.side_by_side_rows(),
+    "exact": lambda _: exact.rows(),
+    "gpu": lambda _: gpu.rows(),
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "explorer": lambda _: explorer.rows(),
@@ -66,7 +75,18 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "tuning_1m": lambda _: tuning.rows(tuning.LARGER),
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam", "tuning", "tuning_1m")
+SLOWEST = (
+    "side_by_side",
+    "exact",
+    "extractors",
+    "datatrove",
+    "rerun",
+    "dedup",
+    "fasttext_memory",
+    "spam",
+    "tuning",
+    "tuning_1m",
+)
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

@@ -6,6 +6,7 @@ start; it takes the cores that Spark takes. The other side has all columns in me
 no checks. `python -m jobs.bench.choose_levels PAGES FOLDER` does ours once for so many pages: they need not fit into memory.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ from jobs.split import SPLIT
 
 PAGES, PAGES_OF_PART, LEVELS = 1_000_000, 50_000, 100
 GOAL_SECONDS, GOAL_LEVEL, GOAL_MEGABYTES = 20.0, 0.15, 1000
+MOST_SITES = 10_000_000
 GROUPS = ("gopher", "repetition", "fineweb", "size")
 RULES: dict[str, dict[str, float]] = {
     "word_count": {"min": 50, "max": 100_000},
@@ -54,7 +56,7 @@ def rows(texts: pa.Array, pages: int = PAGES, levels: int = LEVELS) -> list[dict
     with tempfile.TemporaryDirectory(prefix="choose-") as folder:
         out = Path(folder) / "out"
         make(out, texts, pages)
-        few, many = (_job(out, Path(folder), number) for number in (2, levels))
+        few, many = (job(out, Path(folder), number) for number in (2, levels))
         theirs = _in_memory(_columns(out), levels)
     each = (many["seconds"] - few["seconds"]) / (levels - 2)
     about = {"against": "NumPy, all columns in memory", "pages": pages, "levels": levels}
@@ -111,9 +113,10 @@ def make(out: Path, texts: pa.Array, pages: int) -> None:
 
     for part in range(pages // PAGES_OF_PART):
         taken = pa.array(random.integers(0, len(texts), PAGES_OF_PART))
+        domains = [f"site-{site}.org" for site in np.minimum(random.zipf(1.3, PAGES_OF_PART), MOST_SITES).tolist()]
         ids = pa.array([f"{part}-{row}" for row in range(len(taken))])
         name = f"part-{part:05d}"
-        source = write("pages", name, pa.table({"id": ids}), "made")
+        source = write("pages", name, pa.table({"id": ids, "domain": domains}), "made")
         hashes = id_hashes(ids)
         held_out = split.held_out(hashes, hashes, "page", 0.05, 0)
         rows = pa.table([ids, hashes, held_out, np.zeros(len(ids), bool), split.fold(hashes, 0)], schema=SPLIT)
@@ -146,8 +149,8 @@ def _columns(out: Path) -> dict[str, Any]:
     return found | {"free": ~found["held_out"]}
 
 
-def _job(out: Path, folder: Path, levels: int) -> dict[str, Any]:
-    """The job with so many levels in a process of its own."""
+def job(out: Path, folder: Path, levels: int, verb: str = "choose") -> dict[str, Any]:
+    """The job `choose`, or another verb, with so many levels in a process of its own."""
     values = [round(value, 6) for value in np.linspace(0.95, 0.05, levels)]
     conf = {
         "out": str(out),
@@ -160,17 +163,16 @@ def _job(out: Path, folder: Path, levels: int) -> dict[str, Any]:
     }
     file = folder / f"{levels}.json"
     file.write_text(json.dumps(conf))
-    for made in ("subsets", "verdicts"):
+    for made in ("subsets", "verdicts", "sweep"):
         storage.remove_folder(out / made)
-    command = [sys.executable, "-m", "jobs.bench.choose_levels", str(file)]
+    command = [sys.executable, "-m", "jobs.bench.choose_levels", verb, str(file)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 
 
-def _timed(conf: Path) -> None:
+def _timed(verb: str, conf: Path) -> None:
     """What the child does: Spark first, then the job by the clock, with the largest worker's memory watched."""
-    from jobs import choose
     from jobs.parts.experiment_file import load
     from jobs.parts.session import session
 
@@ -185,7 +187,7 @@ def _timed(conf: Path) -> None:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     begin, before = time.monotonic(), ticks(driver)
-    choose.main(load(conf))
+    importlib.import_module(f"jobs.{verb}").main(load(conf))
     seconds, used = time.monotonic() - begin, ticks(driver) - before
     ended.set()
     watcher.join()
@@ -223,11 +225,12 @@ def by_hand(pages: int, folder: Path) -> None:
     from jobs.bench.__main__ import shards, texts
 
     make(folder / "out", texts(shards()[:2]), pages)
-    print(_job(folder / "out", folder, LEVELS))
+    print(job(folder / "out", folder, LEVELS))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        by_hand(int(sys.argv[1]), Path(sys.argv[2]))
+    first, second = sys.argv[1:]
+    if first.isdecimal():
+        by_hand(int(first), Path(second))
     else:
-        _timed(Path(sys.argv[1]))
+        _timed(first, Path(second))

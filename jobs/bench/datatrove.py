@@ -23,9 +23,9 @@ import pyarrow as pa
 from filters.pages import PageBatch
 from filters.rules import Pool, parse, resolve_in
 from filters.signals import configure, load_groups
+from filters.strict_yaml import read_yaml
 from jobs.bench.heuristics import pages, peer
 from jobs.parts.session import HOME
-from jobs.parts.strict_yaml import read_yaml
 from jobs.shards.reader import Page, ReadOptions, ShardReport, read_shard
 
 READINGS = {  # datatrove's filter with its options: our group, preset and options

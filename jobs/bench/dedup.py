@@ -1,8 +1,9 @@
 """Finding duplicates beside the peers: signatures of pages on one core, and a whole deduplication on all.
 
 datatrove and rensa run in virtual environments of their own. Signatures are measured by processor time, by turns, of the
-same pages, from text on both sides; rensa also of shingles that were made before, which leaves the text out of it. End to
-end both sides read the same JSON lines and say which pages are kept.
+same pages, from text on both sides; beside rensa also of shingles that were made before, which both sides hash: rensa takes
+them as Python's strings, ours as an Arrow array; and of hashes of shingles. End to end both sides read the same JSON lines
+and say which pages are kept.
 """
 
 import json
@@ -14,18 +15,23 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from filters.duplicates.minhash import signatures
+from filters.duplicates.minhash import MOST, Minima, family, lower_minima, signatures
 from filters.duplicates.shingles import Shingling
+from filters.kernels.text import Bytes, Hashes, Offsets, hash_bytes, kernel
 from filters.pages import PageBatch
 from jobs.bench import heuristics
+from jobs.bench.processes import ticks
 from jobs.parts.session import HOME
 
 BANDS, ROWS, SIZE = 14, 8, 5
@@ -56,7 +62,7 @@ for line in sys.stdin:
 """
 
 SIGN_RENSA = """
-import json, sys, time
+import array, itertools, json, sys, time
 from rensa import RMinHash
 texts = [json.loads(line) for line in open(sys.argv[1])]
 bands, rows, size = map(int, sys.argv[2:5])
@@ -64,10 +70,15 @@ def cut(text):
     words = text.lower().split()
     return [" ".join(words[at:at + size]) for at in range(len(words) - size + 1)]
 pages = [cut(text) for text in texts]
+sets = RMinHash.hash_token_sets(pages)
+flat = array.array("Q", itertools.chain.from_iterable(sets))
+bounds = array.array("Q", itertools.accumulate(map(len, sets), initial=0))
 print("ready", flush=True)
 for line in sys.stdin:
     begin = time.process_time()
-    for text, page in zip(texts, pages):
+    if line == "hashes\\n":
+        RMinHash.digest_matrix_from_flat_token_hashes(flat, bounds, bands * rows, 42)
+    for text, page in zip(texts, pages) if line != "hashes\\n" else ():
         one = RMinHash(num_perm=bands * rows, seed=42)
         one.update(cut(text) if line == "texts\\n" else page)
         one.digest()
@@ -105,6 +116,13 @@ sys.exit(run(verbs, None, sys.argv[1:]))
 """
 
 
+class Took(NamedTuple):
+    """Seconds by the clock, and processor seconds of all processes."""
+
+    seconds: float
+    processor: float
+
+
 def rows(pages: int = PAGES, rounds: int = 5) -> list[dict[str, Any]]:
     """The rows of `dedup.signatures` and `dedup.end_to_end`; a peer whose environment cannot be made is left out."""
     texts = heuristics.pages()
@@ -116,9 +134,8 @@ def rows(pages: int = PAGES, rounds: int = 5) -> list[dict[str, Any]]:
             _signed(datatrove, SIGN_DATATROVE, "datatrove 0.10.1 MinhashDedupSignature", some, SIGNATURES_GOAL, rounds)
         )
     if rensa:
-        for what, goal in (("texts", RENSA_GOAL), ("shingles", None)):
-            peer = f"rensa 0.5.0 RMinHash, given {what}"
-            found.append(_signed(rensa, SIGN_RENSA, peer, texts[:2000], goal, rounds, what))
+        for what, goal in (("texts", RENSA_GOAL), ("shingles", RENSA_GOAL), ("hashes", None)):
+            found.append(_signed(rensa, SIGN_RENSA, "rensa 0.5.0 RMinHash", texts[:2000], goal, rounds, what))
     if datatrove:
         found.append(end_to_end(datatrove, grown(texts, pages)))
     return found
@@ -157,15 +174,16 @@ def _signed(
 ) -> dict[str, Any]:
     """A row: pages per processor second on both sides, medians of `rounds` turns."""
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-    sign(texts)  # the first call compiles, or loads what was compiled
+    seconds = partial(sign, texts) if given == "texts" else sign_shingles(texts, given == "hashes")
+    seconds()  # the first call compiles, or loads what was compiled
     with _child(python, code, texts, given) as ask:
         for _ in range(rounds):
             rates["theirs"].append(len(texts) / next(ask))
-            rates["ours"].append(len(texts) / sign(texts))
+            rates["ours"].append(len(texts) / seconds())
     ours, theirs = (statistics.median(rates[whose]) for whose in ("ours", "theirs"))
     return {
         "bench": "dedup.signatures",
-        "what": f"{BANDS} x {ROWS}, word {SIZE}-grams",
+        "what": f"{BANDS} x {ROWS}, word {SIZE}-grams, given {given}",
         "ours": round(ours, 1),
         "unit": "pages/s per core",
         "against": peer,
@@ -176,6 +194,45 @@ def _signed(
         "pages": len(texts),
         "megabytes": round(sum(len(text.encode()) for text in texts) / 1e6, 2),
     }
+
+
+@kernel
+def hash_all(data: Bytes, offsets: Offsets, hashed: Hashes) -> None:
+    """Fill in the hash of each string."""
+    for at in range(len(hashed)):
+        hashed[at] = hash_bytes(data, offsets[at], offsets[at + 1])
+
+
+@kernel
+def lower_all(hashed: Hashes, firsts: Offsets, bases: Hashes, multipliers: Minima, minima: Minima) -> None:
+    """Lower each page's minima to those over its shingles."""
+    for page in range(len(minima)):
+        begin, end = firsts[page], firsts[page + 1]
+        lower_minima(hashed[begin:end], end - begin, bases, multipliers, minima[page])
+
+
+def cut(text: str) -> list[str]:
+    """A page's shingles, as the peer is given them."""
+    words = text.lower().split()
+    return [" ".join(words[at : at + SIZE]) for at in range(len(words) - SIZE + 1)]
+
+
+def sign_shingles(texts: Sequence[str], hashed_before: bool) -> Callable[[], float]:
+    """What gives the processor seconds for the minima of some pages' shingles, which are cut before."""
+    cuts = [cut(text) for text in texts]
+    strings = PageBatch(pa.array([shingle for one in cuts for shingle in one], pa.large_string()))
+    firsts, hashed = np.cumsum([0, *map(len, cuts)]), np.empty(len(strings), np.uint64)
+    hash_all(strings.data, strings.offsets, hashed)
+
+    def seconds() -> float:
+        minima = np.full((len(cuts), BANDS * ROWS), MOST)
+        begin = time.process_time()
+        if not hashed_before:
+            hash_all(strings.data, strings.offsets, hashed)
+        lower_all(hashed, firsts, *family(BANDS * ROWS), minima)
+        return time.process_time() - begin
+
+    return seconds
 
 
 def sign(texts: Sequence[str]) -> float:
@@ -229,22 +286,25 @@ def end_to_end(python: Path, texts: Sequence[str]) -> dict[str, Any]:
             (folder / "in" / f"{part}.jsonl").write_text("".join(lines))
         ours, removed = _ours(folder)
         theirs, kept = _theirs(python, folder)
+        families = _families(folder / "out", kept)
     lost = set(map(str, range(len(texts)))) - kept
     return {
         "bench": "dedup.end_to_end",
         "what": f"{len(texts):,} pages, {os.cpu_count()} cores",
-        "ours": round(ours, 1),
+        "ours": round(ours.seconds, 1),
         "unit": "s",
         "against": "datatrove 0.10.1, four stages",
-        "theirs": round(theirs, 1),
-        "ratio": round(theirs / ours, 2),
+        "theirs": round(theirs.seconds, 1),
+        "ratio": round(theirs.seconds / ours.seconds, 2),
+        "processor": {"ours": round(ours.processor, 1), "theirs": round(theirs.processor, 1)},
         "goal": END_TO_END_GOAL,
         "removed": {"ours": len(removed), "theirs": len(lost), "both": len(removed & lost)},
+        "families": families,
     }
 
 
-def _ours(folder: Path) -> tuple[float, set[str]]:
-    """Seconds of our verbs in one process, and the pages that are like a better one."""
+def _ours(folder: Path) -> tuple[Took, set[str]]:
+    """What our verbs take in one process, and the pages that are like a better one."""
     conf = folder / "conf.json"
     near = {"unit": "words", "size": SIZE, "bands": BANDS, "rows": ROWS}
     asked = {
@@ -253,24 +313,48 @@ def _ours(folder: Path) -> tuple[float, set[str]]:
         "signals": {"duplicates": {"near": near}},
     }
     conf.write_text(json.dumps(asked))
-    seconds = _timed([sys.executable, "-c", DEDUP_OURS, str(conf)])
+    took = _timed([sys.executable, "-c", DEDUP_OURS, str(conf)])
     rows = pq.read_table(folder / "out" / "signals" / "duplicates", columns=["id", "near_duplicate_similarity"])
     alike = zip(*rows.to_pydict().values(), strict=True)
-    return seconds, {page for page, value in alike if value}
+    return took, {page for page, value in alike if value}
 
 
-def _timed(command: Sequence[str]) -> float:
-    """Seconds that a command takes."""
-    begin = time.monotonic()
-    subprocess.run(command, cwd=HOME, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.monotonic() - begin
+def _families(out: Path, kept: set[str]) -> dict[str, int]:
+    """How many families of alike pages we found and keep one page of; of how many the peer keeps one, several or none.
+
+    Pages that are alone to us and lost to the peer are of pairs that fail verification or that one side did not find.
+    """
+    rows = pq.read_table(out / "duplicates" / "copies", columns=["id", "component"]).to_pylist()
+    left = Counter(row["component"] for row in rows if row["component"] is not None and row["id"] in kept)
+    families = {row["component"] for row in rows} - {None}
+    alone = [row["id"] for row in rows if row["component"] is None]
+    return {
+        "ours": len(families),
+        "peer_keeps_one": sum(left[family] == 1 for family in families),
+        "peer_keeps_several": sum(left[family] > 1 for family in families),
+        "peer_keeps_none": sum(left[family] == 0 for family in families),
+        "alone": len(alone),
+        "alone_and_kept_by_peer": len(kept.intersection(alone)),
+    }
 
 
-def _theirs(python: Path, folder: Path) -> tuple[float, set[str]]:
-    """Seconds of datatrove's four stages, and the pages that it keeps."""
+def _timed(command: Sequence[str]) -> Took:
+    """What a command takes."""
+    begin, used = time.monotonic(), 0
+    with subprocess.Popen(command, cwd=HOME, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            used = max(used, sum(ticks(process.pid).values()))
+            time.sleep(0.1)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Took(time.monotonic() - begin, used / os.sysconf("SC_CLK_TCK"))
+
+
+def _theirs(python: Path, folder: Path) -> tuple[Took, set[str]]:
+    """What datatrove's four stages take, and the pages that it keeps."""
     code = folder / "datatrove_dedup.py"
     code.write_text(DEDUP_DATATROVE)
     command = [python, code, folder / "in", folder / "theirs", os.cpu_count(), BANDS, ROWS, SIZE]
-    seconds = _timed(list(map(str, command)))
+    took = _timed(list(map(str, command)))
     files = sorted((folder / "theirs" / "kept").rglob("*.jsonl"))
-    return seconds, {str(json.loads(line)["id"]) for file in files for line in file.read_text().splitlines()}
+    return took, {str(json.loads(line)["id"]) for file in files for line in file.read_text().splitlines()}

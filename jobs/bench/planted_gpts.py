@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from eval.bits_per_byte import page_nats
-from eval.gpt import build_model, loss, parameter_groups, read_size
+from eval.gpt import Loss, build_model, parameter_groups
 from eval.planted import (
     BYTES_OF_TOKEN,
     LENGTH,
@@ -29,10 +29,11 @@ from eval.planted import (
     judged,
     truth,
 )
-from eval.training import CLIP, learning_rate
+from eval.sizes import read_size
+from eval.trainer import CLIP, learning_rate
 
 DESIGN = Design(run_noise=0.0, kept=(1.0, 0.6, 0.25, 0.08, 0.04), words=32)
-SIZE = replace(read_size("0.2m"), learning_rate=0.01, batch_tokens=256)
+SIZE = replace(read_size("0.2m", 122_880), learning_rate=0.01, batch_tokens=256)
 EPOCHS = 4
 TRUTH, FIRST_WEIGHTS = 4, 6
 """Experiments that the truth is the mean of; first weights on the same pages."""
@@ -48,7 +49,7 @@ def gpt_nats(read: Integers, of: Integers, words: int, replicate: int) -> Floats
     for step in range(steps):
         rows = torch.from_numpy(marked[(step * SIZE.batch + np.arange(SIZE.batch)) % len(read)])
         optimizer.zero_grad(set_to_none=True)
-        loss(model, rows[:, :-1], rows[:, 1:]).backward()  # type: ignore[no-untyped-call]
+        Loss()(model, rows[:, :-1], rows[:, 1:]).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, SIZE)

@@ -24,12 +24,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from eval.bits_per_byte import bits_per_byte, page_nats, utf8_bytes
-from eval.gpt import load_model, read_size
+from eval.gpt import load_model
 from eval.packed import Stream, stream_tokens, write_packed
+from eval.plan import RunConfig
+from eval.sizes import read_size
 from eval.slices import EVERY, slices_under
 from eval.strata import clusters, strata
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest, train_tokenizer
-from eval.training import RunConfig, train_run
+from eval.training import train_run
 from filters.draws import draw, uniform
 from jobs.parts import storage
 from jobs.parts.evaluated import held_out_pages, shared_rules
@@ -99,7 +101,7 @@ def rows(trial: Trial = SMALL) -> list[dict[str, Any]]:
     print(f"| learning rate | tokens a step | vocabulary | tokens | {TOLD}")
     for cell, one in found.items():
         print(f"| {cell.told} | {one.told}", flush=True)
-    size = read_size(trial.size)
+    size = read_size(trial.size, trial.cells[0].tokens)
     usual = next((one for cell, one in found.items() if (cell.rate, cell.batch) == (size.learning_rate, size.batch_tokens)))
     return [
         {
@@ -174,7 +176,7 @@ def _train(trial: Trial, scratch: Path) -> None:
     if not to_do:
         return
     trial.file.parent.mkdir(parents=True, exist_ok=True)
-    crawl, size = Crawl.of(load(DEMO), trial.replicates), read_size(trial.size)
+    crawl, size = Crawl.of(load(DEMO), trial.replicates), read_size(trial.size, trial.cells[0].tokens)
     budget = max(stream_tokens(cell.tokens, cell.batch // size.context, size.context) for cell in trial.cells)
     speaks = {
         vocabulary: Encoded.of(crawl, vocabulary, scratch / str(vocabulary), size.context)
@@ -185,7 +187,9 @@ def _train(trial: Trial, scratch: Path) -> None:
             encoded = speaks[cell.vocabulary]
             shape = replace(size, learning_rate=cell.rate, batch_tokens=cell.batch)
             packed = encoded.packed(level, replicate, budget)
-            config = RunConfig(level, packed, encoded.folder, shape, cell.tokens, replicate, scratch / "run", "cpu", 10**9)
+            config = RunConfig(
+                level, packed, encoded.folder, trial.size, shape, cell.tokens, replicate, scratch / "runs" / "run"
+            )
             row = {"cell": cell, "level": level, "replicate": replicate} | encoded.measured(config)
             file.write(json.dumps(row) + "\n")
             file.flush()

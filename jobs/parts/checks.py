@@ -13,22 +13,23 @@ import pyarrow as pa
 from pydantic import TypeAdapter, ValidationError
 
 from classifiers.language import ISO_639_3
+from eval.sizes import MODELS, size_names
 from filters.levels import Level, needed, unswept
 from filters.nearest import nearest
-from filters.rules import Rule, RuleError, check_types, parse
+from filters.rules import NO_SIGNALS, Rule, RuleError, check_types, leaves, parse
 from filters.signals import Signal, configure, load_groups
 from filters.transforms import TRANSFORMS
+from jobs.parts import matching
 from jobs.parts.duplicate_options import COLUMNS, SIGNALS
 from jobs.parts.experiment_file import Experiment
-from jobs.parts.presets import compared_sets, levels_of
+from jobs.parts.presets import compared_sets, levels_of, ways
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.session import HOME
 from jobs.shards.sources import check_patterns
 
 Types = dict[str, pa.DataType]
 PAGE_COLUMNS = ("id", "url", "domain", "crawled_at", "text", "html_bytes", "shard", "shard_offset")
-TAKEN = (*PAGE_COLUMNS, "tokenizer", "tokens", "token_count")
-"""Names of our own columns, tables and models."""
+TAKEN = (*PAGE_COLUMNS, *NO_SIGNALS, "tokenizer", "tokens", "token_count")
+"""Names of our own columns, tables and models, and rules that are on no signal."""
 
 
 def check(experiment: Experiment) -> None:
@@ -48,6 +49,7 @@ def check(experiment: Experiment) -> None:
     _check_write(experiment, levels, types)
     _check_train(experiment)
     _check_primary(experiment, [level for level in levels if level.control is None])
+    matching.check(experiment)
 
 
 def without_left_out(experiment: Experiment) -> tuple[Experiment, list[str]]:
@@ -61,8 +63,8 @@ def without_left_out(experiment: Experiment) -> tuple[Experiment, list[str]]:
 
 
 def columns(experiment: Experiment, groups: Mapping[str, Mapping[str, Signal]]) -> Types:
-    """The signals that the experiment will have, with their types."""
-    types: Types = {name: signal.type for name, signal in groups["size"].items()}
+    """The signals that the experiment will have, with their types; the domain of a page is one for rules."""
+    types: Types = {"domain": pa.string(), **{name: signal.type for name, signal in groups["size"].items()}}
     for group in experiment.signals:
         if group in SIGNALS:
             types |= getattr(experiment, group).columns
@@ -170,10 +172,11 @@ def _check_rules(
     experiment: Experiment, levels: Sequence[Level], types: Types, groups: Mapping[str, Mapping[str, Signal]]
 ) -> None:
     """Every signal of a rule is measured, and can be compared as the rule says."""
+    way = ways(experiment)
     for signal in sorted(needed(levels)):
         if signal not in types:
             where = [group for group, signals in {**groups, "duplicates": COLUMNS}.items() if signal in signals]
-            hint = f"add {where[0]}: {{}} under signals:" if where else nearest(signal, list(types))
+            hint = f"add {where[0]}: {{}} under signals:" if where else way.get(signal) or nearest(signal, list(types))
             if any(signal in one.options.columns(name) for name, one in experiment.classifiers.items()):
                 hint = f"add {signal}: {{}} under signals:"
             raise ExperimentError(
@@ -182,7 +185,7 @@ def _check_rules(
     for level in levels:
         rules = parse(level.rules)
         check_types(rules, types)
-        for rule in rules:
+        for rule in leaves(rules):
             _check_codes(rule)
             if rule.conditions.get("weight") == "tokens" and experiment.tokenizer is None:
                 raise RuleError(f"rule {rule.signal!r}: weight: tokens needs a tokenizer: section")
@@ -224,10 +227,9 @@ def _check_train(experiment: Experiment) -> None:
     train = experiment.train
     if train is None:
         return
-    sizes = HOME / "conf" / "models"
-    if not (Path(train.model) if train.model.endswith(".yaml") else sizes / f"{train.model}.yaml").is_file():
-        known = sorted(file.stem for file in sizes.glob("*.yaml"))
-        raise ExperimentError(f"train.model: there is no model size {train.model!r}: {nearest(train.model, known)}")
+    for model in train.model:
+        if not (Path(model) if model.endswith(".yaml") else MODELS / f"{model}.yaml").is_file():
+            raise ExperimentError(f"train.model: there is no model size {model!r}: {nearest(model, size_names())}")
     if experiment.tokenizer is None:
         raise ExperimentError("train: needs a tokenizer: section, such as tokenizer: {vocabulary: 4096}")
     if experiment.evaluate.held_out.share == 0:

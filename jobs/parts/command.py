@@ -14,6 +14,7 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
+from filters.strict_yaml import YamlError
 from jobs.parts import ledger, redo
 from jobs.parts.checks import check as check_keys
 from jobs.parts.checks import without_left_out
@@ -93,7 +94,7 @@ def run(
                 code = verb(experiment, False)
         failed = LEFT_OUT.get()
         return tell("\n".join(failed), max(code, DAMAGED)) if failed else code
-    except (ExperimentError, RuleError) as error:
+    except (ExperimentError, RuleError, YamlError) as error:
         return tell(error, REFUSED)
     except (PartsFailed, RunsFailed, OSError) as error:
         return tell(_full_disk(error) if isinstance(error, OSError) else error, DAMAGED)

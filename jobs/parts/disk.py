@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from eval.gpt import read_size
-from eval.tokenizer import load_tokenizer
 from filters.levels import Level
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.grid import budgets, runs, vocabulary
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.table import MANIFEST
@@ -34,6 +33,8 @@ TOKEN_IDS = 1.1
 """Bytes of token_ids/ for each byte of pages/, with a vocabulary of 4,096; larger ones take less."""
 TEXTS = {"jsonl.zst": 0.75, "parquet": 1.0}
 """Bytes of a subset of all pages for each byte of pages/."""
+WEIGHTS = 4
+"""Copies of its weights that a run leaves: the model, and those of three late steps."""
 ROW_BYTES = 50
 """Bytes of a row of a table of small columns, such as a group of signals, of which the id takes half."""
 
@@ -49,7 +50,7 @@ def estimate(experiment: Experiment) -> str:
         sizes["token_ids"] = pages * TOKEN_IDS
     sizes["subsets"] = pages * TEXTS[experiment.write.format] * _texts(experiment, levels, places)
     if experiment.train:
-        sizes["packed and runs"] = np.full(2, _trained(experiment, experiment.train, levels, places))
+        sizes["packed and runs"] = np.full(2, _trained(experiment, experiment.train))
     told = ", ".join(f"{name} {_told(size)}" for name, size in sizes.items() if size[1])
     taken = "; what reuse: gives takes no room on the same disk" if experiment.reuse else ""
     total: Range = np.sum(list(sizes.values()), axis=0)
@@ -88,15 +89,14 @@ def _texts(experiment: Experiment, levels: Sequence[Level], places: Places) -> R
     return np.array([len(new) if asked.removed else 0, len(new)], np.float64)
 
 
-def _trained(experiment: Experiment, train: Train, levels: Sequence[Level], places: Places) -> float:
+def _trained(experiment: Experiment, train: Train) -> float:
     """Packed tokens of two or four bytes, and weights of four."""
-    size, asked = read_size(train.model), experiment.tokenizer
-    folder = asked.path if asked else None
-    vocabulary = load_tokenizer(folder).get_vocab_size() if folder else asked.vocabulary if asked else 0
-    stream = train.tokens * (2 if vocabulary <= 1 << 16 else 4)
-    streams = [(level.name, number) for level in levels for number in train.numbers]
-    new = [one for one in streams if not storage.exists(places.packed(one[0], size.context, one[1]))]
-    return float(len(new) * (stream + 4 * size.parameters(vocabulary)))
+    entries, tokens = vocabulary(experiment), budgets(train)
+    wide = 2 if entries <= 1 << 16 else 4
+    asked = runs(experiment, dry_run=True)
+    streams = {run.packed: wide * tokens[run.size.context] for run in asked if not storage.exists(run.packed)}
+    new = [run for run in asked if not storage.exists(run.out / "summary.json")]
+    return float(sum(streams.values()) + sum(WEIGHTS * 4 * run.size.parameters(entries) for run in new))
 
 
 def _told(size: Range) -> str:

@@ -10,8 +10,8 @@ from classifiers.kinds import LocalPath, Options, Several
 from filters.duplicates.curve import curve, solve
 from filters.duplicates.shingles import Shingling
 from filters.nearest import nearest
+from filters.strict_yaml import read_yaml_file
 from jobs.parts.session import HOME
-from jobs.parts.strict_yaml import read_yaml_file
 
 Count = Annotated[int, Field(ge=1)]
 Similarity = Annotated[float, Field(gt=0, le=1)]

@@ -8,6 +8,7 @@ enough, so that no other page leaves its part.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ import pyarrow.compute as pc
 from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
-from filters.levels import swept
+from filters.levels import needed, swept
 from filters.quantiles import Column, Targets, count, find, merged, ranked
+from filters.rules import SAMPLE
 from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
@@ -74,7 +76,7 @@ def write_evaluated(experiment: Experiment) -> None:
     shared, tables = shared_rules(experiment), signal_tables(experiment.out)
     config = {
         "evaluate": as_tree(experiment.evaluate),
-        "rules": {rule: identity_of(tables[signal]) for rule, signal in shared.items()},
+        "rules": {rule: _decided_by(signal, tables, experiment) for rule, signal in shared.items()},
         "seed": experiment.seed,
         "reference": {name: as_tree(files) for name, files in _good_texts(experiment).items()},
         "pages": identity_of(places.pages),
@@ -133,6 +135,14 @@ def parts_of_pages(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) ->
     return {"cluster": cluster, "stratum": strata(values, cluster, named)}
 
 
+def _decided_by(signal: str, tables: Mapping[str, Path], experiment: Experiment) -> str | list[str]:
+    """What tells a rule's signal from another of its name; for a rule on several, that of all which rules name."""
+    if signal in tables:
+        return identity_of(tables[signal])
+    named = needed(levels_of(experiment)) & set(tables)
+    return sorted({identity_of(tables[name]) for name in named})
+
+
 def shared_rules(experiment: Experiment) -> dict[str, str]:
     """The rules that held-out pages pass too, as verdicts name them -> the signal of each: those that every level has.
 
@@ -143,13 +153,12 @@ def shared_rules(experiment: Experiment) -> dict[str, str]:
     levels = [level for level in levels_of(experiment) if level.control is None]
     if len(levels) < 2:
         return {}
-    swept_signals = {signal for level in levels for signal, _ in swept(level)}
+    # A sample says nothing of a page: held-out ones need not be drawn too.
+    left_out = {SAMPLE} | {signal for level in levels for signal, _ in swept(level)}
     dropped = [storage.read_json(places.subset_facts(level.name))["dropped"] for level in levels]
     first, *others = ({drop["rule"]: drop["signal"] for drop in drops} for drops in dropped)
     return {
-        rule: signal
-        for rule, signal in first.items()
-        if signal not in swept_signals and all(rule in other for other in others)
+        rule: signal for rule, signal in first.items() if signal not in left_out and all(rule in other for other in others)
     }
 
 

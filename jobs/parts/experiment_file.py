@@ -31,9 +31,10 @@ from pydantic import (
 
 from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
+from filters.levels import RANDOM
+from filters.strict_yaml import read_yaml, read_yaml_file
 from jobs.parts.duplicate_options import SIGNALS, Contamination, DropLines, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.strict_yaml import read_yaml, read_yaml_file
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.locations import without_secrets
 
@@ -54,6 +55,11 @@ def _no_repeats(given: list[Value]) -> list[Value]:
 
 
 EachOnce = Annotated[Several[Value], AfterValidator(_no_repeats)]
+
+
+def _set(given: Any) -> Any:
+    """YAML writes a set as a mapping to nothing: `{none, best}`."""
+    return list(given) if isinstance(given, Mapping) and not any(given.values()) else given
 
 
 class Limits(Options):
@@ -132,13 +138,21 @@ class Tokenizer(Options):
         return {key: value for key, value in dump(self).items() if (key == "path") == (self.path is not None)}
 
 
-class Train(Options):
-    """The runs, one for each subset and replicate."""
+At = Literal["none", "best", "hardest"]
 
-    model: str = "0.2m"
-    """A size: conf/models/<model>.yaml, or the path of such a file."""
-    tokens: Count = 300_000
-    """Tokens every run is trained on."""
+
+class Train(Options):
+    """The runs, one for each subset, replicate, model, budget and learning rate."""
+
+    model: EachOnce[str] = Field(min_length=1, default=["0.2m"], examples=["1m", "[0.2m, 1m]"])
+    """Sizes: conf/models/<model>.yaml, or paths of such files."""
+    tokens: EachOnce[Count] = Field(min_length=1, default=[300_000], examples=["3_000_000", "[300_000, 600_000]"])
+    """Tokens every run is trained on; of several budgets the shorter run reads what the longer reads first."""
+    learning_rate: EachOnce[Annotated[float, Field(gt=0)]] = Field(min_length=1, default=[1.0], examples=["[1, 0.5]"])
+    """Factors of the rate that each size has by itself."""
+    at: Annotated[EachOnce[At], BeforeValidator(_set)] = Field(default=[], examples=["[none, best, hardest]"])
+    """The subsets that are trained at the second and later learning rates, all of them without this key: `none` is the
+    unfiltered pool, `hardest` the level that keeps least, `best` the level that is best at the first rate."""
     regime: Literal["fresh", "fixed_pool"] = "fresh"
     """`fresh`: as many different tokens for every subset; `fixed_pool`: as many steps, repeated where a subset is small."""
     replicates: Annotated[
@@ -153,6 +167,15 @@ class Train(Options):
     def numbers(self) -> list[int]:
         """The replicates by number."""
         return list(range(self.replicates)) if isinstance(self.replicates, int) else self.replicates
+
+
+class Budget(Options):
+    """The scale that small runs stand for: what is read how often there decides what they show (arXiv 2606.07597)."""
+
+    tokens: Annotated[Count, Field(examples=["1_000_000_000_000"])]
+    """Tokens that are trained on there."""
+    pool: Count | None = Field(default=None, examples=["15_000_000_000_000"])
+    """Tokens of the unfiltered pool there; levels keep the same share of it as of this one."""
 
 
 class Controls(Options):
@@ -230,6 +253,10 @@ class Write(Options):
     """Whether the pages that a written level removes are written too, to `removed/`, with every rule they failed."""
     format: Literal["jsonl.zst", "parquet"] = "jsonl.zst"
     """The form of the files that are written."""
+    shuffle: bool = False
+    """Whether subsets are written in one random order over all shards, which a draw from each page's id decides."""
+    shard_bytes: Count = 256_000_000
+    """With `shuffle`: the most bytes of text in a file, on average."""
     drop_lines: DropLines | None = Field(default=None, examples=["{seen_on_domains: 10, most: 0.5}"])
     """Cuts lines that stand on many sites out of the text (docs/duplicates.md), before transforms."""
     transforms: Several[str] = Field(default=[], examples=["[mask_pii]"])
@@ -266,9 +293,16 @@ class Experiment(Options):
     presets: EachOnce[str] = Field(default=[], examples=["[gopher, repetition]"])
     """Rule files: names in conf/rules/ or paths. Rules on one signal all hold, in whatever order the files are named."""
     rules: Named[Any] = Field(default={}, examples=["{word_count: {min: 50}, language: {in: [eng]}}"])
-    """Conditions by signal; they hold together with those of presets, or with `replace: true` among them in their place."""
-    sweep: Named[Several[Any]] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
-    """Keys of `rules` with the values to try, mildest first; `none` takes the condition away."""
+    """Conditions by signal (docs/choosing.md); they hold together with those of presets and of what they extend, or with
+    `replace: true` among them in their place."""
+    sweep: Named[Any] = Field(default={}, examples=["{rules.quality.pareto: [none, 1, 3, 9]}"])
+    """Keys of `rules` with the values to try, mildest first; `none` takes the condition away. `random: 50` draws that many
+    levels, each key from its list or from a range, `{from: 1, to: 9}`; `list:` has levels written out."""
+    budget: Budget | None = Field(default=None, examples=["{tokens: 1_000_000_000_000, pool: 15_000_000_000_000}"])
+    """The scale that runs stand for; jobs.sweep tells how often each level's pages are read there and here."""
+    match: Literal["tokens", "repetition"] | None = None
+    """Samples by hash that make levels alike: as many `tokens` as the smallest has (bytes, where there is no tokenizer),
+    after which levels are no longer nested; or the `repetition` of `budget:`, one share of every level."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
@@ -314,6 +348,12 @@ class Experiment(Options):
             group = name if name in known else of_column.get(name, name)
             found[group] = found.get(group, {}) | options
         return found
+
+    @field_validator("sweep")
+    @classmethod
+    def _one_value_is_a_list(cls, given: dict[str, Any]) -> dict[str, Any]:
+        mapped = {key: value for key, value in given.items() if isinstance(value, Mapping) or key == RANDOM}
+        return {key: mapped.get(key, value if isinstance(value, list) else [value]) for key, value in given.items()}
 
     @field_validator("evaluate")
     @classmethod

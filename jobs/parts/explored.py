@@ -99,7 +99,7 @@ def explored(experiment: Experiment, over: Over) -> Sampled:
         choices=choices,
         bounds=bounds,
         switches=[
-            Switch(rule.rule.signal, rule.text, rule.rule.conditions, on, drawn.fails[:, at])
+            Switch(rule.rule.signal, rule.text, rule.rule.asked, on, drawn.fails[:, at])
             for at, (rule, on) in enumerate(switches)
         ],
         excerpts=_excerpts(drawn.rows, over),
@@ -157,8 +157,10 @@ def _rules(decision: choose.Decision, signals: Collection[str]) -> tuple[dict[st
     bounds, switches = {}, []
     for at in used:
         rule = decision.rules[at]
-        if at in shared and rule.rule.signal in signals and set(rule.rule.conditions) <= SLIDERS:
-            bounds[rule.rule.signal] = dict(rule.rule.conditions)
+        asked = rule.rule.conditions
+        by_group = any(isinstance(value, Mapping) for value in asked.values())
+        if at in shared and rule.rule.signal in signals and set(asked) <= SLIDERS and not by_group:
+            bounds[rule.rule.signal] = dict(asked)
         else:
             switches.append((rule, at in shared))
     return bounds, switches

@@ -83,7 +83,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         held_out=_scores("held_out", subsets, runs, missing),
         pool=_scores("pool", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
-        results=() if trained is None else _results(places, missing),
+        results=() if trained is None else _results(places, trained, missing),
         packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
         tables=tuple(_tables(places, subsets, missing)),
@@ -115,9 +115,9 @@ def _json(path: Path, missing: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _results(places: Places, missing: list[str]) -> tuple[Mapping[str, Any], ...]:
-    """The measurements; all are of one configuration, that of the most."""
-    rows = list(_json_lines(places.results, missing))
+def _results(places: Places, trained: str, missing: list[str]) -> tuple[Mapping[str, Any], ...]:
+    """The measurements of models of one size, budget and learning rate; all are of one configuration, that of the most."""
+    rows = [row for row in _json_lines(places.results, missing) if row.get("trained", trained) == trained]
     hashes = Counter(str(row.get("config_hash")) for row in rows)
     own = [row for row in rows if str(row.get("config_hash")) == max(hashes, key=lambda one: hashes[one])]
     if others := len(rows) - len(own):
@@ -418,7 +418,7 @@ def _chosen(verdicts: Mapping[str, pa.Table], level: Subset, milder: Subset | No
         in_pool = ~(table["held_out"].to_numpy() | table["copy_of_held_out"].to_numpy())
         before = f"subset {milder.name}" if milder else ""
         margin = table[before].to_numpy() if before in table.column_names and not kept else np.zeros(len(column), bool)
-        rows = np.flatnonzero(in_pool & (column == kept))
+        rows = np.flatnonzero(in_pool & ((column > 0) == kept))  # a level that repeats pages says how often
         draws = uniforms(table["id"].take(pa.array(rows)).to_pylist(), 0, f"samples of {level.name}")
         ranked.extend((not margin[row], draw, part, int(row)) for row, draw in zip(rows, draws, strict=True))
     return [(part, row) for _, _, part, row in sorted(ranked)[:SAMPLES]]

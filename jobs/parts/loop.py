@@ -113,16 +113,16 @@ def run(
             storage.remove(table.manifest)
             storage.remove_left_overs(table.path)
         try:
-            outcomes = _all(spark(), verb, missing, tables, work)
+            found = _all(spark(), verb, missing, tables, work)
         finally:
             for table in tables:
                 storage.remove_left_overs(table.path)
-        for outcome in outcomes:
+        for outcome in found:
             for name, line in outcome.entries.items():
                 lines[name][outcome.part] = dict(line)
     else:
-        outcomes = []
-    failed = {outcome.part: outcome.failure for outcome in outcomes if outcome.failure}
+        found = []
+    failed = {outcome.part: outcome.failure for outcome in found if outcome.failure}
     _tell_failed(verb, failed, len(parts))
     whole = [part.name for part in parts if part.name not in failed]
     return {table.name: publish(verb, table, [lines[table.name][name] for name in whole], failed) for table in tables}
@@ -152,11 +152,10 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
         done.add(1)
         return outcome
 
-    outcomes = watch(stage, len(missing), lambda: list(_outcomes(spark, missing, task)), lambda: (done.value, rows.value))
-    return outcomes
+    return watch(stage, len(missing), lambda: list(outcomes(spark, missing, task)), lambda: (done.value, rows.value))
 
 
-def _outcomes(spark: SparkSession, missing: Sequence[Part], task: Callable[[Part], Outcome]) -> Iterator[Outcome]:
+def outcomes(spark: SparkSession, missing: Sequence[Part], task: Callable[[Part], Outcome]) -> Iterator[Outcome]:
     """Outcomes of the parts. A task whose worker dies again and again ends Spark's job: the others go on in a new one."""
     left = list(missing)
     while left:
@@ -170,8 +169,12 @@ def _outcomes(spark: SparkSession, missing: Sequence[Part], task: Callable[[Part
             yield Outcome(left.pop(int(lost[1])).name, 0, f"its task died {lost[2]} times: {lost[3]}")
 
 
-def watch(stage: str, parts: int, job: Callable[[], Value], progress: Callable[[], tuple[int, int | None]]) -> Value:
-    """The job's value; while it runs, parts done, pages, pages per second and time left are drawn."""
+def watch(
+    stage: str, parts: int, job: Callable[[], Value], progress: Callable[[], tuple[int, int | None]], what: str = "pages"
+) -> Value:
+    """The job's value; while it runs, parts done, pages (or what else is counted), their number a second and time left are
+    drawn.
+    """
     values: list[Value] = []
     errors: list[BaseException] = []
 
@@ -192,7 +195,7 @@ def watch(stage: str, parts: int, job: Callable[[], Value], progress: Callable[[
             finished_parts, pages = progress()
             if pages is not None:
                 per_second = pages / max(time.monotonic() - begun, 1e-9)
-                bar.set_postfix_str(f"{pages:,} pages, {per_second:,.0f} pages/s", refresh=False)
+                bar.set_postfix_str(f"{pages:,} {what}, {per_second:,.0f} {what}/s", refresh=False)
             bar.update(finished_parts - bar.n)
     if errors:
         raise errors[0]

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from filters.draws import id_hashes
-from filters.duplicates.buckets import BandRows, link
+from filters.duplicates.buckets import BandRows, link, sketches
 from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
 from jobs.parts import storage
@@ -45,7 +45,7 @@ TEXTS = pa.schema(
 )
 """Pages with the key of their text and their bands (none: shorter than a shingle). `original`: of pages of one text on one
 side and in one scope, that with the smallest hash of its id; the others are compared with nothing else."""
-BANDS = pa.schema([(name, pa.int64()) for name in ("key", "side", "scope", "order", "hash", "page")])
+BANDS = pa.schema([(name, pa.int64()) for name in ("key", "side", "scope", "order", "sketch", "hash", "page")])
 PAIRS = pa.schema([("part", pa.int64()), ("to", pa.int64()), ("page", pa.int64()), ("exact", pa.bool_())])
 SETS = pa.schema(
     [
@@ -135,14 +135,9 @@ def find(spark: SparkSession, finding: Finding, pages: int) -> Spilled:
     """All verified pairs."""
     keyed = frame(spark, finding.parts, TEXTS, lambda number, part: keyed_pages(finding, number, part))
     many = tasks(spark, pages)
-    texts = spill(_mapped(keyed.repartition(many, "high", "low"), originals, TEXTS), TEXTS, finding.folder / "texts")
+    texts = spill(mapped(keyed.repartition(many, "high", "low"), originals, TEXTS), TEXTS, finding.folder / "texts")
     if not texts.rows:
         return Spilled(finding.folder / "edges", EDGES, (), (0, 0))
-    rows = frame(spark, texts.parts(), BANDS, lambda _, part: band_rows(part, finding.bands))
-    ours, least = finding.ours, finding.least
-    by_key = rows.repartition(tasks(spark, pages * finding.bands), "key")
-    linked = _mapped(by_key, lambda some: linked_rows(some, ours), PAIRS)
-    copies = frame(spark, texts.parts(), PAIRS, lambda _, part: copied_rows(part))
     sends = finding.folder / "sends"
 
     def write(number: int, wanted: pa.Table) -> None:
@@ -150,7 +145,8 @@ def find(spark: SparkSession, finding: Finding, pages: int) -> Spilled:
         storage.write_table(sends / f"{number}.parquet", wanted.select(names).group_by(names).aggregate([]).sort_by("page"))
 
     storage.remove_folder(sends)
-    write_groups(linked.unionByName(copies), "part", write)
+    copies = frame(spark, texts.parts(), PAIRS, lambda _, part: copied_rows(part))
+    write_groups(candidates(spark, texts, finding, pages).unionByName(copies), "part", write)
     numbers = [number for number in range(len(finding.origins)) if storage.exists(sends / f"{number}.parquet")]
     wanted = sum(pq.read_metadata(sends / f"{number}.parquet").num_rows for number in numbers)
     some = [Part(str(number), finding.parts[number].source, "") for number in numbers]
@@ -158,11 +154,20 @@ def find(spark: SparkSession, finding: Finding, pages: int) -> Spilled:
     if sets is None:
         return Spilled(finding.folder / "edges", EDGES, (), (0, 0))
     by_page = sets.repartition(tasks(spark, wanted, SETS_A_TASK), "to").sortWithinPartitions("to", "other", "page")
-    verified = _mapped(by_page, lambda some: verified_pairs(some, least, ours), EDGES)
+    least, ours = finding.least, finding.ours
+    verified = mapped(by_page, lambda some: verified_pairs(some, least, ours), EDGES)
     return spill(verified, EDGES, finding.folder / "edges")
 
 
-def _mapped(of: DataFrame, function: Rows, schema: pa.Schema) -> DataFrame:
+def candidates(spark: SparkSession, texts: Spilled, finding: Finding, pages: int) -> DataFrame:
+    """Rows of PAIRS: originals that share a bucket, perhaps more than once."""
+    ours = finding.ours
+    rows = frame(spark, texts.parts(), BANDS, lambda _, part: band_rows(part, finding.bands))
+    by_key = rows.repartition(tasks(spark, pages * finding.bands), "key")
+    return mapped(by_key, lambda some: linked_rows(some, ours), PAIRS)
+
+
+def mapped(of: DataFrame, function: Rows, schema: pa.Schema) -> DataFrame:
     """The DataFrame that a function of each partition's rows gives."""
     here = Path.cwd()
 
@@ -229,9 +234,10 @@ def band_rows(part: Part, bands: int) -> Iterator[pa.RecordBatch]:
     for batch in batches(part):
         some = pa.Table.from_batches([batch])
         some = some.filter(pc.and_(pc.equal(some["page"], some["original"]), pc.greater(pc.binary_length(some["bands"]), 0)))
-        keys = np.frombuffer(b"".join(some["bands"].to_pylist()), np.int64)
+        keys = np.frombuffer(b"".join(some["bands"].to_pylist()), np.uint64)
+        some = some.append_column("sketch", pa.array(sketches(keys.reshape(-1, bands)).view(np.int64)))
         repeated = [np.repeat(some[name].to_numpy(), bands) for name in BANDS.names[1:]]
-        yield from pa.table([keys, *repeated], schema=BANDS).to_batches()
+        yield from pa.table([keys.view(np.int64), *repeated], schema=BANDS).to_batches()
 
 
 def copied_rows(part: Part) -> Iterator[pa.RecordBatch]:
@@ -253,10 +259,9 @@ def _pairs(left: Integers, right: Integers, exact: bool) -> Iterator[pa.RecordBa
 def linked_rows(rows: Iterator[pa.RecordBatch], ours: int) -> Iterator[pa.RecordBatch]:
     """The pairs of a partition that holds whole buckets."""
     table = pa.Table.from_batches(list(rows), BANDS)
-    unsigned = {name: _unsigned(table, name) for name in ("key", "scope", "order", "hash")}
+    key, scope, order, sketch, hashes = (_unsigned(table, name) for name in ("key", "scope", "order", "sketch", "hash"))
     pages = table["page"].to_numpy()
-    held_out = table["side"].to_numpy() == HELD_OUT
-    left, right = link(BandRows(unsigned["key"], held_out, unsigned["scope"], unsigned["order"], unsigned["hash"], pages))
+    left, right = link(BandRows(key, table["side"].to_numpy() == HELD_OUT, scope, order, sketch, hashes, pages))
     both = np.stack([pages[left], pages[right]], axis=1)
     different = np.unique(both[both.min(axis=1) < ours], axis=0)
     yield from _pairs(different[:, 0].copy(), different[:, 1].copy(), exact=False)

@@ -62,6 +62,11 @@ class Places:
         """The names of the subsets, in order."""
         return self.out / "subsets" / "sweep.json"
 
+    @property
+    def sweep_tables(self) -> Path:
+        """The tables of a sweep: what every level would keep."""
+        return self.out / "sweep"
+
     def subset(self, name: str) -> Path:
         """The kept pages of a subset: data alone, so that any loader takes the folder."""
         return self.out / "subsets" / name
@@ -73,6 +78,11 @@ class Places:
     def subset_facts(self, name: str) -> Path:
         """What is known of a subset: its rules as asked and as resolved, its sizes."""
         return self.out / "subsets" / f"{name}.json"
+
+    @property
+    def shuffled(self) -> Path:
+        """While subsets are written in random order: the pages of each part by bucket."""
+        return self.out / "subsets" / ".shuffled"
 
     @property
     def all_removed(self) -> Path:

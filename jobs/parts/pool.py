@@ -40,7 +40,8 @@ class Columns:
 
         Raises ExperimentError where a signal is missing.
         """
-        where = signal_tables(experiment.out)
+        places = Places(experiment.out)
+        where = signal_tables(experiment.out) | {"domain": places.pages}
         tables: dict[Path, list[str]] = {}
         for signal in sorted({*signals, "text_bytes"} | ({"language", "token_count"} & set(where))):
             if signal not in where:
@@ -49,7 +50,7 @@ class Columns:
                     "Add its group under signals: and run jobs.score again"
                 )
             tables.setdefault(where[signal], []).append(signal)
-        return cls(Places(experiment.out), tables, experiment.seed, experiment.duplicates is not None)
+        return cls(places, tables, experiment.seed, experiment.duplicates is not None)
 
     def only(self, signals: Collection[str]) -> Self:
         """These signals and the weights alone, for a pass that reads no others."""
@@ -83,6 +84,8 @@ class Columns:
         weights = {"pages": np.ones(len(hashes), np.int64), "bytes": columns["text_bytes"].fill_null(0).to_numpy()}
         if "token_count" in columns:
             weights["tokens"] = columns["token_count"].fill_null(0).to_numpy()
+        if "text_characters" in columns:  # where a rule weighs by them
+            weights["characters"] = columns["text_characters"].fill_null(0).to_numpy()
         return PartPool(Pool(hashes, columns, weights, self.seed, hashes), held_out, copies)
 
 

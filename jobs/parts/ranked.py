@@ -15,18 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as sql
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from filters.draws import id_hashes
 from filters.duplicates.forest import components, walk
 from jobs.parts import storage
 from jobs.parts.duplicate_options import COLUMNS
 from jobs.parts.frames import frame, write_groups
-from jobs.parts.pairs import NEITHER, POOL, Origin, scopes, tasks
+from jobs.parts.pairs import NEITHER, POOL, Origin, mapped, scopes, tasks
 from jobs.parts.places import Places
 from jobs.parts.session import stand_in
 from jobs.parts.spills import spill
-from jobs.parts.table import Part, sidecar
+from jobs.parts.table import Part, finished, sidecar
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -44,6 +43,8 @@ NODES = pa.schema(
     ]
 )
 """`text`: a hash of it; of an older page, which may be in pairs with ours of several scopes, its number."""
+FEW = 2_000_000
+"""Pages and pairs that are ranked in one task."""
 LARGEST = 20_000_000
 """Pairs of one component that one task walks: some 60 bytes each. Of more, those in no forest are left out first."""
 PAIRS = pa.schema([("component", pa.int64()), ("page", pa.int64()), ("other", pa.int64()), ("jaccard", pa.float64())])
@@ -112,10 +113,20 @@ class Ranking:
         return pa.table(columns)
 
 
-def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST) -> None:
+def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST, few: int = FEW) -> None:
     """Leave ranks and similarities of every part's pages in the ranking's folder, by the part's number."""
     for name in ("ranks", "alike", "thinned"):
         storage.remove_folder(ranking.folder / name)
+    tables = {ranking.places.duplicates("edges"), *(origin.bands for origin in ranking.origins)}
+    if sum(finished(table)["rows"] for table in tables) <= min(few, largest):
+        here = Path.cwd()
+
+        def task(_: int) -> None:
+            stand_in(here)
+            rank_few(ranking)
+
+        spark.sparkContext.parallelize([0], 1).foreach(task)
+        return
     keyed = frame(spark, ranking.parts, KEYS, lambda number, _: keys_of(ranking, number))
     first = [sql.col("old").desc(), *_preference(len(ranking.preferred)), sql.col("id")]
     groups = Window.partitionBy("kind", "high", "low", "side", "scope").orderBy(*first)
@@ -123,11 +134,39 @@ def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST) -> None:
     _by_part(ranks.select(*RANKS.names), RANKS, ranking.folder / "ranks")
     ours = [origin.part for origin in ranking.origins if not origin.is_old]
     rows = frame(spark, ours, BOTH, lambda number, part: graph_of(ranking, number, part))
-    threshold = ranking.threshold
-    alike = _mapped(
-        thinned(spark, rows, ranking.folder / "thinned", largest), lambda graph: alike_pages(graph, threshold), ALIKE
-    )
-    _by_part(alike, ALIKE, ranking.folder / "alike")
+    _by_part(walked(spark, rows, ranking.threshold, ranking.folder / "thinned", largest), ALIKE, ranking.folder / "alike")
+
+
+def walked(spark: SparkSession, rows: DataFrame, threshold: float, folder: Path, largest: int = LARGEST) -> DataFrame:
+    """Rows of ALIKE from rows of BOTH."""
+    return mapped(thinned(spark, rows, folder, largest), lambda graph: alike_pages(graph, threshold), ALIKE)
+
+
+def rank_few(ranking: Ranking) -> None:
+    """The same, of pages and pairs that one task holds."""
+    numbers = range(len(ranking.origins))
+    keyed = pa.Table.from_batches([batch for number in numbers for batch in keys_of(ranking, number)], KEYS)
+    _write_parts(ranked_keys(keyed), ranking.folder / "ranks")
+    ours = [(number, origin.part) for number, origin in enumerate(ranking.origins) if not origin.is_old]
+    graph = (batch for number, part in ours for batch in graph_of(ranking, number, part))
+    _write_parts(pa.Table.from_batches(list(alike_pages(graph, ranking.threshold)), ALIKE), ranking.folder / "alike")
+
+
+def ranked_keys(keyed: pa.Table) -> pa.Table:
+    """Rows of RANKS from rows of KEYS: the pages that are not the first of their group, and not old."""
+    keyed = keyed.take(pa.array(best_first(keyed)))
+    groups = [keyed[name].to_numpy() for name in ("kind", "high", "low", "side", "scope")]
+    order = np.lexsort(groups)
+    first = np.append(True, np.any([one[order][1:] != one[order][:-1] for one in groups], axis=0))[: len(keyed)]
+    ranks = np.arange(len(keyed)) - np.maximum.accumulate(np.where(first, np.arange(len(keyed)), 0)) + 1
+    table = keyed.take(pa.array(order)).append_column("rank", pa.array(ranks))
+    return table.filter(pc.and_(pa.array(ranks > 1), pc.invert(table["old"]))).select(RANKS.names)
+
+
+def _write_parts(rows: pa.Table, folder: Path) -> None:
+    parts = rows["page"].to_numpy() >> 32
+    for number in np.unique(parts).tolist():
+        storage.write_table(folder / f"{number}.parquet", rows.filter(pa.array(parts == number)))
 
 
 def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) -> DataFrame:
@@ -148,7 +187,7 @@ def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) ->
         while largest < kept.rows < before:
             before, turn = kept.rows, turn + 1
             mixed = kept.frame(spark).repartition(-(-kept.rows // largest), sql.hash("page", "other", sql.lit(turn)))
-            kept = spill(_mapped(mixed, forest_pairs, PAIRS), PAIRS, folder / str(turn))
+            kept = spill(mapped(mixed, forest_pairs, PAIRS), PAIRS, folder / str(turn))
         others = rows.join(large, "component", "left_anti").unionByName(rows.where(~is_pair).join(large, "component"))
         rows = others.unionByName(kept.frame(spark), allowMissingColumns=True) if kept.rows else others
     sizes.unpersist()
@@ -191,16 +230,6 @@ def _by_part(of: DataFrame, schema: pa.Schema, folder: Path) -> None:
         storage.write_table(folder / f"{number}.parquet", rows.select(schema.names).cast(schema))
 
     write_groups(of.withColumn("part", sql.shiftright("page", 32)), "part", write)
-
-
-def _mapped(of: DataFrame, function: Any, schema: pa.Schema) -> DataFrame:
-    here = Path.cwd()
-
-    def apply(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        stand_in(here)
-        yield from function(rows)
-
-    return of.mapInArrow(apply, from_arrow_schema(schema))
 
 
 def keys_of(ranking: Ranking, number: int) -> Iterator[pa.RecordBatch]:
@@ -306,9 +335,9 @@ def within_scopes(text: Integers, scope: Integers, pairs: Integers, weights: Flo
 def best_first(nodes: pa.Table) -> Integers:
     """The order of pages by preference: old ones, then by each signal the highest, null last, then by the smallest id."""
     ids = pc.rank(nodes["id"], sort_keys="ascending", tiebreaker="dense").to_numpy()
-    preferred = np.array(nodes["preferred"].to_pylist(), np.float64)
+    preferred = pc.list_flatten(nodes["preferred"]).to_numpy().reshape(len(nodes), -1)
     keys = [ids]
-    for values in preferred.T[::-1]:
+    for values in preferred.T[::-1] if len(nodes) else ():
         keys += [-np.nan_to_num(values, nan=-np.inf), np.isnan(values)]
     return np.lexsort([*keys, ~nodes["old"].to_numpy()])
 

@@ -18,6 +18,7 @@ VERBS = (
     "train_tokenizer",
     "train_classifier",
     "score",
+    "sweep",
     "choose",
     "compare",
     "pack",
@@ -27,15 +28,18 @@ VERBS = (
     "report",
 )
 """In the order in which an experiment runs them."""
+BY_ITSELF = "sweep"
+"""The verb that no experiment runs."""
 
 
 def check(verb: str, command: str) -> None:
     """Raise ExperimentError for a verb that is none, or that this command does not run."""
     if verb not in VERBS:
         raise ExperimentError(f"--redo takes a verb, and {verb!r} is none: {nearest(verb, list(VERBS))}")
-    if command not in ("experiment", verb):
+    runs_it = [f"jobs.{verb}"] if verb == BY_ITSELF else ["jobs.experiment", f"jobs.{verb}"]
+    if f"jobs.{command}" not in runs_it:
         raise ExperimentError(
-            f"jobs.{command} would not make again what {verb} made: give --redo {verb} to jobs.experiment or jobs.{verb}"
+            f"jobs.{command} would not make again what {verb} made: give --redo {verb} to {' or '.join(runs_it)}"
         )
 
 
@@ -56,7 +60,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     tested = [places.evaluated, *evaluations, places.results, *told]
     packed = [places.packs, places.runs, places.results, *told]
     chosen = [places.verdicts, places.sweep.parent, places.all_removed, *packed]
-    judged = [places.compared, places.overlap, places.explorer, *chosen]
+    judged = [places.sweep_tables, places.compared, places.overlap, places.explorer, *chosen]
     encoded = [tokens, places.token_ids]
     ranked = [places.signals("duplicates"), places.signals("contamination")]
     copied = [places.duplicates("edges").parent, places.contamination("hits").parent, *ranked]
@@ -69,6 +73,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
         "train_tokenizer": [places.tokenizer, *encoded, *judged],
         "train_classifier": [*classifiers, *learned, *judged],
         "score": [*(table for table in tables if table != size), places.token_ids, *judged],
+        "sweep": [places.sweep_tables],
         "choose": chosen,
         "compare": [places.compared, places.overlap, *told],
         "pack": packed,

@@ -42,6 +42,19 @@ def session(name: str) -> SparkSession:
         return _start(name)
 
 
+def submitted() -> bool:
+    """Whether spark-submit started us."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def on_cluster(name: str) -> SparkSession | None:
+    """The session of a cluster; None where this machine is all there is. Outside spark-submit none is started for that."""
+    active = SparkSession.getActiveSession()
+    if active is None and submitted():
+        active = session(name)
+    return active if active is not None and not active.sparkContext.master.startswith("local") else None
+
+
 @contextmanager
 def _interrupted_later() -> Iterator[None]:
     """Heed Ctrl-C when Spark has started: a JVM that loses us before it has answered is left behind for good."""
@@ -69,7 +82,7 @@ def fall_silent() -> None:
 def _start(name: str) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # not under spark-submit: this machine alone, and a quiet log
+    if not submitted():  # not under spark-submit: this machine alone, and a quiet log
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ.setdefault(
             "PYSPARK_SUBMIT_ARGS",
@@ -105,7 +118,7 @@ def _settings() -> dict[str, str]:
         "spark.ui.enabled": "false",  # it binds all addresses, without a password
         "spark.ui.showConsoleProgress": "false",  # we draw our own
         "spark.python.worker.faulthandler.enabled": "true",  # else a crashed worker gives no cause
-        "spark.driver.bindAddress": "127.0.0.1" if "PYSPARK_GATEWAY_PORT" not in os.environ else "0.0.0.0",
+        "spark.driver.bindAddress": "0.0.0.0" if submitted() else "127.0.0.1",
         "spark.hadoop.parquet.page.verify-checksum.enabled": "true",  # off by default: bit rot reads as data
     }
 

@@ -4,7 +4,7 @@ A lost block of a cached DataFrame is made again or, worse, is not; a file is th
 one Parquet file, written by its Python worker through our storage, so that no Hadoop file system is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,9 @@ from jobs.parts.session import stand_in
 from jobs.parts.table import Part
 
 DONE = "_spilled.json"
+TOLD = ("name", "rows", "one", "other")
+Told = tuple[str, int, int, int]
+"""Of a file: its name, its rows, and their two sums."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +62,55 @@ def batches(part: Part) -> Iterator[pa.RecordBatch]:
 
 def spill(of: DataFrame, schema: pa.Schema, folder: Path) -> Spilled:
     """Write a DataFrame; where the folder is there and whole, it is taken as it is."""
-    if storage.exists(folder / DONE):
-        told = storage.read_json(folder / DONE)
-        return Spilled(folder, schema, tuple((name, rows) for name, rows in told["files"]), tuple(told["sums"]))
+    whole = _whole(folder, schema)
+    if whole:
+        return whole
     storage.remove_folder(folder)
     here = Path.cwd()
 
     def write(some: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stand_in(here)
-        yield _written(some, schema, folder)
+        told = _written(some, schema, folder, f"{TaskContext.get().partitionId():06}.parquet")
+        yield pa.RecordBatch.from_pydict({name: [value] for name, value in zip(TOLD, told, strict=True)})
 
     written = of.mapInArrow(write, "name string, rows bigint, one bigint, other bigint").collect()
-    files = sorted((row["name"], row["rows"]) for row in written if row["rows"])
-    sums = (sum(row["one"] for row in written) % 2**63, sum(row["other"] for row in written) % 2**63)
+    return _done([tuple(row) for row in written], schema, folder)
+
+
+def spill_from_one_task(
+    spark: SparkSession, rows: Callable[[], Iterator[pa.RecordBatch]], schema: pa.Schema, folder: Path
+) -> Spilled:
+    """Write the rows that one task makes; where the folder is there and whole, it is taken as it is."""
+    whole = _whole(folder, schema)
+    if whole:
+        return whole
+    storage.remove_folder(folder)
+    here = Path.cwd()
+
+    def task(_: int) -> Told:
+        stand_in(here)
+        return _written(rows(), schema, folder, "000000.parquet")
+
+    return _done(spark.sparkContext.parallelize([0], 1).map(task).collect(), schema, folder)
+
+
+def _whole(folder: Path, schema: pa.Schema) -> Spilled | None:
+    if not storage.exists(folder / DONE):
+        return None
+    told = storage.read_json(folder / DONE)
+    return Spilled(folder, schema, tuple((name, rows) for name, rows in told["files"]), tuple(told["sums"]))
+
+
+def _done(written: Sequence[Told], schema: pa.Schema, folder: Path) -> Spilled:
+    """The files that were written, and a note that they are all there."""
+    files = sorted((name, rows) for name, rows, *_ in written if rows)
+    sums = (sum(one for *_, one, _ in written) % 2**63, sum(other for *_, other in written) % 2**63)
     storage.write_json(folder / DONE, {"files": files, "sums": sums})
     return Spilled(folder, schema, tuple(files), sums)
 
 
-def _written(some: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path) -> pa.RecordBatch:
-    """Write one partition; one row that says what it held."""
-    name = f"{TaskContext.get().partitionId():06}.parquet"
+def _written(some: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path, name: str) -> Told:
+    """Write the rows of one task; the file's name, how many they are, and their sums."""
     rows, one, other = 0, 0, 0
     with storage.written(folder / name) as sink, pq.ParquetWriter(sink, schema, compression="zstd") as file:
         for batch in some:
@@ -87,7 +119,7 @@ def _written(some: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path) ->
             rows += len(batch)
             sums = row_sums(batch)
             one, other = (one + sums[0]) % 2**63, (other + sums[1]) % 2**63
-    return pa.RecordBatch.from_pydict({"name": [name], "rows": [rows], "one": [one], "other": [other]})
+    return name, rows, one, other
 
 
 def row_sums(batch: pa.RecordBatch) -> tuple[int, int]:

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from eval.packed import Regime, header_path, index_path
-from eval.slices import SLICES, Integers, Slices, Truth, gathered, slice_keys, tokens_in_slices
+from eval.slices import SLICES, Integers, Slices, Truth, copy_hash, gathered, slice_keys, tokens_in_slices
 from filters.draws import Hashes
 from filters.quantiles import Targets, count, find, merged, ranked
+from filters.soft_cuts import Copies
 from jobs.parts import storage
 from jobs.parts.places import Places
 from jobs.parts.refusals import InvariantBroken
@@ -38,34 +39,41 @@ class LevelStream:
 
 @dataclass(frozen=True)
 class Pages:
-    """A part's pages without their tokens: uint64 hashes of ids and draws of folds, int64 numbers of tokens, and which each
-    level keeps; every array has shape (pages,).
+    """A part's pages without their tokens: uint64 hashes of ids and draws of folds, int64 numbers of tokens, and how often
+    each level has them read, a flag where that is once at most; every array has shape (pages,).
     """
 
     id_hash: Hashes
     fold: Hashes
     tokens: Integers
-    kept: Mapping[str, Truth]
+    kept: Mapping[str, Truth | Copies]
     folds: int
     context: int
-    _sliced: dict[int, Slices] = field(default_factory=dict, compare=False)
+    _sliced: dict[tuple[int, int], Slices] = field(default_factory=dict, compare=False)
 
     def by_fold(self) -> Integers:
         """Tokens in all slices of each level, by the fold of their page; shape (levels, folds)."""
         held = self.tokens + -(-self.tokens // self.context)  # as `tokens_in_slices`: a mark after every slice
         totals = np.zeros((len(self.kept), self.folds), np.int64)
         for total, kept in zip(totals, self.kept.values(), strict=True):
-            np.add.at(total, self._folds[kept], held[kept])
+            np.add.at(total, self._folds, held * kept)
         return totals
 
     def slices(self, stream: LevelStream) -> Slices:
-        """All slices that a stream may read."""
-        if stream.replicate not in self._sliced:
-            tokens = np.where(np.logical_or.reduce(list(self.kept.values())), self.tokens, 0)
-            self._sliced[stream.replicate] = slice_keys(self.id_hash, tokens, self.context, stream.replicate)
-        every, kept = self._sliced[stream.replicate], self.kept[stream.level]
-        read = kept if stream.fold is None else kept & (self._folds == stream.fold)
-        return every.where(read[every.page])
+        """All slices that a stream may read, those of every copy of a page."""
+        kept = self.kept[stream.level]
+        read = kept if stream.fold is None else np.where(self._folds == stream.fold, kept, 0)
+        copies = [self._of_copy(stream.replicate, copy) for copy in range(max(1, int(read.max(initial=0))))]
+        return Slices.joined([some.where(read[some.page] > copy) for copy, some in enumerate(copies)])
+
+    def _of_copy(self, replicate: int, copy: int) -> Slices:
+        """The slices of a copy of the pages that any level has read so often."""
+        if (replicate, copy) not in self._sliced:
+            wanted = np.logical_or.reduce([kept > copy for kept in self.kept.values()])
+            tokens = np.where(wanted, self.tokens, 0)
+            hashes = copy_hash(self.id_hash, copy)
+            self._sliced[replicate, copy] = slice_keys(hashes, tokens, self.context, replicate)
+        return self._sliced[replicate, copy]
 
     @property
     def _folds(self) -> Integers:
@@ -111,7 +119,6 @@ class Encoded:
             if any(len(slices.page) for slices in here):
                 rows = file.read_row_group(group, columns=["id", "tokens"])
                 _same_counts(rows["tokens"], pages.tokens[at:end], part)
-                rows = rows.append_column("id_hash", pa.array(pages.id_hash[at:end]))
                 yield from (
                     _only_batch(gathered(rows, slices._replace(page=slices.page - at), self.context)) for slices in here
                 )

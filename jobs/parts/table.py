@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
@@ -29,6 +30,8 @@ from jobs.parts.session import HOME
 
 FOOTER = b"goodhart"
 MANIFEST = "_manifest.json"
+LINES = pa.schema([("line", pa.large_binary())])
+"""Rows that are JSON lines already, each with its line feed."""
 FORMATS = ("jsonl.zst", "parquet")
 LIBRARIES = ("pyarrow", "fastwarc", "resiliparse", "numba", "tokenizers", "pyspark", "numpy")
 
@@ -297,25 +300,35 @@ class _Parquet:
         self._file.close()
 
 
-class _JsonLines:
-    """Rows to one file of JSON lines under Zstandard, with a checksum in its frame.
+def json_lines(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Rows as JSON lines, so that several tables can take some of them without writing each again; see `LINES`.
 
     JSON has no typed null: a part whose `url` is null throughout would have another type than the next one and no loader
     could join them, so a text that is null is written as the empty text.
     """
+    texts = {column.name: "" for column in batch.schema if pa.types.is_string(column.type)}
+    lines = []
+    for row in batch.to_pylist():
+        row |= {name: empty for name, empty in texts.items() if row[name] is None}
+        lines.append(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return pa.record_batch([pa.array(lines, pa.large_binary())], schema=LINES)
+
+
+class _JsonLines:
+    """Rows to one file of JSON lines under Zstandard, with a checksum in its frame; `LINES` are taken as they are."""
 
     def __init__(self, file: storage.Hashed, schema: pa.Schema) -> None:
         self.rows = 0
-        self._texts = [column.name for column in schema if pa.types.is_string(column.type)]
         self._file = zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(
             cast(IO[bytes], file), closefd=False
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
         self.rows += len(batch)
-        for row in batch.to_pylist():
-            row |= {name: "" for name in self._texts if row[name] is None}
-            self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        if batch.schema != LINES:
+            batch = json_lines(batch)
+        offsets = np.frombuffer(batch["line"].buffers()[1], np.int64)[batch["line"].offset :]
+        self._file.write(memoryview(batch["line"].buffers()[2])[offsets[0] : offsets[len(batch)]])
 
     def close(self, facts: str) -> None:
         self._file.close()  # type: ignore[no-untyped-call]

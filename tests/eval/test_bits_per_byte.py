@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.bits_per_byte import bits_per_byte, page_nats, scored_windows, utf8_bytes
-from eval.gpt import ModelSize, build_model
+from eval.gpt import build_model
+from eval.sizes import ModelSize
 
 VOCABULARY, CONTEXT, MARK = 50, 8, 0
 LENGTHS = [0, 1, 2, 7, 8, 9, 12, 13, 31, 5, 0, 64]

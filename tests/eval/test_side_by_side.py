@@ -5,12 +5,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eval import side_by_side
-from eval.side_by_side import RunsFailed, Work
+from eval.side_by_side import RunsFailed, Slots, Work
+
+TWO = Slots([{}, {}])
 
 TASKS = '''
 import os, signal, sys, time
@@ -28,6 +31,14 @@ def train(task, tell):
     tell(2)
     (folder / name).touch()
     return name.upper()
+
+def spoil(task, tell):
+    """A task that fails with its process the first time."""
+    from eval.side_by_side import ProcessSpoilt
+    (task / f"{os.getpid()} {os.environ['SLOT']}").touch()
+    if len(list(task.iterdir())) == 1:
+        raise ProcessSpoilt("the GPU is lost")
+    return os.environ["SLOT"]
 
 def refuse(task, tell):
     if task == 1:
@@ -47,7 +58,7 @@ from eval import side_by_side
 import sleepers
 if __name__ == "__main__":
     work = side_by_side.Work("sleep", sleepers.sleep, "token", lambda task: 1, str)
-    side_by_side.run(work, [pathlib.Path(sys.argv[1])] * 3, 2)
+    side_by_side.run(work, [pathlib.Path(sys.argv[1])] * 3, side_by_side.Slots([{}, {}]))
 """
 
 
@@ -77,7 +88,7 @@ def attempts(folder):
 
 def test_a_killed_trainer_is_tried_again_and_the_others_do_not_notice(functions, tmp_path, capsys):
     tasks = [(tmp_path, name, 1 if name == "b" else 0) for name in "abcd"]
-    assert side_by_side.run(work(functions.train), tasks, 2) == ["A", "B", "C", "D"]
+    assert side_by_side.run(work(functions.train), tasks, TWO) == ["A", "B", "C", "D"]
     assert attempts(tmp_path) == {"a": 1, "b": 2, "c": 1, "d": 1}
     bar = capsys.readouterr().err
     assert "20.0/20.0" in bar and "4 of 4 done" in bar  # work told by the dead is not counted twice
@@ -86,14 +97,14 @@ def test_a_killed_trainer_is_tried_again_and_the_others_do_not_notice(functions,
 def test_a_trainer_that_is_killed_every_time_is_named_and_the_others_are_done(functions, tmp_path):
     tasks = [(tmp_path, name, 99 if name == "b" else 0) for name in "abcd"]
     with pytest.raises(RunsFailed, match=r"1 of 4 runs failed, the others are done:\n  run b: .* 3 times, .* by SIGKILL"):
-        side_by_side.run(work(functions.train), tasks, 2)
+        side_by_side.run(work(functions.train), tasks, TWO)
     assert {name for name in "abcd" if (tmp_path / name).exists()} == {"a", "c", "d"}
     assert attempts(tmp_path) == {"a": 1, "b": 3, "c": 1, "d": 1}
 
 
 def test_errors_are_told_with_their_type_and_exits_with_their_code(functions):
     with pytest.raises(RunsFailed) as failed:
-        side_by_side.run(work(functions.refuse), [0, 1, 2, 3], 2)
+        side_by_side.run(work(functions.refuse), [0, 1, 2, 3], TWO)
     assert "2 of 4 runs failed" in str(failed.value)
     assert "\n  run 1: KeyError: 'one'\n" in str(failed.value)
     assert "\n  run 2: its process died 3 times, the last time with exit code 7" in str(failed.value)
@@ -127,3 +138,17 @@ def test_no_child_outlives_its_parent(functions, tmp_path, killed_by):
     while any(map(alive, children)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, children))
+
+
+def test_a_task_that_spoils_its_process_is_tried_in_another_with_the_same_environment(functions, tmp_path):
+    (tmp_path / "tries").mkdir()
+    found = side_by_side.run(work(functions.spoil), [tmp_path / "tries"], Slots([{"SLOT": "7"}]))
+    assert found == ["7"]
+    tries = [file.name.split() for file in (tmp_path / "tries").iterdir()]
+    assert len({process for process, _ in tries}) == 2 and {slot for _, slot in tries} == {"7"}
+
+
+def test_the_bar_says_how_far_the_machine_is_used(functions, tmp_path, capsys):
+    tasks = [(tmp_path, "a", 0)]
+    side_by_side.run(replace(work(functions.train), flops=lambda _: 1e9), tasks, Slots([{}], peak=1.0))
+    assert "1 of 1 done, " in (said := capsys.readouterr().err) and "% of the peak" in said

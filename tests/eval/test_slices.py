@@ -78,7 +78,7 @@ def test_every_token_is_in_exactly_one_slice_and_none_is_empty(pages, context, r
     hashes, tokens = [page for page, _ in pages], [count for _, count in pages]
     found = slice_keys(np.array(hashes, np.uint64), np.array(tokens, np.int64), context, replicate)
     expected = [
-        (at, number, key_by_hand(hashes[at], number, replicate), min(context, count - number * context))
+        (at, number, key_by_hand(hashes[at], number, replicate), min(context, count - number * context), hashes[at])
         for at, count in enumerate(tokens)
         for number in range(-(-count // context))
     ]

@@ -10,7 +10,7 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from filters.pages import PageBatch
 from filters.rules import Pool, parse, resolve_in
 from filters.signals import configure, load_groups
-from jobs.parts.strict_yaml import read_yaml
+from filters.strict_yaml import read_yaml
 
 GOLDEN = Path(__file__).parent / "golden" / "cross.json"
 PRESETS = Path(__file__).resolve().parents[2] / "conf" / "rules"

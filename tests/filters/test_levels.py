@@ -125,3 +125,84 @@ def test_a_deeper_key_is_swept():
 def test_the_hardest_level_does_not_depend_on_the_order_of_the_list(key, values, expected):
     levels = [level for level in plan({}, {key: values}, {}) if level.control is None]
     assert hardest(levels).levels == {key: expected}
+
+
+def rules_at(sweep, rules=None, seed=0):
+    """The rules of every level."""
+    return [level.rules for level in plan(rules or {}, sweep, {}, seed)][1:]
+
+
+def test_levels_written_out_are_those_levels():
+    sweep = {"list": [{"rules.a.min": 1}, {"rules.a.min": 2, "rules.sample": 0.5}]}
+    assert rules_at(sweep, {"b": {"max": 3}}) == [
+        {"b": {"max": 3}, "a": {"min": 1}},
+        {"b": {"max": 3}, "a": {"min": 2}, "sample": 0.5},
+    ]
+
+
+RANDOM = {"random": 60, "rules.a.min": {"from": 1, "to": 90}, "rules.b.max": {"from": 0.001, "to": 1.0, "log": True}}
+
+
+def test_a_random_search_stays_in_its_ranges_and_more_of_it_begins_with_the_fewer():
+    found = rules_at(RANDOM)
+    assert len(found) == 60
+    assert all(1 <= one["a"]["min"] <= 90 and isinstance(one["a"]["min"], int) for one in found)
+    below = sum(one["b"]["max"] < 0.0316 for one in found)
+    assert 15 < below < 45  # by its logarithm, half of the range
+    assert rules_at(RANDOM | {"random": 20}) == found[:20]
+    assert rules_at(RANDOM, seed=1) != found
+
+
+def test_a_random_search_over_values_has_each_level_once():
+    found = rules_at({"random": 500, "rules.a.min": [1, 2], "rules.b.pareto": ["none", 3]})
+    assert sorted(map(repr, found)) == sorted(
+        map(repr, [{"a": {"min": 1}}, {"a": {"min": 2}}, *({"a": {"min": n}, "b": {"pareto": 3}} for n in (1, 2))])
+    )
+
+
+def test_a_key_within_a_bound_leaves_the_other_groups_as_they_are():
+    rules = {"a": {"min": {"eng": 50, "deu": 20}}}
+    assert rules_at({"rules.a.min.eng": [10]}, rules) == [{"a": {"min": {"eng": 10, "deu": 20}}}]
+
+
+def test_a_sample_and_a_set_of_any_of_can_be_swept():
+    rules = {"any_of": [{"a": {"min": 1}}, {"b": {"max": 2}}]}
+    assert rules_at({"rules.sample": ["none", 0.5]}) == [{}, {"sample": 0.5}]
+    assert rules_at({"rules.any_of.1.b.max": [7]}, rules) == [{"any_of": [{"a": {"min": 1}}, {"b": {"max": 7}}]}]
+    assert rules_at({"rules.any_of": ["none"]}, rules) == [{}]
+
+
+def test_a_random_control_of_a_sample_is_planned_and_an_inverted_one_refused():
+    sweep = {"rules.sample": [0.5]}
+    assert [level.name for level in plan({}, sweep, {"random": "all"})] == ["unfiltered", "sample-0.5", "random-sample-0.5"]
+    with pytest.raises(RuleError, match="'sample' has no direction to invert"):
+        plan({}, sweep, {"inverted": "all"})
+
+
+@pytest.mark.parametrize(
+    ("sweep", "says"),
+    [
+        ({"rules.a.min": list(range(50_000)), "rules.b.max": [1, 2]}, "100,000 levels are asked for, at most 1,000"),
+        ({"rules.a.min": []}, "has no values"),
+        ({"list": []}, "must be a list of levels"),
+        ({"list": [{"rules.a.min": 1}], "rules.b.min": [1]}, "list stands alone, but rules.b.min is there too"),
+        ({"random": 0, "rules.a.min": [1]}, "a number of levels, at least 1, got 0"),
+        ({"random": 100_000, "rules.a.min": [1]}, "100,000 levels"),
+        ({"random": 5}, "there is no key to draw"),
+        ({"random": 5, "rules.a.min": {"from": 9, "to": 1}}, "{from: low, to: high}"),
+        ({"random": 5, "rules.a.min": {"from": 0, "to": 1, "log": True}}, "a positive range"),
+        ({"rules.a.min": {"from": 0, "to": 1}}, "{from: .., to: ..} needs random:"),
+        ({"rules.any_of.7.a.min": [1]}, "must name a set"),
+        ({"rules.a": [1]}, "must be a key of the rules"),
+    ],
+)
+def test_a_list_or_search_that_cannot_be_meant_is_refused(sweep, says):
+    with pytest.raises(RuleError) as refusal:
+        plan({}, sweep, {})
+    assert says in str(refusal.value)
+
+
+def test_a_share_and_a_curve_are_plain_names_whether_keys_are_numbers_or_read_from_a_file():
+    assert names_of([{"keep_fraction": 0.5}], "rules.quality.temperature") == ["quality-temperature-keep_fraction-0.5"]
+    assert names_of([{"0.4": 0, "0.95": 7}], "rules.quality.upsample") == ["quality-upsample-0.4-0-0.95-7"]
+    assert names_of([{0.4: 0, 0.95: 7}], "rules.quality.upsample") == ["quality-upsample-0.4-0-0.95-7"]

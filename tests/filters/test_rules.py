@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters.draws import id_hashes
+from filters.joined import together
 from filters.quantiles import count, find, merged
 from filters.rules import (
     Pool,
@@ -20,10 +21,9 @@ from filters.rules import (
     rankings,
     resolve,
     resolve_in,
-    strengths,
-    together,
     uniforms,
 )
+from filters.soft_cuts import Spread, strengths
 
 
 def pool_of(values, *, weights=None, seed=0, **columns):
@@ -164,18 +164,19 @@ def test_rules_resolved_over_parts_are_those_resolved_over_all_pages():
 
     parts = [part(rows) for rows in np.array_split(rng.permutation(500), 7)]
     rules = [rule for one in SHARES for rule in parse({"signal": one})]
+    deviations = {"signal": Spread.of(pool.numbers("signal")).deviation}
     found = find(
-        rankings(rules),
+        rankings(rules, deviations),
         lambda wanted: merged([count(wanted, lambda ranking, one=one: ranking.column(one)) for one in parts]),
     )
     for rule, whole in zip(rules, resolve_in(pool, rules), strict=True):
-        assert resolve(rule, found) == whole
+        assert resolve(rule, found, deviations) == whole
         assert 0 < whole.passes(pool).sum() < 500
 
 
 def test_levels_that_differ_in_a_share_alone_are_one_ranking():
     rules = [rule for share in (0.1, 0.2, 0.1) for rule in parse({"signal": {"keep_fraction": share}})]
-    [targets] = rankings(rules).values()
+    [targets] = rankings(rules, {}).values()
     assert targets.amounts == (0.1, 0.2)
 
 
@@ -239,22 +240,28 @@ def test_a_noisy_cut_inverts_the_score_with_the_same_draws():
     [
         ({"word_count": {"mn": 50}}, "did you mean 'min'"),
         ({"word_count": 50}, "must be a mapping"),
-        ({"word_count": {"min": "many"}}, "min must be a finite number, got 'many'"),
+        ({"word_count": {"min": "many"}}, "min must be a finite number, or one for each group"),
         ({"word_count": {"min": math.nan}}, "finite number"),
         ({"word_count": {"min": 9, "max": 3}}, "keeps nothing"),
         ({"quality": {"keep_fraction": 1.2}}, "a share in (0, 1]"),
         ({"quality": {"pareto": -1}}, "a number >= 0"),
         ({"quality": {"between": [0.8, 0.2]}}, "two quantiles"),
         ({"language": {"in": []}}, "at least one value"),
-        ({"quality": {"weight": "words"}}, "pages, bytes or tokens"),
+        ({"quality": {"weight": "words"}}, "pages, bytes, characters or tokens"),
         ({"word_count": {"above": 5, "max": 5}}, "keeps nothing"),
         ({"word_count": {"min": 5, "below": 5}}, "keeps nothing"),
         ({"word_count": {}}, "cuts nothing: give it one of min, max"),
         ({"quality": {"null": "keep"}}, "cuts nothing"),
         ({"quality": {"lowest": True}}, "cuts nothing"),
-        ({"quality": {"min": 0.5, "lowest": True}}, "lowest says nothing without keep_fraction"),
-        ({"quality": {"pareto": 3, "within": "language"}}, "within says nothing without keep_fraction or between"),
-        ({"quality": {"min": 0.5, "weight": "bytes"}}, "weight says nothing without keep_fraction or between or pareto"),
+        ({"quality": {"min": 0.5, "lowest": True}}, "lowest says nothing without keep_fraction or temp"),
+        (
+            {"quality": {"pareto": 3, "within": "language"}},
+            "between or bounds per group",
+        ),
+        (
+            {"quality": {"min": 0.5, "weight": "bytes"}},
+            "weight says nothing without keep_fraction",
+        ),
         ({"quality": {"pareto": 3, "weight": "bytes"}}, "weight says nothing of a pareto that is a number"),
     ],
 )
@@ -285,7 +292,7 @@ TYPES = {"words": pa.int64(), "score": pa.float64(), "flag": pa.bool_(), "langua
         ("words", {"in": [True]}, "list numbers"),
         ("flag", {"in": ["yes"]}, "the signal is a flag: use is: true or is: false"),
         ("flag", {"pareto": 3}, "the signal is a flag"),
-        ("score", {"keep_fraction": 0.5, "within": "words"}, "within takes a column that names groups"),
+        ("score", {"keep_fraction": 0.5, "within": "words"}, "within takes columns that name groups"),
     ],
 )
 def test_a_condition_that_does_not_fit_its_signal_is_refused(signal, conditions, says):

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,80 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.draws import id_hashes
+from filters.draws import draw, id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
-from filters.split import copies_of, fold, held_out
-from jobs import choose, evaluate, pack, train
-from jobs.parts import loop
+from jobs import choose, evaluate, train
+from jobs.parts import grid, loop
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.gathered import collect
 from jobs.parts.presets import compared_sets, levels_of, preset_rules, rules_of
 from jobs.parts.refusals import ExperimentError, InvariantBroken
-from jobs.parts.table import Part, Table, entry, publish
-from jobs.read import PAGES
-from jobs.split import SPLIT
 
-SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_hash", pa.int64())])
-NUMBERS = pa.schema([("id", pa.string()), ("word_count", pa.int64()), ("quality", pa.float64()), ("language", pa.string())])
-ROWS = 400
-
-
-def crawl(tmp_path, **changes):
-    """Two parts of pages with made-up signals, as read and score would leave them."""
-    draw = np.random.default_rng(7)
-    for at in range(2):
-        ids = [f"page-{at}-{row}" for row in range(ROWS)]
-        pages = {
-            "id": ids,
-            "url": [f"https://site-{row % 40}.org/{at}/{row}" for row in range(ROWS)],
-            "domain": [f"site-{row % 40}.org" for row in range(ROWS)],
-            "text": [f"words of page {row % 350} in part {at}" for row in range(ROWS)],
-        }
-        rows = {name: pa.array(pages.get(name, [None] * ROWS), PAGES.field(name).type) for name in PAGES.names}
-        write(tmp_path, "pages", at, pa.table(rows, schema=PAGES), "shard")
-        identity = sha256_of(tmp_path / "pages" / f"shard-{at}.parquet")
-        quality = [None if row % 50 == 0 else float(value) for row, value in enumerate(draw.random(ROWS))]
-        numbers = [ids, [int(value) for value in draw.integers(0, 200, ROWS)], quality, ["eng", "deu"] * (ROWS // 2)]
-        write(tmp_path, "signals/numbers", at, pa.table(numbers, schema=NUMBERS), identity)
-        sizes = [len(text) for text in pages["text"]]
-        hashes = [row % 350 + 1000 * at for row in range(ROWS)]
-        write(tmp_path, "signals/size", at, pa.table([ids, sizes, hashes], schema=SIZE), identity)
-    for at in range(2):
-        write_split(tmp_path, at)
-    for name in ("pages", "signals/numbers", "signals/size", "split"):
-        finish(tmp_path, name)
-    asked = {"pages": {"from": ["none"]}, "out": tmp_path, "write": {"subsets": []}}
-    return Experiment.model_validate({**asked, "evaluate": {"held_out": {"by": "page", "share": 0.1}}, **changes})
-
-
-def write_split(tmp_path, at):
-    """A tenth of the pages is held out; text hashes from 0 to 349 are there twice."""
-    hashes = {which: id_hashes([f"page-{which}-{row}" for row in range(ROWS)]) for which in range(2)}
-    out = {which: held_out(some, some, "page", 0.1, 0) for which, some in hashes.items()}
-    copies = copies_of(out[at], np.array([row % 350 for row in range(ROWS)]))
-    ids = [f"page-{at}-{row}" for row in range(ROWS)]
-    rows = pa.table([ids, hashes[at], out[at], copies, fold(hashes[at], 0)], schema=SPLIT)
-    write(tmp_path, "split", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
-
-
-def table_of(tmp_path, name, schema=PAGES):
-    return Table(tmp_path / name, {"made": "up"}, schema)
-
-
-def write(tmp_path, name, at, rows, identity):
-    table = table_of(tmp_path, name, rows.schema)
-    table.path.mkdir(parents=True, exist_ok=True)
-
-    def work(part, missing, report):
-        yield from ((table.name, batch) for batch in rows.to_batches())
-
-    assert loop.write_part(Part(f"shard-{at}", "", identity), [table], work).failure is None
-
-
-def finish(tmp_path, name):
-    table = table_of(tmp_path, name)
-    publish("made up", table, [entry(table, Part(f"shard-{at}", "", "")) for at in range(2)])
+made_up = runpy.run_path(str(Path(__file__).with_name("made_up_crawl.py")))
+ROWS, crawl, finish, write = (made_up[name] for name in ("ROWS", "crawl", "finish", "write"))
 
 
 def chosen(experiment):
@@ -222,6 +162,7 @@ def test_an_empty_subset_is_named_and_the_others_go_on(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep={"rules.word_count.min": [50, 1000]})
     assert choose.main(experiment) == 0
     assert [told(experiment, f"word_count-min-{level}")["status"] for level in (50, 1000)] == ["ok", "empty"]
+    assert told(experiment, "word_count-min-1000")["reason"] == "word_count min 1000 removes every page"
 
 
 def test_a_subset_too_small_for_the_budget_is_named(tmp_path):
@@ -267,10 +208,10 @@ def test_only_the_levels_of_the_file_as_it_is_now_are_planned_and_told(tmp_path,
     assert train.main(edited, True) == 0
     assert "train: 8 runs; 0 done, 8 to run" in capsys.readouterr().out
     with pytest.raises(ExperimentError, match="lists other subsets than the experiment file asks for"):
-        pack.chosen_subsets(edited)
+        grid.chosen_subsets(edited)
     assert choose.main(edited) == 0
     names = ["unfiltered", *(f"quality-keep_fraction-{share}" for share in (0.8, 0.5, 0.1))]
-    assert list(pack.chosen_subsets(edited)) == names
+    assert list(grid.chosen_subsets(edited)) == names
     facts = collect(tmp_path, "none", 0)
     assert [subset.name for subset in facts.subsets] == names
     aside = [sentence for sentence in facts.missing if "left aside" in sentence]
@@ -345,7 +286,7 @@ def test_a_rule_of_the_file_holds_beside_a_presets_and_in_its_place_where_it_say
 
 
 def test_a_replace_that_is_no_flag_is_refused():
-    with pytest.raises(ExperimentError, match=r"rules\.word_count\.replace must be true or false, got 'yes'"):
+    with pytest.raises(RuleError, match=r"rules\.word_count\.replace must be true or false, got 'yes'"):
         rules_of(asked(rules={"word_count": {"replace": "yes", "min": 10}}))
 
 
@@ -377,3 +318,130 @@ def test_a_control_belongs_to_the_tokens_it_was_matched_by(tmp_path):
     finish(tmp_path, "signals/tokens")
     with pytest.raises(ExperimentError, match="random-quality-pareto-9 was made by another configuration"):
         choose.main(experiment)
+
+
+def test_a_level_that_repeats_pages_says_how_often_each_is_read_and_writes_it_so_often(tmp_path):
+    sweep = {"rules.quality.upsample": ["none", {0.4: 0, 0.95: 7}]}
+    experiment = crawl(tmp_path, rules=RULES, sweep=sweep, controls={"random": "all"}, write={"format": "parquet"})
+    columns, _ = chosen(experiment)
+    name = "quality-upsample-0.4-0-0.95-7"
+    copies, plain = columns[f"subset {name}"], columns["subset quality-upsample-none"]
+    assert (copies.dtype, plain.dtype) == (np.uint8, bool)
+    assert copies.max() == 7 and (copies[~plain] == 0).all()
+    facts = told(experiment, name)
+    sizes = columns["text_bytes"]
+    assert (facts["kept"]["pages"], facts["read"]["pages"]) == ((copies > 0).sum(), copies.sum())
+    assert facts["read"]["bytes"] == (copies * sizes).sum()
+    control = told(experiment, f"random-{name}")["kept"]["bytes"]
+    assert 0 <= min(facts["read"]["bytes"], sizes[plain].sum()) - control <= sizes.max()
+    ids = pq.read_table(tmp_path / "subsets" / name)["id"].to_pylist()
+    assert ids == np.repeat(columns["id"], copies).tolist()
+
+
+def test_a_temperature_is_resolved_over_all_parts(tmp_path):
+    experiment = crawl(tmp_path, rules={"quality": {"temperature": {"keep_fraction": 0.25}}})
+    columns, kept = chosen(experiment)
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    measured = (~np.isnan(columns["quality"][free])).sum()
+    assert kept["rules"].sum() == -(-measured // 4)
+    better = np.nanmean(columns["quality"][kept["rules"]]) - np.nanmean(columns["quality"][free])
+    assert better > 0
+
+
+def test_rules_that_the_file_extends_hold_with_its_own(tmp_path):
+    (tmp_path / "base.yaml").write_text("rules: {word_count: {min: 20}, sample: 0.5}\n")
+    rules = rules_of(asked(rules={"extends": str(tmp_path / "base.yaml"), "word_count": {"max": 90}}))
+    assert rules == {"word_count": {"min": 20, "max": 90}, "sample": 0.5}
+
+
+def test_a_share_may_stand_within_domains_which_no_signal_names(tmp_path):
+    columns, kept = chosen(crawl(tmp_path, rules={"quality": {"keep_fraction": 0.5, "within": "domain"}}))
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    domains = np.tile(np.arange(ROWS) % 40, 2)
+    for domain in range(40):
+        here = (domains == domain) & free & ~np.isnan(columns["quality"])
+        assert kept["rules"][here].sum() == -(-here.sum() // 2)
+
+
+def test_levels_are_trimmed_to_the_bytes_of_the_smallest_and_are_then_not_nested(tmp_path, capsys):
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP, match="tokens", controls={"random": "hardest"})
+    columns, kept = chosen(experiment)
+    sizes = {level: columns["text_bytes"][kept[f"quality-pareto-{level}"]].sum() for level in ("none", "1", "9")}
+    assert 0 <= max(sizes.values()) - min(sizes.values()) <= columns["text_bytes"].max()
+    hardest, milder = kept["quality-pareto-9"], kept["quality-pareto-1"]
+    share = (hardest & milder).sum() / hardest.sum()
+    assert 0 < share < 1
+    said = [line for line in capsys.readouterr().out.splitlines() if "of its pages are in" in line]
+    assert said[1].split() == f"choose: quality-pareto-9 {share:.1%} of its pages are in quality-pareto-1".split()
+    assert told(experiment, "quality-pareto-none")["dropped"][-1]["rule"].startswith("sample 0.")
+    assert told(experiment, "unfiltered")["kept"] == told(experiment, "unfiltered")["in"]
+
+
+def test_every_level_is_sampled_to_the_repetition_of_another_scale(tmp_path):
+    asked = {"rules": RULES, "sweep": SWEEP, "match": "repetition", "tokenizer": {}}
+    experiment = crawl(tmp_path, **asked, train={"tokens": 1}, budget={"tokens": 1000, "pool": 1000})
+    counts = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
+    for at in range(2):
+        rows = pa.table([[f"page-{at}-{row}" for row in range(ROWS)], [7] * ROWS], schema=counts)
+        write(tmp_path, "signals/tokens", at, rows, sha256_of(tmp_path / "pages" / f"shard-{at}.parquet"))
+    finish(tmp_path, "signals/tokens")
+    pool = 7 * int(told_pool(tmp_path))
+    half = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": [pool // 2]})})
+    _, kept = chosen(half)
+    mild, hard = kept["quality-pareto-none"], kept["quality-pareto-9"]
+    assert (hard <= mild).all()
+    facts = told(half, "quality-pareto-none")
+    assert abs(facts["kept"]["tokens"] / (facts["in"]["tokens"] - facts["dropped"][0]["alone"]["tokens"]) - 0.25) < 0.06
+    large = experiment.model_copy(update={"train": experiment.train.model_copy(update={"tokens": [2 * pool]})})
+    with pytest.raises(ExperimentError, match=r"2.00 times as often as those of budget:.*train on fewer tokens"):
+        choose._decide(large, levels_of(large), choose.Columns.find(large, {"quality", "word_count"}), parts(large), {})
+
+
+def told_pool(folder):
+    """Pages that may be chosen."""
+    split = [pq.read_table(folder / "split" / f"shard-{at}.parquet") for at in range(2)]
+    return sum(len(rows) - rows["held_out"].to_numpy().sum() - rows["copy_of_held_out"].to_numpy().sum() for rows in split)
+
+
+def parts(experiment):
+    return choose.parts_of(choose.Places(experiment.out).pages)
+
+
+def files_of(out, name):
+    """The ids in each file of a subset, in order."""
+    return [pq.read_table(file)["id"].to_pylist() for file in sorted((out / "subsets" / name).glob("*.parquet"))]
+
+
+def test_shuffled_subsets_hold_the_same_pages_in_one_order_whatever_the_shards(tmp_path, monkeypatch):
+    how = {"rules": RULES, "sweep": SWEEP, "write": {"format": "parquet", "signals": ["language"]}}
+    plain, mixed = crawl(tmp_path / "plain", **how), crawl(tmp_path / "mixed", **how)
+    mixed = mixed.model_copy(update={"write": mixed.write.model_copy(update={"shuffle": True, "shard_bytes": 1500})})
+    for experiment in (plain, mixed):
+        assert choose.main(experiment) == 0
+    orders = {}
+    for name in ("quality-pareto-none", "quality-pareto-1", "quality-pareto-9"):
+        files = files_of(mixed.out, name)
+        orders[name] = [page for file in files for page in file]
+        in_shards = [page for file in files_of(plain.out, name) for page in file]
+        assert sorted(orders[name]) == sorted(in_shards) and orders[name] != in_shards and len(in_shards) > 20
+    largest = orders["quality-pareto-none"]
+    sizes = [len(file) for file in files_of(mixed.out, "quality-pareto-none")]
+    assert len(sizes) > 3 and max(sizes) < 2 * len(largest) / len(sizes)
+    for smaller in orders.values():
+        assert smaller == [page for page in largest if page in set(smaller)]  # nested in order too
+    drawn = draw(id_hashes(largest), mixed.seed, "shuffle")
+    assert (np.diff(drawn.astype(object)) > 0).all()
+    assert not (mixed.out / "subsets" / ".shuffled").exists()
+    monkeypatch.setattr(choose.Buckets, "spill", lambda *_: pytest.fail("nothing is left to do"))
+    assert choose.main(mixed) == 0
+
+
+def test_copies_of_a_page_are_shuffled_too(tmp_path):
+    sweep = {"rules.quality.upsample": [{0.4: 0, 0.95: 4}]}
+    experiment = crawl(tmp_path, sweep=sweep, write={"format": "parquet", "shuffle": True, "shard_bytes": 4000})
+    assert choose.main(experiment) == 0
+    [facts] = [file for file in (tmp_path / "subsets").glob("*.json") if "upsample" in file.name]
+    ids = [page for file in files_of(tmp_path, facts.stem) for page in file]
+    assert len(ids) == json.loads(facts.read_text())["read"]["pages"] > len(set(ids))
+    beside = sum(one == other for one, other in itertools.pairwise(ids))
+    assert beside < 0.05 * len(ids)

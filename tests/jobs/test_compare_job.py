@@ -6,13 +6,13 @@ import pyarrow as pa
 import pytest
 
 from filters.files import sha256_of
+from filters.rules import RuleError
 from jobs import compare
 from jobs.parts import loop
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.overlap import overlap
 from jobs.parts.pool import Columns
 from jobs.parts.presets import preset_rules
-from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, Table, parts_of, publish
 from jobs.read import PAGES
 from jobs.split import SPLIT
@@ -78,7 +78,7 @@ def test_rule_sets_are_compared_on_the_same_pages(scored, capsys):
 
 def test_a_preset_file_without_rules_is_refused(tmp_path):
     (tmp_path / "none.yaml").write_text("word_count: {min: 2}")
-    with pytest.raises(ExperimentError, match="must hold rules:"):
+    with pytest.raises(RuleError, match="must hold rules:"):
         preset_rules(str(tmp_path / "none.yaml"))
 
 

@@ -19,7 +19,9 @@ from jobs.parts import loop
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
 from jobs.parts.gathered import collect
-from jobs.parts.pairs import EDGES
+from jobs.parts.one_task import find
+from jobs.parts.pairs import EDGES, Finding
+from jobs.parts.places import Places
 from jobs.parts.ranked import rank
 from jobs.parts.refusals import InvariantBroken
 from jobs.parts.sample import sampled_pages
@@ -327,7 +329,7 @@ def test_the_same_parts_give_the_same_bytes_in_any_number_of_partitions_and_afte
     asked, found = [str(out.parent / "conf.json"), "--set", f"out={other}"], []
 
     def find(spark, finding, pages, _find=dedup.find):
-        pairs = _find(spark, finding, pages)
+        pairs = _find(spark, finding, pages, 0)  # as if there were many: `out` was found in one task
         found.append({file.name: file.stat().st_mtime_ns for file in (finding.folder / "edges").iterdir()})
         return pairs
 
@@ -345,6 +347,19 @@ def test_the_same_parts_give_the_same_bytes_in_any_number_of_partitions_and_afte
     assert len({file.parent for file in made}) == 9
     for file in made:
         assert file.read_bytes() == (other / file.relative_to(out)).read_bytes(), file
+
+
+def test_pairs_of_few_pages_come_from_one_task_and_are_those_of_many(out, pages, tmp_path):
+    """Among themselves, and measured against older ones."""
+    asked, found = load(out.parent / "conf.json"), []
+    *ours, older = dedup._origins(asked.duplicates, Places(asked.out))
+    origins, near = [*ours, dataclasses.replace(older, split=None)], asked.duplicates.near
+    for most in (10**9, 0):
+        finding = Finding(origins, near.shingling, near.banding[0], "all", 0.5, tmp_path / str(most))
+        edges = find(session("tests"), finding, len(pages), most)
+        found.append(sorted((row for part in edges.parts() for row in pq.read_table(part.source).to_pylist()), key=str))
+    assert found[0] == found[1] and any(row["left"] >= finding.ours for row in found[0])
+    assert any(row["exact"] for row in found[0]) and any(row["left_held_out"] for row in found[0])
 
 
 def made_edges(folder):
@@ -382,6 +397,10 @@ def test_a_large_component_is_thinned_and_walked_with_the_same_answer(out, tmp_p
     ranking = dataclasses.replace(dedup.ranking_of(load(out.parent / "conf.json"), "all"), folder=tmp_path / "ranks")
     rank(session("tests"), ranking, 6)
     assert thinned(ranking) == linked(out, "") and len(thinned(ranking)) > 50
+    at_once = dataclasses.replace(ranking, folder=tmp_path / "at-once")
+    rank(session("tests"), at_once)
+    ranks = [sorted(rows_of(one.folder / "ranks").to_pylist(), key=str) for one in (ranking, at_once)]
+    assert ranks[0] == ranks[1] and len(ranks[0]) > 5
 
 
 def thinned(ranking):

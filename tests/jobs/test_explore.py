@@ -195,3 +195,12 @@ def spread(sampled):
     [score] = sampled.numbers
     for at, stratum in enumerate(sampled.strata):
         yield stratum.sampled, stratum.pages, float((score.values[sampled.strata_of == at] >= 0.5).mean())
+
+
+def test_rules_on_no_signal_are_copied_as_they_were_asked(experiment, browser):
+    rules = {"sample": 0.5, "any_of": [{"word_count": {"min": 60}}, {"sample": 0.2, "mean_word_length": {"below": 5.6}}]}
+    asked = experiment.model_copy(update={"rules": rules})
+    assert explore.main(asked) == 0
+    tab, complaints = opened(browser, Places(experiment.out).explorer)
+    assert yaml.safe_load(tab.input_value("#yaml"))["rules"] == rules
+    assert not complaints

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from pyspark.sql import SparkSession
 
+from eval.plan import read_plan
+from eval.training import finished_run
 from jobs import experiment
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
@@ -93,6 +96,15 @@ def test_tables_have_the_columns_and_rows_of_the_contract(done):
     assert row["kept"]["pages"] == json.loads((done / "subsets" / "_books" / HALF / "_manifest.json").read_text())["rows"]
 
 
+def test_what_is_packed_is_a_plan_of_the_runs_that_there_are(done):
+    runs, asked = read_plan(done / "packed")
+    assert asked == "cpu" and len(runs) == 10
+    assert {run.out.relative_to(done / "packed") for run in runs} == {
+        summary.parent.relative_to(done) for summary in (done / "runs").rglob("summary.json")
+    }
+    assert all(finished_run(replace(run, out=done / run.out.relative_to(done / "packed"))) for run in runs)
+
+
 def test_a_run_loads_with_the_library_alone(done):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -161,25 +173,37 @@ def test_a_mistake_stops_the_experiment_before_the_first_task(conf, tmp_path, ca
 
 
 def test_the_cluster_gives_the_same_bytes_as_one_machine(done, conf, tmp_path):
-    """One master and two workers of Spark's own, and spark-submit, against local[*] in this process."""
+    """One master and two workers of Spark's own, and spark-submit, against local[*] and processes side by side.
+
+    All verbs go in one application: each start of it costs three Java machines.
+    """
     with cluster(tmp_path) as master:
         out = tmp_path / "out"
         (out / "models").parent.mkdir(parents=True)
         subprocess.run(["cp", "-r", str(done / "models"), str(out / "models")], check=True)
-        for verb in ("read", "split", "score", "choose", "pack"):
-            submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", master]
-            command = [*submit, "--conf", "spark.executor.memory=512m", str(REPOSITORY / "jobs" / f"{verb}.py"), str(conf)]
-            finished = subprocess.run(
-                [*command, "--set", f"out={out}"],
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=240,
-                check=False,
-            )
-            assert finished.returncode == 0, finished.stderr[-3000:]
-            assert " INFO " not in finished.stderr and f"{verb}:" in finished.stderr + finished.stdout
+        submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", master]
+        command = [*submit, "--conf", "spark.executor.memory=512m", str(REPOSITORY / "jobs" / "experiment.py"), str(conf)]
+        finished = subprocess.run(
+            [*command, "--set", f"out={out}"], env=environment(), capture_output=True, text=True, timeout=400, check=False
+        )
+        assert finished.returncode == 0, finished.stderr[-3000:]
+        assert " INFO " not in finished.stderr
+        for verb in ("read", "split", "score", "choose", "pack", "train", "evaluate"):
+            assert f"{verb}:" in finished.stderr + finished.stdout
     assert digests(out) == digests(done)
+    assert models(out) == models(done) and len(models(out)) == 10
+
+
+def models(out):
+    """What was trained and what pages cost it, by run: the losses of every step are the same, too."""
+    return {
+        summary.parent.relative_to(out): [
+            json.loads(summary.read_text())["model_sha256"],
+            pq.read_table(summary.parent / "evaluation.parquet")["nll"].to_pylist(),
+            [json.loads(line)["loss"] for line in (summary.parent / "metrics.jsonl").read_text().splitlines()],
+        ]
+        for summary in (out / "runs").glob("*/*/*/summary.json")
+    }
 
 
 def environment():

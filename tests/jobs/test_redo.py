@@ -12,7 +12,7 @@ from jobs.parts import reuse
 from jobs.parts.command import run
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
-from jobs.parts.redo import VERBS, undone
+from jobs.parts.redo import BY_ITSELF, VERBS, undone
 from jobs.parts.storage import held
 from jobs.parts.table import MANIFEST, identity_of
 
@@ -180,4 +180,4 @@ def test_every_verb_of_an_experiment_can_be_redone():
     """And its command knows its own name, which is the first word of its help."""
     verbs = experiment.FILTERING + experiment.TRAINING + experiment.TELLING
     assert all((sys.modules[verb.__module__].__doc__ or "").startswith(f"{verb.__module__[5:]}: ") for verb in verbs)
-    assert {verb.__module__ for verb in verbs} == {f"jobs.{verb}" for verb in VERBS}  # dedup has three steps
+    assert {verb.__module__ for verb in verbs} == {f"jobs.{verb}" for verb in VERBS if verb != BY_ITSELF}  # dedup: 3 steps

@@ -218,7 +218,7 @@ function ruleRows({ active, alone, unique, all }) {
 // Of two ways to say the same condition of one signal only one is on: the file can hold but one.
 function toggle(rule, on) {
   rule.on = on;
-  if (on && rule.kind === "switch") for (const other of rules) if (other !== rule && other.kind === "switch" && other.signal === rule.signal && Object.keys(other.yaml).some((key) => key in rule.yaml)) other.on = false;
+  if (on && rule.kind === "switch") for (const other of rules) if (other !== rule && other.kind === "switch" && other.signal === rule.signal && (rule.signal === "sample" || Object.keys(other.yaml).some((key) => key in rule.yaml))) other.on = false;
   changed();
 }
 
@@ -447,15 +447,17 @@ function conditions(rule) {
 }
 
 function yaml() {
-  const byName = new Map(), swept = $("swept"), bounds = [];
+  const byName = new Map(), whole = new Map(), swept = $("swept"), bounds = [];
   for (const rule of rules) {
     if (!says(rule) || !rule.on) continue;
     const name = rule.kind === "switch" ? rule.signal : rule.signal.name;
+    if (rule.kind === "switch" && rule.whole !== null) { whole.set(name, [...(whole.get(name) ?? []), rule.whole]); continue; }
     byName.set(name, { ...byName.get(name), ...conditions(rule) });
     if (rule.kind === "bound") for (const key of Object.keys(conditions(rule))) if (key !== "null") bounds.push([`rules.${name}.${key}`, rule, key]);
   }
-  const lines = ["presets: []", byName.size ? "rules:" : "rules: {}"];
+  const lines = ["presets: []", byName.size + whole.size ? "rules:" : "rules: {}"];
   for (const [name, said] of byName) lines.push(`  ${name}: {${Object.entries(said).map(([key, value]) => `${key}: ${value}`).join(", ")}}`);
+  for (const [name, said] of whole) lines.push(`  ${name}: ${said.length > 1 ? `[${said.join(", ")}]` : said[0]}`);
   const before = swept.value, keys = bounds.map(([key]) => key);
   if (keys.join() !== [...swept.options].slice(1).map(({ value }) => value).join()) {
     swept.replaceChildren(make("option", { value: "" }, "nothing"), ...keys.map((key) => make("option", { value: key }, key.slice(6))));

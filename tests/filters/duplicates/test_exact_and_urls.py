@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from filters.duplicates import urls
@@ -78,6 +78,8 @@ def test_what_cannot_be_taken_apart_stays_as_it_is():
 
 
 @given(st.text(max_size=40))
+@example(" /")
+@example("?a= &utm_source=x")
 @settings(deadline=None)
 def test_an_address_is_normalised_once_and_for_all(rest):
     once = urls.normalised("http://www.a.org/" + rest)

@@ -58,13 +58,21 @@ def test_bands_find_pairs_as_often_as_the_curve_says(similarity):
 
 
 def test_minima_are_those_of_the_formula():
-    pages = PageBatch(pa.array(["one two three two", "x"], pa.large_string()))
-    [shingles, _] = Shingling("words", 2).sets(pages.data, pages.offsets, np.arange(2))
+    """Of pages of 3 to 12 shingles: some are taken together, and some are left."""
+    texts = ["x", *(" ".join(["one", "two", "three", "two", *"abcdefghi"][:words]) for words in range(4, 14))]
+    pages = PageBatch(pa.array(texts, pa.large_string()))
+    sets = Shingling("words", 2).sets(pages.data, pages.offsets, np.arange(len(texts)))
     found = minhash.signatures(pages, Shingling("words", 2), 5)
-    a, b = minhash.family(5)
-    slow = [min((int(a[k]) * (int(x) >> 32) + int(b[k])) % 2**64 >> 32 for x in shingles) for k in range(5)]
-    assert found.minima[0].tolist() == slow and found.counts.tolist() == [3, 0]
-    assert (found.minima[1] == 2**32 - 1).all()
+    bases, multipliers = minhash.family(5)
+    assert found.counts.tolist() == [0, *range(3, 13)] and (found.minima[0] == 2**32 - 1).all()
+    for minima, shingles in zip(found.minima[1:].tolist(), sets[1:], strict=True):
+        slow = [min(hashed(int(x), [int(a) for a in bases], int(c)) for x in shingles) for c in multipliers]
+        assert minima == slow
+
+
+def hashed(x, bases, multiplier):
+    f, g = ((a * (x >> 32) + other * (x % 2**32) + b) % 2**64 >> 32 for a, other, b in (bases[:3], bases[3:]))
+    return (f + multiplier * g) % 2**32
 
 
 def test_the_order_of_words_within_the_page_does_not_matter_to_a_set_of_words():

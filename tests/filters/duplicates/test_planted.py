@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from filters.duplicates.buckets import ALL_PAIRS, BandRows, link
+from filters.duplicates.buckets import ALL_PAIRS, BandRows, link, sketches
 from filters.duplicates.curve import collision
 from filters.duplicates.forest import components
 from filters.duplicates.minhash import signatures
@@ -50,8 +50,9 @@ def planted():
     numbers = np.repeat(np.arange(len(texts)), BANDS)
     zeros = np.zeros(len(numbers), np.uint64)
     hashes = draw.permutation(len(texts)).astype(np.uint64)
+    keys = found.bands(BANDS, ROWS)
     rows = BandRows(
-        found.bands(BANDS, ROWS).ravel(), zeros.astype(bool), zeros, found.order[numbers], hashes[numbers], numbers
+        keys.ravel(), zeros.astype(bool), zeros, found.order[numbers], sketches(keys)[numbers], hashes[numbers], numbers
     )
     left, right = link(rows)
     candidates = np.unique(np.stack([numbers[left], numbers[right]], axis=1), axis=0)

@@ -16,9 +16,9 @@ from filters.pages import PageBatch
 from filters.readings import c4_datatrove, fineweb_datatrove, gopher_datatrove, repetition_datatrove
 from filters.rules import Pool, parse, resolve_in
 from filters.signals import GROUPS, configure
+from filters.strict_yaml import read_yaml
 from filters.transforms import apply_transforms
 from filters.units.spacy_words import HAS_LETTER, HAS_WORD, spacy_words
-from jobs.parts.strict_yaml import read_yaml
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "datatrove.json").read_text())
 PRESETS = Path(__file__).resolve().parents[3] / "conf" / "rules"

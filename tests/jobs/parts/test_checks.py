@@ -178,3 +178,17 @@ def test_every_verb_asks_before_it_starts_and_a_dry_run_too(tmp_path, capsys, mo
     assert run(lambda *_: started.append(1) or 0, None, [str(file), *more]) == 2
     assert capsys.readouterr().err.startswith("goodhart: write.subsets: unknown subset 'nowhere'")
     assert not started and not (tmp_path / "out").exists()
+
+
+def test_a_signal_that_a_preset_needs_is_told_with_what_makes_it():
+    way = r"'quality'.*classifiers: \{quality: \{fasttext: \{preset: gao.*signals: \{quality"
+    with pytest.raises(ExperimentError, match=way):
+        check(experiment(presets=["pile_cc"], classifiers={}, signals={"gopher": {}}))
+
+
+def test_repetition_needs_the_scale_that_it_is_matched_to():
+    budget = {"tokens": 10, "pool": 20}
+    for changes, key in (({}, "budget.pool"), ({"budget": {"tokens": 10}}, "budget.pool"), ({"budget": budget}, "train")):
+        with pytest.raises(ExperimentError, match=f"match: repetition needs the key {key}"):
+            check(experiment(match="repetition", **changes))
+    check(experiment(match="repetition", budget=budget, train={}))

@@ -28,8 +28,8 @@ def test_before_anything_is_read_it_is_estimated_from_the_shards(tmp_path):
 
 def test_runs_take_what_their_tokens_and_weights_take(tmp_path):
     said = estimate(asked(tmp_path, tokenizer={"vocabulary": 4096}, train={"tokens": 5_000_000, "replicates": 2}))
-    runs = 2 * 2  # unfiltered and the rules, in two replicates
-    assert part(said, "packed and runs") == pytest.approx(runs * (5e6 * 2 + 184_608 * 4) / 1e6, rel=0.05)
+    runs, copies = 2 * 2, 4  # unfiltered and the rules, in two replicates; the model and three late steps
+    assert part(said, "packed and runs") == pytest.approx(runs * (5e6 * 2 + 184_608 * 4 * copies) / 1e6, rel=0.05)
 
 
 def test_of_a_level_whose_removed_pages_are_written_too_all_pages_are_written_once(tmp_path):

@@ -1,6 +1,7 @@
 """The pages evaluated are those that a look at all held-out pages would take, and no part gives more than it must."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from filters.draws import draw, id_hashes
 from filters.rules import parse
-from jobs.parts import loop, storage
+from jobs.parts import evaluated, loop, storage
 from jobs.parts.evaluated import held_out_pages, least_bytes, parts_of_pages, shared_rules, taken
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
@@ -181,3 +182,12 @@ def test_a_stratum_without_pages_is_refused_with_those_that_there_are():
         parts_of_pages(asked, rows)
     rows[-1]["passes"] = True
     assert parts_of_pages(asked, rows)["stratum"] == ["eng"] * 9 + ["deu"]
+
+
+def test_a_rule_on_several_signals_is_told_by_the_tables_of_all(monkeypatch):
+    monkeypatch.setattr(evaluated, "identity_of", lambda table: f"of {table}")
+    tables = {"word_count": Path("gopher"), "quality": Path("quality"), "email_count": Path("pii")}
+    rules = {"any_of": [{"word_count": {"min": 9}}, {"quality": {"min": 0.5}}], "word_count": {"max": 99}}
+    asked = Experiment.model_validate({"pages": {"from": ["none"]}, "rules": rules})
+    assert evaluated._decided_by("word_count", tables, asked) == "of gopher"
+    assert evaluated._decided_by("any_of", tables, asked) == ["of gopher", "of quality"]

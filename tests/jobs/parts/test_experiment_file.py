@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from classifiers import kinds
 from classifiers.fasttext.text import Reading
+from filters.strict_yaml import YamlError
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash, load
 from jobs.parts.file_reference import examples, page
 from jobs.parts.places import Places
@@ -127,7 +128,7 @@ def test_a_file_that_is_no_experiment_is_refused(tmp_path, text, says):
 def test_a_file_in_another_encoding_is_one_sentence(tmp_path):
     file = tmp_path / "experiment.yaml"
     file.write_bytes((LEAST + "name: café\n").encode("latin-1"))
-    with pytest.raises(ExperimentError, match="line 2: byte 0xe9 is not UTF-8"):
+    with pytest.raises(YamlError, match="line 2: byte 0xe9 is not UTF-8"):
         load(file)
 
 
@@ -232,7 +233,7 @@ def test_set_overrides_any_key(tmp_path):
             "sweep.rules.quality.pareto=[none, 2]",
         ],
     )
-    assert changed.train.tokens == 5
+    assert changed.train.tokens == [5]
     assert changed.rules == {"word_count": {"min": 9}}
     assert changed.pages.from_ == ["a", "b"]
     assert changed.out == Path("there")
@@ -297,4 +298,4 @@ def test_every_example_can_be_set(tmp_path, monkeypatch, key, example):
     folder.mkdir(parents=True)
     (folder / "tokenizer.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
-    assert load(written(tmp_path, LEAST), [f"{key}={example}"])
+    assert load(written(tmp_path, LEAST + "budget: {tokens: 1}\n"), [f"{key}={example}"])

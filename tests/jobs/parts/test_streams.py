@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,7 +54,8 @@ def made(folder, pages, parts, row_group=7):
     """The tables that packing reads, with these rows in each part; the pages' parts."""
     places = Places(Path(folder))
     levels = [f"subset {level}" for level in pages["kept"]]
-    verdicts = pa.schema([("id", pa.string()), *((name, pa.bool_()) for name in levels)])
+    types = [pa.from_numpy_dtype(kept.dtype) for kept in pages["kept"].values()]
+    verdicts = pa.schema([("id", pa.string()), *zip(levels, types, strict=True)])
     schemas = {
         places.pages: pa.schema([("id", pa.string()), ("text", pa.large_string())]),
         places.split: SPLIT,
@@ -295,3 +297,28 @@ def test_edited_levels_train_on_edited_tokens(tmp_path, tokenizer):
         expected = [*tokens_of[row["id"]][row["number"] * CONTEXT :][:CONTEXT], 0]
         assert stream[row["offset"] : row["offset"] + len(expected)] == expected
     assert "write to" in read.decode(stream) and "anna" not in read.decode(stream)
+
+
+def test_a_page_that_is_read_several_times_has_each_slice_so_often_and_not_side_by_side(tmp_path, tokenizer):
+    pages = made_pages(np.random.default_rng(4), 200)
+    copies = (3 * pages["kept"]["few"]).astype(np.uint8) + pages["kept"]["half"]
+    pages["kept"] = {"half": pages["kept"]["half"], "often": copies}
+    lengths = np.array([len(tokens) for tokens in pages["tokens"]])
+    whole = int(((lengths + -(-lengths // CONTEXT)) * copies).sum())
+    parts = [np.arange(0, 90), np.arange(90, 200)]
+    packing = packed(tmp_path, pages, parts, tokenizer, levels=["half", "often"], budget=whole, replicates=[0])
+    read = read_by(packing, "often", 0)
+    by_page = dict(zip(pages["id"], copies, strict=True))
+    assert Counter(read) == {slice_: by_page[slice_[0]] for slice_ in read}
+    assert len(set(read)) == sum(-(-lengths[copies > 0] // CONTEXT))
+    again = np.mean([one == other for one, other in itertools.pairwise(read)])
+    assert again < 0.05
+
+
+def test_copies_leave_what_other_levels_read_as_it_was(tmp_path, tokenizer):
+    pages = made_pages(np.random.default_rng(5), 100)
+    once = packed(tmp_path / "once", pages, [np.arange(100)], tokenizer, levels=["half"])
+    often = {"half": pages["kept"]["half"], "often": pages["kept"]["few"].astype(np.uint8) * 5}
+    beside = packed(tmp_path / "often", pages | {"kept": often}, [np.arange(100)], tokenizer, levels=["half", "often"])
+    for replicate in (0, 1):
+        assert read_by(once, "half", replicate) == read_by(beside, "half", replicate)

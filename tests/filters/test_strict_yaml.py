@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.parts.refusals import ExperimentError
-from jobs.parts.strict_yaml import read_yaml, read_yaml_file
+from filters.strict_yaml import YamlError, read_yaml, read_yaml_file
 
 
 @pytest.mark.parametrize(
@@ -55,7 +54,7 @@ def test_a_key_called_null_or_no_stays_a_word():
     ],
 )
 def test_yaml_that_is_not_meant_is_refused(text, says):
-    with pytest.raises(ExperimentError, match=says):
+    with pytest.raises(YamlError, match=says):
         read_yaml(text, "file")
 
 
@@ -67,14 +66,14 @@ def test_twenty_levels_are_read():
 def test_bytes_that_are_not_utf_8_are_named_with_their_line(tmp_path, data):
     file = tmp_path / "file.yaml"
     file.write_bytes(data)
-    with pytest.raises(ExperimentError, match=r"file.yaml, line 1: byte 0x(e9|ff) is not UTF-8; save the file as UTF-8"):
+    with pytest.raises(YamlError, match=r"file.yaml, line 1: byte 0x(e9|ff) is not UTF-8; save the file as UTF-8"):
         read_yaml_file(file)
 
 
 def test_a_huge_file_is_refused_unread(tmp_path):
     with (tmp_path / "huge.yaml").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(ExperimentError, match=r"huge.yaml has more than 1,048,576 characters"):
+    with pytest.raises(YamlError, match=r"huge.yaml has more than 1,048,576 characters"):
         read_yaml_file(tmp_path / "huge.yaml")
 
 
@@ -82,5 +81,5 @@ def test_a_huge_file_is_refused_unread(tmp_path):
 def test_any_text_is_read_or_refused(text):
     try:
         read_yaml(text)
-    except ExperimentError as error:
+    except YamlError as error:
         assert str(error)

@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 
-from jobs.parts.refusals import ExperimentError
-
 MOST_CHARACTERS = 1 << 20
 MOST_DEPTH = 20
+
+
+class YamlError(ValueError):
+    """A file that is no YAML, or could be misread: one sentence that names the place."""
 
 
 def _place(mark: yaml.Mark) -> str:
@@ -30,11 +32,11 @@ class _Loader(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         place = _place(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
-            raise ExperimentError(f"{place}: aliases (*name) are not allowed; write the value out")
+            raise YamlError(f"{place}: aliases (*name) are not allowed; write the value out")
         if getattr(event, "tag", None) is not None:
-            raise ExperimentError(f"{place}: tags ({event.tag}) are not allowed; write the plain value")
+            raise YamlError(f"{place}: tags ({event.tag}) are not allowed; write the plain value")
         if self.depth > MOST_DEPTH:
-            raise ExperimentError(f"{place}: nested deeper than {MOST_DEPTH}")
+            raise YamlError(f"{place}: nested deeper than {MOST_DEPTH}")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -44,9 +46,9 @@ class _Loader(yaml.SafeLoader):
         mapping: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ExperimentError(f"{_place(key_node.start_mark)}: a key must be a plain word")
+                raise YamlError(f"{_place(key_node.start_mark)}: a key must be a plain word")
             if key_node.value in mapping:
-                raise ExperimentError(f"{_place(key_node.start_mark)}: the key {key_node.value!r} is there twice")
+                raise YamlError(f"{_place(key_node.start_mark)}: the key {key_node.value!r} is there twice")
             mapping[key_node.value] = self.construct_object(value_node, deep=True)
         return mapping
 
@@ -73,7 +75,7 @@ def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
     try:
         return int(node.value)
     except ValueError as error:  # Python reads no more than 4,300 digits
-        raise ExperimentError(f"{_place(node.start_mark)}: {node.value[:20]}... is no number anybody means") from error
+        raise YamlError(f"{_place(node.start_mark)}: {node.value[:20]}... is no number anybody means") from error
 
 
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)  # PyYAML's own reads 1e-3 as text
@@ -81,7 +83,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _int)  # and 0755 as octal
 
 
 def read_yaml(text: str, name: str = "--set") -> Any:
-    """YAML as described above. Raises ExperimentError with file, line and column."""
+    """YAML as described above. Raises YamlError with file, line and column."""
     if len(text) > MOST_CHARACTERS:
         raise _too_long(name)
     try:
@@ -89,17 +91,15 @@ def read_yaml(text: str, name: str = "--set") -> Any:
         loader.name = name
         return loader.get_single_data()
     except yaml.YAMLError as error:
-        raise ExperimentError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
+        raise YamlError(f"{name} is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _too_long(name: str) -> ExperimentError:
-    return ExperimentError(
-        f"{name} has more than {MOST_CHARACTERS:,} characters, the most that is read: is it another file?"
-    )
+def _too_long(name: str) -> YamlError:
+    return YamlError(f"{name} has more than {MOST_CHARACTERS:,} characters, the most that is read: is it another file?")
 
 
 def read_yaml_file(file: Path) -> Any:
-    """The YAML in a file. Raises ExperimentError, also where its bytes are not UTF-8."""
+    """The YAML in a file. Raises YamlError, also where its bytes are not UTF-8."""
     if file.stat().st_size > 4 * MOST_CHARACTERS:  # a character has at most four bytes
         raise _too_long(str(file))
     data = file.read_bytes()
@@ -107,6 +107,6 @@ def read_yaml_file(file: Path) -> Any:
         return read_yaml(data.decode("utf-8"), str(file))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ExperimentError(
+        raise YamlError(
             f"{file}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
