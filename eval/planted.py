@@ -7,10 +7,11 @@ a filter does is known by making an experiment afresh many times; what the verdi
 or wrong.
 
 Small GPTs are too slow for thousands of runs. A bigram model (Witten and Bell 1991) stands in for them, with a run's own
-noise added. All of it is planted: it tells of the statistics and nothing of the web.
+noise added; a few experiments with GPTs show whether it does (jobs/bench/planted_gpts.py). All of it is planted: it tells of
+the statistics and nothing of the web.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -26,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 World = Literal["u", "null", "helps", "hurts", "style_only", "dominant_site", "one_domain"]
 WORLDS: tuple[World, ...] = ("u", "null", "helps", "hurts", "style_only", "dominant_site", "one_domain")
 
-DOMAINS, VOCABULARY, LENGTH, SUCCESSORS = 8, 512, 128, 8
+DOMAINS, WORDS, LENGTH, SUCCESSORS = 8, 512, 128, 8
 POOL, SITE = 20_000, 5
 MARKER, MARKED = 0, 0.15
 """The token that style inserts, and the share of a page's tokens that it replaces."""
@@ -41,6 +42,8 @@ FAVOURED = 1.4
 """How much a score that sees the wrong thing adds to pages of domain 0: the best share is then near a quarter."""
 RUN_NOISE = 0.009
 """Bits per byte: the deviation of runs of 0.2 million parameters that differ in first weights alone."""
+NEIGHBOURS = 0.0
+"""How far that of neighbouring levels is correlated: they share first weights."""
 WITHIN = 0.002
 """Levels whose true bits per byte are within this of the lowest are all best."""
 
@@ -63,12 +66,32 @@ class Design:
     clusters: Literal["site", "page"] = "site"
     strata: bool = True
     run_noise: float = RUN_NOISE
+    neighbours: float = NEIGHBOURS
+    kept: tuple[float, ...] = KEPT
+    """The share of the pool that each level keeps, the mildest first."""
+    words: int = WORDS
+    """Different tokens of the world."""
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels by name; the first is the pool."""
+        return tuple(Level(f"{kept:g}", kept) for kept in self.kept)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The levels' names."""
+        return tuple(level.name for level in self.levels)
 
 
-@lru_cache(maxsize=1)
-def successors() -> Integers:
-    """[domains + 1, vocabulary, successors]: the last table is the one that all share."""
-    return np.random.default_rng(0).integers(1, VOCABULARY, (DOMAINS + 1, VOCABULARY, SUCCESSORS))
+SOUND = Design()
+Learner = Callable[[Integers, Integers, int, int], Floats]
+"""(tokens read [pages, length], tokens judged [pages, length], different tokens, replicate) -> nats [pages judged]."""
+
+
+@lru_cache(maxsize=2)
+def successors(words: int) -> Integers:
+    """[domains + 1, words, successors]: the last table is the one that all share."""
+    return np.random.default_rng(0).integers(1, words, (DOMAINS + 1, words, SUCCESSORS))
 
 
 def pool(random: np.random.Generator) -> Pages:
@@ -109,12 +132,12 @@ def scores(world: World, pages: Pages, random: np.random.Generator) -> Floats:
     return found
 
 
-def tokens(pages: Pages, random: np.random.Generator) -> Integers:
+def tokens(pages: Pages, random: np.random.Generator, words: int = WORDS) -> Integers:
     """[pages, length] token ids."""
-    count, tables = len(pages.domain), successors()
+    count, tables = len(pages.domain), successors(words)
     weights = 1 / np.arange(1, SUCCESSORS + 1)
     clean = np.empty((count, LENGTH), np.int64)
-    clean[:, 0] = random.integers(1, VOCABULARY, count)
+    clean[:, 0] = random.integers(1, words, count)
     own = random.random((count, LENGTH)) < 0.5
     which = np.searchsorted(np.cumsum(weights / weights.sum()), random.random((count, LENGTH)))
     which = np.minimum(which, SUCCESSORS - 1)
@@ -122,18 +145,19 @@ def tokens(pages: Pages, random: np.random.Generator) -> Integers:
     for at in range(1, LENGTH):
         clean[:, at] = tables[table[:, at], clean[:, at - 1], which[:, at]]
     noisy = random.random((count, LENGTH)) < NOISE * (1 - pages.quality)[:, None]
-    found = np.where(noisy, random.integers(1, VOCABULARY, (count, LENGTH)), clean)
+    found = np.where(noisy, random.integers(1, words, (count, LENGTH)), clean)
     marked = pages.style[:, None] & (random.random((count, LENGTH)) < MARKED)
     return np.where(marked, MARKER, found)
 
 
-def bigram_nats(read: Integers, of: Integers) -> Floats:
+def bigram_nats(read: Integers, of: Integers, words: int, replicate: int = 0) -> Floats:
     """[pages] nats of token sequences [pages, length] under a Witten-Bell bigram model of the sequences that were read."""
-    pairs = np.bincount((read[:, :-1] * VOCABULARY + read[:, 1:]).ravel(), minlength=VOCABULARY**2)
-    counts = pairs.reshape(VOCABULARY, VOCABULARY).astype(np.float64)
-    single = np.bincount(read.ravel(), minlength=VOCABULARY).astype(np.float64)
+    del replicate  # it has no first weights
+    pairs = np.bincount((read[:, :-1] * words + read[:, 1:]).ravel(), minlength=words**2)
+    counts = pairs.reshape(words, words).astype(np.float64)
+    single = np.bincount(read.ravel(), minlength=words).astype(np.float64)
     kinds = float((single > 0).sum())
-    alone = (single + kinds / VOCABULARY) / (single.sum() + kinds)
+    alone = (single + kinds / words) / (single.sum() + kinds)
     kinds_after, after = (counts > 0).sum(axis=1), counts.sum(axis=1)
     # A token that nothing followed leaves all to the single tokens.
     kinds_after = np.where(after > 0, kinds_after, 1.0)
@@ -150,24 +174,37 @@ class Experiment(NamedTuple):
     domain: Integers
 
 
-def experiment(world: World, seed: int, design: Design = Design()) -> Experiment:
+def experiment(world: World, seed: int, design: Design = SOUND, learner: Learner = bigram_nats) -> Experiment:
     """One experiment in a world: pages, levels, runs; the same seed gives the same."""
     random = np.random.default_rng([WORLDS.index(world), seed])
     pages = pool(random)
     strength = np.argsort(np.argsort(-scores(world, pages, random), kind="stable"), kind="stable")
     fold = random.integers(0, REPLICATES, POOL // SITE)[pages.site]
     draws = random.permuted(np.tile(np.arange(POOL), (REPLICATES, 1)), axis=1)
-    kept = [strength < share * POOL for share in KEPT]
+    kept = [strength < share * POOL for share in design.kept]
     read = [[_read(level, fold, draws, replicate, design) for replicate in range(REPLICATES)] for level in kept]
     taken = np.unique(np.concatenate([pages_ for level in read for pages_ in level]))
-    of = tokens(Pages(*(column[taken] for column in pages)), random)
+    of = tokens(Pages(*(column[taken] for column in pages)), random, design.words)
     wanted = held_out(world, random)
-    judged = tokens(wanted, random)
+    judged = tokens(wanted, random, design.words)
     nats = np.array(
-        [[bigram_nats(of[np.searchsorted(taken, pages_)], judged) for pages_ in level] for level in read], np.float64
+        [
+            [learner(of[np.searchsorted(taken, some)], judged, design.words, at) for at, some in enumerate(level)]
+            for level in read
+        ],
+        np.float64,
     )
-    noise = random.normal(0, design.run_noise, nats.shape[:2])
+    noise = run_noise(random, nats.shape[:2], design)
     return Experiment(nats + noise[:, :, None] * LENGTH * BYTES_OF_TOKEN * np.log(2), wanted.site, wanted.domain)
+
+
+def run_noise(random: np.random.Generator, shape: tuple[int, ...], design: Design) -> Floats:
+    """What first weights do to each run, [levels, replicates]: levels share them, more so if they are more alike."""
+    own = random.normal(0, design.run_noise, shape)
+    noise = own.copy()
+    for level in range(1, shape[0]):
+        noise[level] = design.neighbours * noise[level - 1] + np.sqrt(1 - design.neighbours**2) * own[level]
+    return noise
 
 
 def _read(kept: npt.NDArray[np.bool_], fold: Integers, draws: Integers, replicate: int, design: Design) -> Integers:
@@ -178,20 +215,16 @@ def _read(kept: npt.NDArray[np.bool_], fold: Integers, draws: Integers, replicat
     return candidates[np.argsort(order[candidates], kind="stable")[:READ]]
 
 
-def compared(found: Experiment, design: Design = Design(), resamples: int = 600) -> Comparison:
+def compared(found: Experiment, design: Design = SOUND, resamples: int = 600) -> Comparison:
     """The statistics of an experiment."""
     sizes = np.full(found.nats.shape[2], LENGTH * BYTES_OF_TOKEN)
     clusters = found.site if design.clusters == "site" else np.arange(len(sizes))
-    return compare(found.nats, sizes, clusters, NAMES, found.domain if design.strata else None, resamples=resamples)
+    return compare(found.nats, sizes, clusters, design.names, found.domain if design.strata else None, resamples=resamples)
 
 
-NAMES = tuple(f"{kept:g}" for kept in KEPT)
-LEVELS = tuple(Level(name, kept) for name, kept in zip(NAMES, KEPT, strict=True))
-
-
-def judged(comparison: Comparison, levels: Sequence[Level] = LEVELS) -> Verdict:
-    """The verdict of an experiment; the level that keeps all is the pool."""
-    return verdict(comparison, levels, NAMES[0])
+def judged(comparison: Comparison, levels: Sequence[Level] = SOUND.levels) -> Verdict:
+    """The verdict of an experiment; the level that keeps most is the pool."""
+    return verdict(comparison, levels)
 
 
 class Truth(NamedTuple):
@@ -202,15 +235,15 @@ class Truth(NamedTuple):
     onset: str | None
 
 
-def truth(world: World, trials: int, design: Design = Design()) -> Truth:
+def truth(world: World, trials: int, design: Design = SOUND, learner: Learner = bigram_nats) -> Truth:
     """The mean of many experiments that are made for nothing else."""
-    total = np.zeros(len(KEPT))
+    total, names = np.zeros(len(design.kept)), design.names
     for seed in range(trials):
-        total += compared(experiment(world, 1_000_000 + seed, design), design, resamples=1).values
+        total += compared(experiment(world, 1_000_000 + seed, design, learner), design, resamples=1).values
     values = total / trials
-    best = [at for at in range(len(KEPT)) if values[at] - values.min() <= WITHIN]
-    onset = next((NAMES[at] for at in range(best[-1] + 1, len(KEPT))), None)
-    return Truth(values, tuple(NAMES[at] for at in best), onset)
+    best = [at for at in range(len(names)) if values[at] - values.min() <= WITHIN]
+    onset = next((names[at] for at in range(best[-1] + 1, len(names))), None)
+    return Truth(values, tuple(names[at] for at in best), onset)
 
 
 class Outcomes(NamedTuple):
@@ -229,21 +262,22 @@ class Outcomes(NamedTuple):
     """The mean, in bits per byte."""
 
 
-def outcomes(world: World, trials: int, known: Truth, design: Design = Design()) -> Outcomes:
+def outcomes(world: World, trials: int, known: Truth, design: Design = SOUND) -> Outcomes:
     """What the verdict says in a world whose truth is known."""
+    names = design.names
     said: dict[str, int] = {}
     held, mild, resolutions, seen = [], [], [], []
     gap = known.values[-1] - known.values.min()
     for seed in range(trials):
         comparison = compared(experiment(world, seed, design), design)
-        found = judged(comparison)
+        found = judged(comparison, design.levels)
         said[found.outcome] = said.get(found.outcome, 0) + 1
-        for at in range(1, len(KEPT)):
-            interval = comparison.difference(NAMES[at], NAMES[0])
+        for at in range(1, len(names)):
+            interval = comparison.difference(names[at], names[0])
             held.append(interval.low <= known.values[at] - known.values[0] <= interval.high)
         claims = found.outcome == "over_filtering"
         if claims and found.begun_by is not None:
-            mild.append(known.onset is None or NAMES.index(found.begun_by) < NAMES.index(known.onset))
+            mild.append(known.onset is None or names.index(found.begun_by) < names.index(known.onset))
         resolutions.append(found.resolution)
         if gap >= EIGHTY * found.resolution:
             seen.append(claims)

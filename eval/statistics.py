@@ -9,10 +9,11 @@ held-out pages; what is compared is the mean of their bits per byte, so that one
 *Replicates* are not resampled. With two of them a bootstrap draws the same one twice half of the time and finds half of
 the variance. What is left of the table subset x replicate when the means of its rows and columns are taken away is pooled
 instead, as in a randomised block design (Fisher 1935, chapter 4): with 6 subsets and 2 replicates it has 5 degrees of
-freedom where each difference alone has 1. Each resample then draws the replicates' share from Student's t with those
-degrees of freedom. A subset whose own runs scatter more than the others gets a wider share, and none gets less than
-subsets that differ by chance alone (random controls of every size) are seen to differ. The bootstrap of clusters gets the
-same treatment, with Kish's effective number of clusters, so that a few large sites are not taken for many.
+freedom where each difference alone has 1. A control that is made to be unlike the others (the worst pages first) is kept
+apart: what its few odd pages do to its runs says nothing of the levels'. Each resample then draws the replicates' share
+from Student's t with those degrees of freedom. A subset whose own runs scatter more than the others gets a wider share, and
+none gets less than subsets that differ by chance alone (random controls of every size) are seen to differ. The bootstrap of
+clusters gets the same treatment, with Kish's effective number of clusters, so that a few large sites are not taken for many.
 docs/training.md has the measured coverage.
 """
 
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.bool_]
 Labels = Sequence[object] | npt.NDArray[np.generic]
 
 CONFIDENCE = 0.95
@@ -128,11 +130,18 @@ class Comparison:
         found = self._at_once(list(itertools.combinations(subsets, 2)))
         return found | {(other, one): -interval for (one, other), interval in found.items()}
 
-    def p_value(self, subset: str, other: str) -> float:
-        """How often chance alone makes a difference as large as the one between two subsets."""
-        at, base = self.subsets.index(subset), self.subsets.index(other)
-        beyond = np.abs(self.errors[:, at] - self.errors[:, base]) >= abs(self.values[at] - self.values[base])
-        return float((beyond.sum() + 1) / (len(beyond) + 1))
+    def p_value(self, subset: str, other: str, among: Sequence[str] = ()) -> float:
+        """How often chance alone makes a difference as large as the one between two subsets.
+
+        Where the other was picked `among` several, that of any of them counts, each in units of its own interval.
+        """
+        at = self.subsets.index(subset)
+        bases = [self.subsets.index(name) for name in {other: None} | dict.fromkeys(among) if name != subset]
+        errors = np.abs(self.errors[:, [at]] - self.errors[:, bases])
+        halves = np.quantile(errors, CONFIDENCE, axis=0)
+        units = errors / np.where(halves > 0, halves, 1.0)
+        found = abs(self.values[at] - self.values[bases[0]]) / (halves[0] or 1.0)
+        return float(((units.max(axis=1) >= found).sum() + 1) / (len(units) + 1))
 
     def noise(self, subset: str, other: str) -> tuple[float, float]:
         """The variances of a difference that replicates and held-out pages make."""
@@ -172,6 +181,7 @@ def compare(
     subsets: Sequence[str],
     strata: Labels | None = None,
     alike: Sequence[str] = (),
+    apart: Sequence[str] = (),
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
@@ -180,8 +190,8 @@ def compare(
     nats: [subsets, replicates, pages], the negative log likelihood of each page (`eval.bits_per_byte.page_nats`).
     byte_counts: [pages] UTF-8 bytes. clusters, strata: [pages] a label each; without strata all pages are one. A
     stratum's value is the ratio of its sums; a subset's is the mean over strata. `alike`: subsets that differ by chance
-    alone; where there are three or more, no subset's runs are taken to scatter less than these do. The same arguments
-    give the same numbers.
+    alone; where there are three or more, no subset's runs are taken to scatter less than these do. `apart`: subsets whose
+    runs say nothing of how those of the others scatter. The same arguments give the same numbers.
 
     Raises:
         ValueError: shapes do not fit, a number is not finite (leave diverged runs out first), a cluster has no bytes.
@@ -195,7 +205,7 @@ def compare(
     thin = next((str(name) for name, part in zip(np.unique(parts), found, strict=True) if len(part[2]) < 2), None)
     chance = [subsets.index(name) for name in alike]
     floor = len(by_replicate[0]) * float(np.var(by_replicate[chance].mean(axis=1), ddof=1)) if len(chance) > 2 else 0.0
-    runs, shared = _run_errors(by_replicate, floor, resamples, random)
+    runs, shared = _run_errors(by_replicate, np.isin(subsets, list(apart)), floor, resamples, random)
     pages = _page_errors([(tops, bottoms) for _, tops, bottoms in found], resamples, random)
     clusters_ = sum(len(bottoms) for _, _, bottoms in found)
     return Comparison(tuple(subsets), by_replicate, pages, runs, shared, clusters_, thin if strata is not None else None)
@@ -254,24 +264,29 @@ def _cluster_errors(tops: Floats, bottoms: Floats, resamples: int, random: np.ra
     return errors
 
 
-def _run_errors(by_replicate: Floats, floor: float, resamples: int, random: np.random.Generator) -> tuple[Floats, Floats]:
+def _run_errors(
+    by_replicate: Floats, apart: Truth, floor: float, resamples: int, random: np.random.Generator
+) -> tuple[Floats, Floats]:
     """What other replicates may change: [resamples, subsets] of each subset's own, [resamples] shared; 0 with one of
     them."""
-    subsets, replicates = by_replicate.shape
+    count, replicates = by_replicate.shape
     if replicates < 2:
-        return np.zeros((resamples, subsets)), np.zeros(resamples)
-    columns = by_replicate.mean(axis=0)
+        return np.zeros((resamples, count)), np.zeros(resamples)
+    apart = apart if (~apart).sum() > 1 else np.zeros(count, bool)
+    pooled = by_replicate[~apart]
+    subsets, columns = len(pooled), pooled.mean(axis=0)
     between = subsets * float(np.var(columns, ddof=1))
-    freedom, own = (subsets - 1) * (replicates - 1), np.zeros(subsets)
+    freedom, own = (subsets - 1) * (replicates - 1), np.zeros(count)
     if freedom:
-        own = _own_variances(by_replicate - by_replicate.mean(axis=1, keepdims=True) - columns + by_replicate.mean())
+        own[~apart] = _own_variances(pooled - pooled.mean(axis=1, keepdims=True) - columns + pooled.mean())
+        own[apart] = np.maximum(np.var(by_replicate[apart] - columns, axis=1, ddof=1), own[~apart].min())
     own = np.maximum(own, floor)
-    errors = random.standard_normal((resamples, subsets)) * np.sqrt(own / replicates)
-    errors *= _tails(max(1, freedom), resamples, random)[:, None]
+    errors = random.standard_normal((resamples, count)) * np.sqrt(own / replicates)
+    errors[:, ~apart] *= _tails(max(1, freedom), resamples, random)[:, None]
     common = max(0.0, (between - float(own.min())) / subsets)
-    return errors, random.standard_normal(resamples) * np.sqrt(common / replicates) * _tails(
-        replicates - 1, resamples, random
-    )
+    shared = random.standard_normal(resamples) * np.sqrt(common / replicates) * _tails(replicates - 1, resamples, random)
+    errors[:, apart] *= _tails(replicates - 1, resamples, random)[:, None]
+    return errors, shared
 
 
 def _own_variances(rest: Floats) -> Floats:

@@ -100,7 +100,7 @@ def verdict(
     Raises:
         ValueError: there are fewer than two levels, or one was not compared.
     """
-    ordered = tuple(level.name for level in _mildest_first(levels))
+    ordered = tuple(level.name for level in mildest_first(levels))
     base = base or (ordered[0] if ordered else "")
     missing = [name for name in (*ordered, base) if name not in comparison.subsets]
     if len(ordered) < 2 or missing:
@@ -123,7 +123,7 @@ def verdict(
         at_most=None,
         two_lines=None,
         resolution=max((gap.half_width for gap in over.values()), default=0.0),
-        lost=tuple(level.name for level in _mildest_first(lost)),
+        lost=tuple(level.name for level in mildest_first(lost)),
         needed=None,
     )
     found = _on_a_grid(found) if grid else _hardest(found, comparison, ranked, pairs)
@@ -132,7 +132,8 @@ def verdict(
     return replace(found, needed=_needed(found, comparison)) if found.outcome == "cannot_tell" else found
 
 
-def _mildest_first(levels: Sequence[Level]) -> list[Level]:
+def mildest_first(levels: Sequence[Level]) -> list[Level]:
+    """Levels in the order of the share they keep, whatever the order they are given in."""
     return sorted(levels, key=lambda level: (-level.kept, level.name))
 
 
@@ -197,6 +198,39 @@ def _needed(found: Verdict, comparison: Comparison) -> Needed | None:
     runs, pages = comparison.noise(one, other)
     share = runs / (runs + pages) if runs + pages else 1.0
     return Needed(max(1.0, times), ceil(times * comparison.replicates), ceil(times * comparison.clusters), share)
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The hypothesis that was named before anything was measured: `one` minus `other`, which may be the best level."""
+
+    one: str
+    other: str
+    gap: Interval
+    """Where the best level was picked by the numbers, it holds for all that might have been."""
+    p_value: float
+
+
+def primary(comparison: Comparison, levels: Sequence[str], between: tuple[str, str]) -> Primary | None:
+    """The second of two subsets minus the first; None where one of them was not compared.
+
+    `levels`: those asked for, from the mildest to the hardest, with complete runs or without. Either name may be `best` or
+    `hardest`; where the other subset is the best level itself, the next best stands for it.
+    """
+    names = [levels[-1] if name == "hardest" and levels else name for name in between]
+    if "best" not in names:
+        first, second = names
+        if not {first, second} <= set(comparison.subsets) or first == second:
+            return None
+        return Primary(second, first, comparison.difference(second, first), comparison.p_value(second, first))
+    [named] = [name for name in names if name != "best"]
+    others = [name for name in levels if name != named and name in comparison.subsets]
+    if named not in comparison.subsets or not others:
+        return None
+    best = min(others, key=comparison.value)
+    gap = dict(zip(others, comparison.differences(named, others), strict=True))[best]
+    p_value = comparison.p_value(named, best, others)
+    return Primary(named, best, gap, p_value) if names[0] == "best" else Primary(best, named, -gap, p_value)
 
 
 @dataclass(frozen=True)

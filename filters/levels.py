@@ -171,6 +171,11 @@ def swept(level: Level) -> list[tuple[str, str]]:
     return [(path[0], path[1] if len(path) > 1 else "") for path in paths]
 
 
+def unswept(level: Level) -> bool:
+    """Whether no swept rule is on: every swept key says `none`."""
+    return bool(level.levels) and all(value == "none" for value in level.levels.values())
+
+
 def needed(levels: Sequence[Level]) -> set[str]:
     """The signals that the rules of the levels name."""
     return signals_of([rule for level in levels for rule in parse(level.rules)])

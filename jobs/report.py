@@ -3,13 +3,14 @@
     python -m jobs.report CONF [--set key=value ...] [--dry-run]
     python -m jobs.report OUT1 OUT2
 
-Writes `report.html` (self-contained), `report.md` with `report.svg` (the main figure alone), and prints the levels as a
-table. Whatever the earlier verbs have not done yet is said on the page. Of two folders `beside.html` and `beside.md` are
-written into the second.
+Writes `report.html` (self-contained), `report.md` with `report.svg` (the main figure alone) and `report.json` (what that
+figure is drawn from), and prints the levels as a table. Whatever the earlier verbs have not done yet is said on the page. Of
+two folders `beside.html` and `beside.md` are written into the second.
 """
 
+import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from pydantic import ValidationError
 
 from eval.report import beside
 from eval.report.facts import Facts
-from eval.report.page import figure_svg, html, markdown, terminal_table
+from eval.report.page import answer, html, main_figure, markdown, terminal_table
 from filters.files import write_whole
 from jobs.parts import command, storage
-from jobs.parts.experiment_file import Experiment, Train
+from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
 from jobs.parts.gathered import collect, page_ids
 from jobs.parts.grid import cells
 from jobs.parts.places import Places
@@ -37,14 +38,31 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     try:
         facts = _collected(experiment.out, experiment.train)
-        facts = replace(facts, name=experiment.name)
+        facts = replace(facts, name=experiment.name, primary=_primary(experiment))
     except ValueError as error:
         raise ExperimentError(str(error)) from error
-    for ending, text in (("html", html(facts)), ("md", markdown(facts)), ("svg", figure_svg(facts))):
+    figure = main_figure(facts)
+    told = {"made_by": made_by(experiment), "answer": asdict(answer(facts)), "figure": asdict(figure)}
+    for ending, text in (("html", html(facts)), ("md", markdown(facts)), ("svg", figure.svg), ("json", json.dumps(told))):
         write_whole(places.report(ending), text.encode())
     print(terminal_table(facts))
     print(f"report: {page}")
     return command.OK
+
+
+def made_by(experiment: Experiment) -> dict[str, Any]:
+    """What decides the numbers of the main figure, wherever the experiment lies: its file, and its model by content."""
+    asked = {key: value for key, value in as_tree(experiment).items() if key not in ("out", "reuse", "scratch")}
+    model = asdict(cells(experiment.train)[0].size) if experiment.train else None
+    return {"experiment": config_hash(asked), "model": model}
+
+
+def _primary(experiment: Experiment) -> tuple[str, str] | None:
+    """The two subsets of the hypothesis that the file names, the second minus the first."""
+    if experiment.primary is None:
+        return None
+    first, second = experiment.primary.between
+    return first, second
 
 
 def side_by_side(first: Path, second: Path) -> int:

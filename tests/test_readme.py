@@ -1,5 +1,6 @@
 """What the README shows works as written, and its tree names every file there is."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,11 @@ import sys
 from pathlib import Path
 
 import yaml
+from pydantic import TypeAdapter
+
+from eval.report.page import Answer, MainFigure
+from jobs.parts.experiment_file import load
+from jobs.report import made_by
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text()
@@ -85,3 +91,17 @@ def test_the_tree_names_every_file():
     for package in ("filters", "classifiers", "eval", "jobs"):
         for file in (REPOSITORY / package).rglob("*.py"):
             assert file.name == "__init__.py" or file.stem in re.findall(r"\w+", shown), f"{package}/{file.name}"
+
+
+DEMO = json.loads((REPOSITORY / "docs" / "demo.json").read_text())
+
+
+def test_the_figure_is_of_the_demonstration_as_it_is():
+    """Else: make demo; cp out/demo/report.svg docs/demo.svg; cp out/demo/report.json docs/demo.json."""
+    assert DEMO["made_by"] == made_by(load(REPOSITORY / "conf" / "demo.yaml"))
+    assert TypeAdapter(MainFigure).validate_python(DEMO["figure"]).svg == (REPOSITORY / "docs" / "demo.svg").read_text()
+
+
+def test_the_sentence_under_the_figure_is_what_the_demonstration_found():
+    words = f"*From `make demo`. {Answer(**DEMO['answer']).sentence}*"
+    assert words in " ".join(README.split())

@@ -4,11 +4,12 @@ What may be said is decided in `eval.verdict`; here are the words. Every interva
 """
 
 from eval.report.facts import Facts
+from eval.report.hypotheses import all_others, primary_hypothesis
 from eval.report.safe_text import plain
 from eval.report.standing import Standings
 from eval.report.story import Story
 from eval.report.wording import byte_size, listed, percent, plural, signed
-from eval.statistics import Interval, holm
+from eval.statistics import Interval
 from eval.verdict import Verdict
 
 NAME_SHOWN = 60
@@ -31,11 +32,8 @@ def advice(story: Story) -> tuple[str, str]:
 def _too_little(held_out: Standings) -> tuple[str, str]:
     """What to train or hold out before any choice; the lowest value all the same."""
     one_replicate = held_out.by_name[str(held_out.best)].asked < 2
-    claim, why = (
-        ("Train a second replicate before you choose", "one replicate does not show how much chance does")
-        if one_replicate
-        else ("Hold out pages of more sites before you choose", "all held-out pages are of one site")
-    )
+    claim = f"{'Train a second replicate' if one_replicate else 'Hold out pages of more sites'} before you choose"
+    why = plain(held_out.comparison.unknown or "", 200) if held_out.comparison else ""
     return claim, f"{_named(held_out.best)} needs the fewest bits per byte so far, but {why}."
 
 
@@ -165,14 +163,14 @@ def tests(story: Story) -> list[str]:
         f"Resolution: a true difference of {verdict.resolution:.4f} bits per byte between {between} is seen in half of such "
         f"experiments, one of {verdict.resolution_at_80:.4f} in four of five."
     ]
-    says += _placebo(story)
+    says += [primary_hypothesis(story), *_placebo(story)]
     if lines := verdict.two_lines:
         says.append(
             f"Two-lines test (Simonsohn 2018), with the break at {_named(lines.break_at)}: "
             f"{signed(lines.falling)} bits per byte per level before it, {signed(lines.rising)} after it. "
             + ("The curve is a U." if lines.u_shaped else "Whether the curve is a U stays open.")
         )
-    return says + _elsewhere(story, verdict)
+    return [*says, *all_others(story)]
 
 
 def _placebo(story: Story) -> list[str]:
@@ -187,22 +185,6 @@ def _placebo(story: Story) -> list[str]:
         return [f"{says}; no two of them are told apart, as it should be."]
     one, other = (_named(name) for name in found.speaks)
     return [f"{says}; {one} and {other} are told apart, which they should not be: do not rely on differences of this size."]
-
-
-def _elsewhere(story: Story, verdict: Verdict) -> list[str]:
-    """The same difference on pages that do not decide, with p values that hold for all of them at once (Holm 1979)."""
-    sets = {"held-out pages before any rule": story.pool, "the classifiers' own kind of text": story.reference}
-    at_issue = (verdict.hardest or verdict.base, verdict.best)
-    there = {
-        name: found.comparison
-        for name, found in sets.items()
-        if found and found.comparison and found.comparison.unknown is None and set(at_issue) <= set(found.compared)
-    }
-    if not there or at_issue[0] == at_issue[1]:
-        return []
-    p_values = holm({name: comparison.p_value(*at_issue) for name, comparison in there.items()})
-    says = [f"on {name} {signed(there[name].difference(*at_issue))}, p = {p_values[name]:.3f}" for name in there]
-    return [f"{_named(at_issue[0])} minus {_named(at_issue[1])} elsewhere (p values by Holm): {'; '.join(says)}."]
 
 
 def kept(facts: Facts) -> tuple[str, str]:

@@ -96,16 +96,26 @@ def _lines(story: Story, place: Callable[[Subset], float | None]) -> tuple[Line,
             row = story.held_out.by_name.get(subset.name) if story.held_out else None
             at = place(subset)
             if subset.control == control and row and at is not None:
-                points.append(_compared(row, at + (aside if place is _position else 0.0)))
+                points.append(_compared(row, at + (aside if place is _position else 0.0), _each(story, subset.name)))
         if points:
             lines.append(Line(name, role, tuple(points), joined=story.facts.ordered))
     return tuple(lines)
 
 
-def _compared(row: Standing, x: float) -> Point:
+def _compared(row: Standing, x: float, each: tuple[float, ...] = ()) -> Point:
     """The subset's value, its bar as wide as the interval of its difference to the best level; the best has none."""
     value, found = row.level.value, row.difference
-    return Point(x, value, value - found.half_width, value + found.half_width) if found else Point(x, value)
+    return Point(x, value, value - found.half_width, value + found.half_width, each) if found else Point(x, value)
+
+
+def _each(story: Story, subset: str) -> tuple[float, ...]:
+    """Each replicate's difference to the best level, from the best level's value: what the bar is made from."""
+    comparison, best = (story.held_out.comparison, story.held_out.best) if story.held_out else (None, None)
+    if comparison is None or best is None or subset not in comparison.subsets:
+        return ()
+    rows = comparison.by_replicate
+    over = rows[comparison.subsets.index(subset)] - rows[comparison.subsets.index(best)]
+    return tuple((comparison.value(best) + over).tolist())
 
 
 def _position(subset: Subset) -> float | None:

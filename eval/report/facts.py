@@ -124,7 +124,8 @@ class Packed:
     """What a subset's replicates read: how many of them read a fold of their own, the others draw from all of its pages.
 
     Of the tokens that all replicates read, `shared_tokens` is the share that another one reads too, `shared_pages` the share
-    from pages of which another one reads.
+    from pages of which another one reads. `tokens`, `slices` and different `pages` are what one reads, the mean of them;
+    `epochs` how often it goes through its pool.
     """
 
     subset: str
@@ -132,6 +133,10 @@ class Packed:
     own: int
     shared_tokens: float
     shared_pages: float
+    tokens: float = 0.0
+    slices: float = 0.0
+    pages: float = 0.0
+    epochs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,8 @@ class Facts:
     scorers: Scorers = field(default_factory=Scorers)
     experiment: str = ""
     missing: tuple[str, ...] = ()
+    primary: tuple[str, str] | None = None
+    """The hypothesis that the experiment file names: the second minus the first."""
     trains: bool = True
     """Whether models are trained at all, or pages only filtered."""
     explorer: str = ""

@@ -30,6 +30,7 @@ MANY = 14  # points on a line: beyond, intervals become a ribbon and dots disapp
 MARGIN = 0.5  # inches for the tick labels, left of every panel
 DARK = 0.65  # a cell's opacity from which on its number is white
 SMALLEST = 4.5  # points: smaller numbers in cells are left out
+BESIDE = 0.06  # how far right of a bar its replicates' dots stand, on an axis of strengths
 OVERSHOOT = 0.9  # share of the levels' own range that a control may add to the axis
 
 STYLE = {
@@ -61,12 +62,13 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement: where on the axis, its value and its 95 % interval (None where there is none)."""
+    """One measurement: where on the axis, its value, its 95 % interval (None where there is none) and each replicate's."""
 
     x: float
     value: float
     low: float | None = None
     high: float | None = None
+    each: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def _ends(line: Line) -> list[float]:
     return [
         end
         for point in line.points
-        for end in (point.value, point.low, point.high)
+        for end in (point.value, point.low, point.high, *point.each)
         if end is not None and math.isfinite(end)
     ]
 
@@ -261,6 +263,9 @@ def _lines(axes: Axes, panel: Panel, small: bool = False) -> None:
             axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0, zorder=1)
             continue
         axes.plot(x, y, SHAPES[line.role], color=colour, markersize=(4.6 if main else 3.4) - small, zorder=4)
+        dots = [(point.x + (0 if panel.share else BESIDE), value) for point in points for value in point.each]
+        if dots:
+            axes.plot(*zip(*dots, strict=True), ".", color=colour, markersize=2.6, alpha=0.6, zorder=3.5)
         bars = [(point.x, point.low, point.high) for point in points if point.low is not None and point.high is not None]
         if bars:
             axes.vlines(*zip(*bars, strict=True), color=colour, linewidth=1.1, alpha=1 if main else 0.55)

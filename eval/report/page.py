@@ -6,6 +6,7 @@ beyond the experiment's own folder.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,10 +20,12 @@ from eval.report.cards import scorers
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
 from eval.report.duplicates import duplicates
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
+from eval.report.figures import Grid, Panel
 from eval.report.removal import removal, shown_address, shown_text, with_rules
 from eval.report.rule_sets import rule_sets
 from eval.report.safe_text import code, fenced, inline, plain
 from eval.report.story import Story, tell
+from eval.report.threats import threats
 from eval.report.wording import bits, bracketed, byte_size, duration, from_to, listed, percent, plural, short_count, signed
 
 BARS = "Bars: 95 % intervals of the difference to the best level"
@@ -43,14 +46,62 @@ def markdown(facts: Facts) -> str:
     return _templates().get_template("report.md").render(page(tell(facts)))
 
 
-def figure_svg(facts: Facts) -> str:
-    """The main figure alone: bits per byte against filter strength and against the share kept."""
+@dataclass(frozen=True)
+class MainFigure:
+    """All that the main figure shows; drawn again from it, it has the same bytes."""
+
+    title: str
+    note: str
+    panels: tuple[Panel | Grid, ...]
+
+    @property
+    def svg(self) -> str:
+        """The figure as one SVG that stands alone."""
+        return figures.panels_svg(self.panels, self.title, self.note)
+
+
+def main_figure(facts: Facts) -> MainFigure:
+    """Bits per byte against filter strength and against the share kept."""
     story = tell(facts)
     panels = main_panels(story)
     unmeasured = "Nothing has been measured yet" if facts.trains else "No model is trained: pages are only filtered"
     drawn = f"as {facts.swept} filters harder" if facts.ordered else f"over {facts.swept}"
     title = f"Held-out bits per byte {drawn}" if panels else unmeasured
-    return figures.panels_svg(panels, title, f"{_scale(facts)} {BARS}." if _intervals(story) else _scale(facts))
+    return MainFigure(title, f"{_scale(facts)} {BARS}." if _intervals(story) else _scale(facts), tuple(panels))
+
+
+def figure_svg(facts: Facts) -> str:
+    """The main figure alone."""
+    return main_figure(facts).svg
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a sentence under the main figure is made of."""
+
+    claim: str
+    parameters: int
+    pages: int
+    resolution: float | None
+
+    @property
+    def sentence(self) -> str:
+        """The answer, what it was found with, and what could have been seen."""
+        seen = f", and sees {self.resolution:.3f} bits per byte in half of such experiments" if self.resolution else ""
+        return (
+            f"A sample of {self.pages:,} pages and models of {short_count(self.parameters)} parameters; the report says "
+            f'"{self.claim}"{seen}. What it finds holds for this sample and this size.'
+        )
+
+
+def answer(facts: Facts) -> Answer:
+    """The facts of that sentence."""
+    story = tell(facts)
+    claim, _ = advice(story) if facts.trains else kept(facts)
+    verdict = story.held_out.verdict if story.held_out and story.sure else None
+    parameters = max((int(run.facts.get("parameters") or 0) for run in facts.runs if run.finished), default=0)
+    pages = next((table.rows for table in facts.tables if table.name == "pages"), 0)
+    return Answer(claim, parameters, pages, verdict.resolution if verdict else None)
 
 
 def terminal_table(facts: Facts) -> str:
@@ -108,6 +159,7 @@ def page(story: Story) -> dict[str, Any]:
         "claim": claim,
         "grounds": grounds,
         "tests": tests(story),
+        "threats": threats(story),
         "scale": _scale(facts) if facts.trains else "",
         "tiny": _tiny(facts.runs),
         "ordered": facts.ordered,
@@ -119,6 +171,7 @@ def page(story: Story) -> dict[str, Any]:
         "levels": levels,
         "levels_left_out": len(facts.subsets) - len(levels),
         "tokens": any(subset.kept.tokens is not None for subset in facts.subsets),
+        "read": bool(facts.packed),
         "notes": any(row["note"] for row in levels),
         "domains": domains(story),
         "gap": gap(story),
@@ -237,6 +290,7 @@ def _level_row(subset: Subset, story: Story) -> dict[str, Any]:
         "bytes": byte_size(subset.kept.bytes),
         "share": percent(subset.share),
         "tokens": "–" if subset.kept.tokens is None else short_count(subset.kept.tokens),
+        **_read(subset, story.facts),
         "value": bits(standing.level.value) if standing else "–",
         "interval": bracketed(standing.level) if standing else "",
         "difference": signed(standing.difference) if standing else "",
@@ -245,6 +299,20 @@ def _level_row(subset: Subset, story: Story) -> dict[str, Any]:
         "best": bool(story.held_out and story.held_out.best == subset.name),
         "note": plain(note, NAME_SHOWN),
         "ends": (standing.level.low, standing.level.value, standing.level.high) if standing else None,
+    }
+
+
+def _read(subset: Subset, facts: Facts) -> dict[str, str]:
+    """What a run of a subset reads: different pages, slices, about how many bytes, and epochs."""
+    packed = next((one for one in facts.packed if one.subset == subset.name), None)
+    if packed is None:
+        return dict.fromkeys(("pages_read", "slices_read", "bytes_read", "epochs"), "–")
+    of_tokens = subset.kept.bytes / subset.kept.tokens if subset.kept.tokens else 0.0
+    return {
+        "pages_read": f"{packed.pages:,.0f}",
+        "slices_read": f"{packed.slices:,.0f}",
+        "bytes_read": byte_size(round(packed.tokens * of_tokens)) if of_tokens else "–",
+        "epochs": f"{packed.epochs:.2g}",
     }
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from eval.report.facts import Scores, Subset
 from eval.statistics import Comparison, Interval, compare
-from eval.verdict import Level, Placebo, Verdict, placebo, verdict
+from eval.verdict import Level, Placebo, Primary, Verdict, mildest_first, placebo, primary, verdict
 
 Truth = npt.NDArray[np.bool_]
 
@@ -39,7 +39,7 @@ class Standings:
 
     `comparison`: those with a run for every replicate; `levels`: the levels among them; `best`: the one of these with the
     fewest bits per byte; `unfiltered`: the compared subset that no swept rule filters; `verdict`: None with fewer than two
-    levels; `placebo`: what is said of subsets that differ by chance alone.
+    levels; `placebo`: what is said of subsets that differ by chance alone; `primary`: what was named beforehand.
     """
 
     rows: tuple[Standing, ...]
@@ -49,6 +49,7 @@ class Standings:
     unfiltered: str | None = None
     verdict: Verdict | None = None
     placebo: Placebo | None = None
+    primary: Primary | None = None
     by_name: Mapping[str, Standing] = field(default_factory=dict)
 
     @property
@@ -63,12 +64,17 @@ class Standings:
         return self.comparison.difference(subset, base)
 
 
-def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool) -> Standings:
-    """Rows in the order of `subsets`, for those with at least one run; `ordered` levels lead from mild to hard."""
+def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool, between: tuple[str, str] | None = None) -> Standings:
+    """Rows in the order of `subsets`, for those with at least one run; `ordered` levels lead from mild to hard.
+
+    `between`: what the primary hypothesis names, `none` among it as the level that it is.
+    """
     has_run: Truth = ~np.asarray(np.isnan(scores.nll).all(axis=2))
     complete: Truth = np.asarray(has_run.all(axis=1))
     alike = _alike(subsets)
-    comparison = _compare(scores, complete, np.ones(len(scores.replicates), bool), alike) if complete.any() else None
+    inverted = [subset.name for subset in subsets if subset.control == "inverted"]
+    every = np.ones(len(scores.replicates), bool)
+    comparison = _compare(scores, complete, every, alike, inverted) if complete.any() else None
     compared = comparison.subsets if comparison else ()
     levels = tuple(subset.name for subset in subsets if subset.control is None and subset.name in compared)
     best, unfiltered = best_level(comparison, levels), _unfiltered(subsets, comparison)
@@ -79,17 +85,24 @@ def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool) -> Stand
         there = [level for level in kept if level.name in levels]
         judged = verdict(comparison, there, unfiltered, grid=not ordered, lost=lost)
         chance = placebo(comparison, [name for name in alike if name in compared])
+    named = _primary(comparison, kept, between, None if ordered or not judged else judged.base) if comparison else None
     over_best = _over_best(comparison, best, judged, unfiltered) if comparison and best else {}
     rows = []
     for at, name in enumerate(scores.subsets):
-        own = (
-            comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at], [])
-        )
+        own = comparison if comparison and complete[at] else _compare(scores, np.arange(len(complete)) == at, has_run[at])
         replicates, asked = int(has_run[at].sum()), len(scores.replicates)
         share = judged.best_share.get(name) if judged else None
         rows.append(Standing(name, own.interval(name), over_best.get(name), share, replicates, asked))
     by_name = {row.subset: row for row in rows}
-    return Standings(tuple(rows), levels, best, comparison, unfiltered, judged, chance, by_name)
+    return Standings(tuple(rows), levels, best, comparison, unfiltered, judged, chance, named, by_name)
+
+
+def _primary(
+    comparison: Comparison, levels: Sequence[Level], between: tuple[str, str] | None, base: str | None
+) -> Primary | None:
+    """The hypothesis that was named, or else the hardest level minus the best; on a grid the best minus its base."""
+    asked = between or (("best", "hardest") if base is None else (base, "best"))
+    return primary(comparison, [level.name for level in mildest_first(levels)], asked)
 
 
 def _alike(subsets: Sequence[Subset]) -> list[str]:
@@ -114,11 +127,13 @@ def best_level(comparison: Comparison | None, levels: Sequence[str]) -> str | No
     return min(levels, key=lambda name: float(comparison.values[comparison.subsets.index(name)]))
 
 
-def _compare(scores: Scores, subsets: Truth, replicates: Truth, alike: Sequence[str]) -> Comparison:
+def _compare(
+    scores: Scores, subsets: Truth, replicates: Truth, alike: Sequence[str] = (), apart: Sequence[str] = ()
+) -> Comparison:
     names = [name for name, taken in zip(scores.subsets, subsets, strict=True) if taken]
     there = [name for name in alike if name in names]
     nll = scores.nll[subsets][:, replicates]
-    return compare(nll, scores.bytes, scores.cluster, names, scores.stratum, there)
+    return compare(nll, scores.bytes, scores.cluster, names, scores.stratum, there, apart)
 
 
 def _over_best(comparison: Comparison, best: str, judged: Verdict | None, unfiltered: str | None) -> dict[str, Interval]:

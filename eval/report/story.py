@@ -42,7 +42,17 @@ def tell(facts: Facts) -> Story:
     # Where no rule is shared the pool's pages are those that decide, and one difference has one interval.
     pool = None if facts.pool and facts.held_out and _same(facts.pool, facts.held_out) else facts.pool
     sets = (facts.held_out, pool, facts.reference)
-    return Story(facts, *(standings(scores, facts.subsets, facts.ordered) if scores else None for scores in sets))
+    told = (standings(scores, facts.subsets, facts.ordered, _primary(facts)) if scores else None for scores in sets)
+    return Story(facts, *told)
+
+
+def _primary(facts: Facts) -> tuple[str, str] | None:
+    """The subsets of the primary hypothesis, `none` as the level that no swept rule filters."""
+    if facts.primary is None:
+        return None
+    none = next((level.name for level in facts.levels if level.unswept), "none")
+    first, second = (none if name == "none" else name for name in facts.primary)
+    return first, second
 
 
 def _same(one: Scores, other: Scores) -> bool:

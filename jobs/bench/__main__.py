@@ -35,11 +35,13 @@ from jobs.bench import (
     read,
     rerun,
     score_job,
+    side_by_side,
     spam,
     sweep_levels,
     task_items,
     train,
     transformer,
+    tuning,
     write_levels,
 )
 from jobs.parts.session import HOME
@@ -60,7 +62,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
     "task_items": lambda shards: task_items.rows(texts(shards[:1])),
-    "side_by_side": lambda _: train.side_by_side_rows(),
+    "side_by_side": lambda _: side_by_side.rows(),
     "exact": lambda _: exact.rows(),
     "gpu": lambda _: gpu.rows(),
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
@@ -72,9 +74,21 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
+    "tuning": lambda _: [*tuning.rows(tuning.SMALL), *tuning.rows(tuning.LARGER)],
 }
 """Every benchmark, called as its module is."""
-SLOWEST = ("side_by_side", "exact", "extractors", "datatrove", "rerun", "dedup", "fasttext_memory", "spam", "task_items")
+SLOWEST = (
+    "side_by_side",
+    "exact",
+    "extractors",
+    "datatrove",
+    "rerun",
+    "dedup",
+    "fasttext_memory",
+    "spam",
+    "task_items",
+    "tuning",
+)
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
 

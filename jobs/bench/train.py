@@ -1,8 +1,5 @@
-"""How fast a run trains on one core beside a bare transformers and torch loop over the same model and tokens, and four runs
-side by side beside one after another.
-"""
+"""How fast a run trains on one core beside a bare transformers and torch loop over the same model and tokens."""
 
-import os
 import statistics
 import tempfile
 import time
@@ -17,12 +14,9 @@ import pyarrow as pa
 import torch
 import transformers
 
-from eval import side_by_side
 from eval.gpt import build_model
 from eval.packed import Stream, write_packed
 from eval.plan import RunConfig
-from eval.runs import TRAIN
-from eval.side_by_side import Slots
 from eval.sizes import ModelSize, read_size
 from eval.slices import EVERY, slices_under
 from eval.tokenizer import tokenizer_digest, train_tokenizer
@@ -82,35 +76,6 @@ def _row(trial: Trial) -> dict[str, Any]:
         "goal": trial.goal,
         "spread": [[round(min(column)), round(max(column))] for column in zip(*rounds, strict=True)],
     }
-
-
-def side_by_side_rows() -> list[dict[str, Any]]:
-    """`train.side_by_side`: four runs of 0.2m on two cores beside one after another, the processes' start included.
-
-    It goes by the clock, where other work counts: the load before it is in the row.
-    """
-    trial = replace(TRIALS[0], steps=BUDGET // TRIALS[0].size.batch_tokens)
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as name:
-        config = run_config(Path(name), trial.size, trial.name, trial.tokens)
-        seconds = []
-        for cores in (2, 1):
-            runs = [replace(config, out=Path(name) / str(cores) / str(at)) for at in range(4)]
-            begun = time.monotonic()
-            side_by_side.run(TRAIN, runs, Slots([{}] * cores))
-            seconds.append(time.monotonic() - begun)
-    ours, theirs = (4 * trial.tokens / one for one in seconds)
-    row = {
-        "bench": "train.side_by_side",
-        "what": f"four runs of 0.2m on two cores, load {load:.1f}",
-        "ours": round(ours),
-        "unit": "tokens/s",
-        "against": "one after another",
-        "theirs": round(theirs),
-        "ratio": round(ours / theirs, 2),
-        "goal": 1.8,
-    }
-    return [row]
 
 
 def _rate(work: Callable[[], None], tokens: int) -> float:

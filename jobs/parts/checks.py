@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from classifiers.language import ISO_639_3
 from eval.sizes import MODELS, size_names
-from filters.levels import Level, needed
+from filters.levels import Level, needed, unswept
 from filters.nearest import nearest
 from filters.rules import NO_SIGNALS, Rule, RuleError, check_types, leaves, parse
 from filters.signals import Signal, configure, load_groups
@@ -49,6 +49,7 @@ def check(experiment: Experiment) -> None:
     _check_rules(experiment, [*levels, *compared], types, groups)
     _check_write(experiment, levels, types)
     _check_train(experiment)
+    _check_primary(experiment, [level for level in levels if level.control is None])
     matching.check(experiment)
     asked_tasks(experiment)
 
@@ -235,3 +236,23 @@ def _check_train(experiment: Experiment) -> None:
         raise ExperimentError("train: needs a tokenizer: section, such as tokenizer: {vocabulary: 4096}")
     if experiment.evaluate.held_out.share == 0:
         raise ExperimentError("train: needs pages to evaluate on: evaluate.held_out.share must be more than 0")
+
+
+def _check_primary(experiment: Experiment, levels: Sequence[Level]) -> None:
+    """The primary hypothesis names subsets that there will be."""
+    if experiment.primary is None:
+        return
+    if experiment.train is None:
+        raise ExperimentError("primary: needs a train: section: without models there is nothing to compare")
+    known = ["unfiltered", *(level.name for level in levels)]
+    known += ["none"] if any(unswept(level) for level in levels) else []
+    known += ["best"] if len(levels) > 1 else []
+    known += ["hardest"] if len(levels) > 1 and len(experiment.sweep) == 1 else []
+    for name in experiment.primary.between:
+        if name == "hardest" and len(experiment.sweep) > 1:
+            raise ExperimentError("primary.between: levels of several swept keys have no hardest: name a level")
+        if name not in known:
+            raise ExperimentError(f"primary.between: there is no level {name!r}: {nearest(name, known)}")
+    none = next((level.name for level in levels if unswept(level)), "")
+    if len({none if name == "none" else name for name in experiment.primary.between}) < 2:
+        raise ExperimentError(f"primary.between: none is {none}: name two subsets that differ")

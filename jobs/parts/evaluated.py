@@ -1,9 +1,9 @@
 """The pages that every run is evaluated on: held-out pages of the crawl, and good texts that no classifier was trained on.
 
-Models are judged by held-out pages that pass the rules which all levels share: an experiment on English is not judged by
-other languages. Beside them stand held-out pages as the pool has them. Both are taken in the order of one draw until there
-are bytes enough. Each part gives only the pages whose draw is
-below a cut under which there are certainly enough, so that no other page leaves its part.
+Models are judged by held-out pages that pass the rules which all levels of a sweep share: an experiment on English is not
+judged by other languages. Beside them stand held-out pages as the pool has them. Both are taken in the order of one draw
+until there are bytes enough. Each part gives only the pages whose draw is below a cut under which there are certainly
+enough, so that no other page leaves its part.
 """
 
 import itertools
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
-from filters.levels import needed
+from filters.levels import needed, swept
 from filters.quantiles import Column, Targets, count, find, merged, ranked
 from filters.rules import SAMPLE
 from jobs.parts import passes, session, storage
@@ -35,6 +35,7 @@ from jobs.shards.sources import texts_of
 Truth = npt.NDArray[np.bool_]
 SETS = {"held_out": ("held_out", "passes"), "pool": ("held_out", "in_pool"), "reference": ("reference", "passes")}
 """What is measured -> the `set` of its pages, and the column that is true for them."""
+MOST_NAMED = 20
 ALL = "all"
 """The only stratum where there are no others."""
 Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
@@ -100,7 +101,7 @@ def write_evaluated(experiment: Experiment) -> None:
     sizes = [len(row["text"].encode()) for row in rows]
     columns: dict[str, Any] = {name: [row.get(name) for row in rows] for name in EVALUATED.names if name in DRAWN.names}
     columns |= {name: [row.get(name, name == "passes") for row in rows] for name in ("set", "passes", "in_pool")}
-    columns |= _parts_of(experiment, rows)
+    columns |= parts_of_pages(experiment, rows)
     tokens = [flat[begin:end] for begin, end in itertools.pairwise(offsets)]
     columns |= {"bytes": sizes, "tokens": tokens}
     storage.write_table(file, pa.table(columns, schema=EVALUATED))
@@ -110,8 +111,8 @@ def write_evaluated(experiment: Experiment) -> None:
         print(f"pack: evaluated on {len(chosen):,} pages of {name}, {sum(chosen):,} bytes", flush=True)
 
 
-def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Cluster and stratum of each page, as the experiment has them."""
+def parts_of_pages(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Cluster and stratum of each page, as the experiment has them. Raises ExperimentError for a stratum without pages."""
     by = experiment.evaluate.strata
     site, url, page = ([row.get(name) for row in rows] for name in ("site", "url", "id"))
     cluster = clusters(site, url, [str(one) for one in page], experiment.evaluate.clusters)
@@ -124,6 +125,13 @@ def _parts_of(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict
     if named is None:
         found = strata([values[at] for at in judged], [cluster[at] for at in judged])
         named = sorted({one for one in found if one != OTHER})
+    there = {values[at] for at in judged}
+    if empty := [name for name in named if name not in there]:
+        have = ", ".join(sorted({str(value) for value in there if value})[:MOST_NAMED]) or "none"
+        raise ExperimentError(
+            f"evaluate.strata: no page that models are judged by is of the {column} {empty[0]!r} (there are: {have}); "
+            "name others, or hold out more"
+        )
     return {"cluster": cluster, "stratum": strata(values, cluster, named)}
 
 
@@ -136,13 +144,22 @@ def _decided_by(signal: str, tables: Mapping[str, Path], experiment: Experiment)
 
 
 def shared_rules(experiment: Experiment) -> dict[str, str]:
-    """The rules that every level has, as verdicts name them -> the signal of each: held-out pages pass them too."""
+    """The rules that held-out pages pass too, as verdicts name them -> the signal of each: those that every level has.
+
+    A filter is not judged by the pages that it keeps: rules on a swept signal are never among them, and where a single level
+    is compared with the pool, none is.
+    """
     places = Places(experiment.out)
-    levels = [level.name for level in levels_of(experiment) if level.control is None]
-    dropped = [storage.read_json(places.subset_facts(name))["dropped"] for name in levels]
+    levels = [level for level in levels_of(experiment) if level.control is None]
+    if len(levels) < 2:
+        return {}
     # A sample says nothing of a page: held-out ones need not be drawn too.
-    rules = [{drop["rule"]: drop["signal"] for drop in drops if drop["signal"] != SAMPLE} for drops in dropped]
-    return {rule: signal for rule, signal in rules[0].items() if all(rule in others for others in rules)} if rules else {}
+    left_out = {SAMPLE} | {signal for level in levels for signal, _ in swept(level)}
+    dropped = [storage.read_json(places.subset_facts(level.name))["dropped"] for level in levels]
+    first, *others = ({drop["rule"]: drop["signal"] for drop in drops} for drops in dropped)
+    return {
+        rule: signal for rule, signal in first.items() if signal not in left_out and all(rule in other for other in others)
+    }
 
 
 def held_out_pages(experiment: Experiment, over: Over, shared: Sequence[str] = ()) -> list[dict[str, Any]]:

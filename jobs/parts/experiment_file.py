@@ -247,6 +247,23 @@ class Evaluate(Options):
     """The folder of the benchmarks' files, under the names in docs/tasks.md; a task whose file is not there is left out."""
 
 
+class Primary(Options):
+    """The one hypothesis that the experiment is made to test; p values of all other differences are adjusted (Holm)."""
+
+    metric: Literal["bits_per_byte"] = "bits_per_byte"
+    """What is compared."""
+    between: EachOnce[str] = Field(default=["best", "hardest"], examples=["[none, quality-pareto-9]"])
+    """Two subsets, the second minus the first: `best`, `hardest`, `unfiltered` (all pages), `none` (the level whose swept
+    keys all say so), or the name of a level."""
+
+    @field_validator("between")
+    @classmethod
+    def _two(cls, given: list[str]) -> list[str]:
+        if len(given) != 2:
+            raise ValueError(f"it takes two subsets, such as [best, hardest], got {given!r}")
+        return given
+
+
 WhichSubsets = Annotated[
     Annotated[Literal["all", "none"], Tag("word")] | Annotated[EachOnce[str], Tag("names")],
     Discriminator(lambda given: "word" if given in ("all", "none") else "names"),
@@ -318,6 +335,9 @@ class Experiment(Options):
     tokenizer: Tokenizer | None = Field(default=None, examples=["{vocabulary: 8192}"])
     train: Train | None = Field(default=None, examples=["{model: 1m, tokens: 3_000_000, replicates: 3}"])
     evaluate: Evaluate = Field(default=Evaluate(), validate_default=True, examples=["{held_out: {by: page}}"])
+    primary: Primary | None = Field(default=None, examples=["{metric: bits_per_byte, between: [best, hardest]}"])
+    """The hypothesis named before anything is measured; by default the hardest level minus the best, on a grid the best
+    minus the unfiltered pages."""
     write: Write = Field(default=Write(), examples=["{subsets: [quality-pareto-3], format: parquet}"])
     explore: Explore = Field(default=Explore(), examples=["{pages: 100000}"])
     seed: Seed = 0

@@ -7,6 +7,7 @@ not a number: each is a fact too. Whatever cannot be read becomes a sentence in 
 import dataclasses
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         held_out=_scores("held_out", subsets, runs, missing),
         pool=_scores("pool", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
-        results=() if trained is None else tuple(_results(places, trained, missing)),
+        results=() if trained is None else _results(places, trained, missing),
         packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
         tables=tuple(_tables(places, subsets, missing)),
@@ -114,6 +115,16 @@ def _json(path: Path, missing: list[str]) -> dict[str, Any]:
     return {}
 
 
+def _results(places: Places, trained: str, missing: list[str]) -> tuple[Mapping[str, Any], ...]:
+    """The measurements of models of one size, budget and learning rate; all are of one configuration, that of the most."""
+    rows = [row for row in _json_lines(places.results, missing) if row.get("trained", trained) == trained]
+    hashes = Counter(str(row.get("config_hash")) for row in rows)
+    own = [row for row in rows if str(row.get("config_hash")) == max(hashes, key=lambda one: hashes[one])]
+    if others := len(rows) - len(own):
+        missing.append(f"{others:,} rows of results.jsonl are of another configuration and were left out")
+    return tuple(own)
+
+
 def _json_lines(path: Path, missing: list[str]) -> Iterable[Mapping[str, Any]]:
     if not storage.exists(path):
         missing.append("there is no results.jsonl: nothing has been evaluated")
@@ -126,11 +137,6 @@ def _json_lines(path: Path, missing: list[str]) -> Iterable[Mapping[str, Any]]:
             continue
         if isinstance(row, dict):
             yield row
-
-
-def _results(places: Places, trained: str, missing: list[str]) -> Iterable[Mapping[str, Any]]:
-    """The measurements of models of one size, budget and learning rate."""
-    return (row for row in _json_lines(places.results, missing) if row.get("trained", trained) == trained)
 
 
 def _size(value: Any) -> Size:
@@ -238,13 +244,16 @@ def _scores(name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: 
     """The runs' losses on the pages of one set, side by side; a run that saw other pages or has no number is left out."""
     tables: dict[tuple[str, int], pa.Table] = {}
     first: pa.Table | None = None
+    trained: tuple[Any, ...] = ()
     for run in runs:
         table = _evaluation(name, run, missing)
         if table is None:
             continue
-        first = table if first is None else first
+        first, trained = (table, _trained(run)) if first is None else (first, trained)
         if not table["id"].equals(first["id"]):
             missing.append(f"the run {run.subset}, replicate {run.replicate}, was evaluated on other pages and was left out")
+        elif _trained(run) != trained:
+            missing.append(f"the run {run.subset}, replicate {run.replicate}, was trained otherwise and was left out")
         else:
             tables[run.subset, run.replicate] = table
     if first is None or not first.num_rows:
@@ -258,6 +267,11 @@ def _scores(name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: 
     size = first["bytes"].to_numpy().astype(np.int64)
     cluster, stratum = (np.array(first[name].to_pylist()) for name in ("cluster", "stratum"))
     return Scores(tuple(names), tuple(replicates), nll, size, cluster, stratum)
+
+
+def _trained(run: Run) -> tuple[Any, ...]:
+    """What all runs that are compared have in common, as their summaries say it."""
+    return tuple(run.facts.get(name) for name in ("tokenizer_sha256", "vocabulary", "parameters", "tokens", "regime"))
 
 
 def page_ids(name: str, runs: Sequence[Run]) -> list[str]:
@@ -290,8 +304,12 @@ def _packed(places: Places, context: int, subsets: Sequence[Subset], missing: li
     for subset in subsets:
         facts = _json(places.packed_facts(subset.name, context), missing)
         if (shared := facts.get("shared")) and (replicates := facts.get("replicates")):
-            own = sum(one.get("fold") == "own" for one in replicates.values())
-            yield Packed(subset.name, len(replicates), own, float(shared["tokens"]), float(shared["pages"]))
+            each = list(replicates.values())
+            own = sum(one.get("fold") == "own" for one in each)
+            tokens, slices, pages = (float(np.mean([one[name] for one in each])) for name in ("tokens", "slices", "pages"))
+            epochs = float(np.mean([one["tokens"] / min(one["tokens"], one["pool"]) for one in each]))
+            alike = float(shared["tokens"]), float(shared["pages"])
+            yield Packed(subset.name, len(each), own, *alike, tokens, slices, pages, epochs)
 
 
 def _tables(places: Places, subsets: Sequence[Subset], missing: list[str]) -> Iterable[Table]:

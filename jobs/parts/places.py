@@ -202,7 +202,7 @@ class Places:
         return self.out / "explore.html"
 
     def report(self, ending: str) -> Path:
-        """The report: html, md, or its figure as svg."""
+        """The report: html, md, or its figure as svg and as json."""
         return self.out / f"report.{ending}"
 
     def beside(self, ending: str) -> Path:

@@ -205,6 +205,7 @@ def write_packed_facts(out, subsets, replicates):
     for name, *_, strength in subsets:
         own = strength is None or strength < 3
         fold = {"fold": "own" if own else "whole pool", "pool": 900_000 if own else 500_000, "tokens": 300_001}
+        fold |= {"slices": 2_400, "pages": 410 if own else 95}
         shared = {"tokens": 0.0, "pages": 0.0} if own else {"tokens": 0.61, "pages": 0.83}
         facts = {"status": "ok", "reason": "", "replicates": {str(one): fold for one in replicates}, "shared": shared}
         (out / "packed" / name).mkdir(parents=True)

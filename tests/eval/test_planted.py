@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from eval.planted import KEPT, LEVELS, NAMES, Design, Truth, bigram_nats, compared, experiment, judged, outcomes, truth
+from eval.planted import KEPT, SOUND, Design, Truth, bigram_nats, compared, experiment, judged, outcomes, run_noise, truth
 
 TRIALS = 40
-NO_DIFFERENCE = Truth(np.zeros(len(KEPT)), NAMES, None)
+NO_DIFFERENCE = Truth(np.zeros(len(KEPT)), SOUND.names, None)
 """In a world where scores are noise all levels are alike."""
 CLAIMS = ("over_filtering", "never_helped", "none_found")
 
@@ -52,19 +52,27 @@ def test_pages_of_one_site_taken_for_independent_would_be_believed_too_much():
 
 def test_reversing_the_list_changes_nothing():
     comparison = compared(experiment("u", 0))
-    assert judged(comparison, LEVELS[::-1]) == judged(comparison)
+    assert judged(comparison, SOUND.levels[::-1]) == judged(comparison)
 
 
 def test_a_bigram_model_adds_up_to_one():
     random = np.random.default_rng(0)
     read = random.integers(0, 512, (20, 128))
     every = np.stack([np.full(512, 7), np.arange(512)], axis=1)
-    nats = bigram_nats(read, every)
-    first = bigram_nats(read, np.full((1, 1), 7))
+    nats = bigram_nats(read, every, 512)
+    first = bigram_nats(read, np.full((1, 1), 7), 512)
     assert np.exp(-(nats - first)).sum() == pytest.approx(1.0)
 
 
 def test_levels_are_nested_and_a_run_reads_pages_of_its_own_fold():
     one, again = experiment("u", 3), experiment("u", 3)
     assert np.array_equal(one.nats, again.nats) and one.nats.shape == (len(KEPT), 3, 400)
-    assert NAMES == ("1", "0.6", "0.4", "0.25", "0.15", "0.08", "0.04")
+    assert SOUND.names == ("1", "0.6", "0.4", "0.25", "0.15", "0.08", "0.04")
+
+
+def test_run_noise_has_the_deviation_and_the_correlation_that_are_asked_for():
+    noise = run_noise(np.random.default_rng(0), (7, 20_000), Design(run_noise=0.01, neighbours=0.6))
+    assert noise.std(axis=1) == pytest.approx(np.full(7, 0.01), rel=0.03)
+    correlations = np.corrcoef(noise)
+    assert np.diag(correlations, 1) == pytest.approx(np.full(6, 0.6), abs=0.03)
+    assert np.diag(correlations, 2) == pytest.approx(np.full(5, 0.36), abs=0.03)

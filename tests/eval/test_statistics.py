@@ -142,6 +142,28 @@ def test_no_subset_scatters_less_than_those_that_differ_by_chance():
     assert one_page_each(rows, alike=LEVELS[:2]).difference("3", "none").half_width == pytest.approx(0, abs=1e-9)
 
 
+def test_a_control_that_is_kept_apart_does_not_widen_the_others():
+    rows = [[3.0, 3.02, 3.01], [3.1, 3.11, 3.14], [3.2, 3.21, 3.19]]
+    alone = one_page_each(rows)
+    wild = one_page_each([*rows, [3.9, 3.5, 4.0]], apart=["3"])
+    pooled = one_page_each([*rows, [3.9, 3.5, 4.0]])
+    assert wild.difference("2", "1").half_width == pytest.approx(alone.difference("2", "1").half_width, rel=0.02)
+    assert pooled.difference("2", "1").half_width > 3 * wild.difference("2", "1").half_width
+    # its own: Student's t with 2 degrees of freedom over the deviation from the others' means of each replicate
+    columns = np.mean(rows, axis=0)
+    own = np.std(np.array([3.9, 3.5, 4.0]) - columns, ddof=1)
+    assert wild.difference("3", "2").half_width == pytest.approx(4.303 * own / np.sqrt(3), rel=0.03)
+
+
+def test_differences_of_levels_hold_where_a_control_is_wild():
+    def held(random):
+        table = sweep([3.0, 3.01, 3.0, 3.02, 3.3], 3, random, spread=[1, 1, 1, 1, 5])
+        found = compared(*table, apart=["5"]).difference("1", "none")
+        return found.low <= 0.01 <= found.high
+
+    assert share_of(150, held) >= 0.92
+
+
 def test_point_values_are_ratios_of_sums():
     sizes, cluster = np.array([100, 300, 50]), ["a", "a", "b"]
     nats = np.array([[[10.0, 50.0, 30.0]], [[20.0, 20.0, 20.0]]])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.statistics import Comparison
-from eval.verdict import EIGHTY, Level, placebo, verdict
+from eval.verdict import EIGHTY, Level, placebo, primary, verdict
 
 NAMES = ("all", "half", "tenth")
 LEVELS = [Level("all", 1.0), Level("half", 0.5), Level("tenth", 0.1)]
@@ -125,3 +125,26 @@ def test_the_placebo_is_silent_where_there_is_nothing_and_speaks_where_there_is(
     assert quiet.speaks is None and quiet.scatter == pytest.approx(0.001) and quiet.widest == pytest.approx(0.002)
     assert placebo(made([3.0, 3.5, 3.0]), NAMES).speaks in itertools.permutations(NAMES, 2)
     assert placebo(made([3.0, 3.5, 3.0]), NAMES[:1]) is None
+
+
+def test_the_primary_hypothesis_is_the_second_minus_the_first():
+    comparison = made([3.1, 3.0, 3.05])
+    found = primary(comparison, NAMES, ("half", "all"))
+    assert (found.one, found.other) == ("all", "half") and found.gap.value == pytest.approx(0.1)
+    assert found.p_value == pytest.approx(1 / 61)  # of 60 resamples none has such an error
+    assert primary(comparison, NAMES, ("all", "half")).gap == -found.gap
+    assert primary(comparison, (*NAMES, "lost"), ("best", "hardest")) is None
+    assert primary(comparison, NAMES, ("half", "lost")) is None
+
+
+def test_a_best_level_that_the_numbers_picked_counts_for_all_that_they_might_have_picked():
+    comparison = made([3.1, 3.0, 3.005])
+    named, picked = (primary(comparison, NAMES, (name, "hardest")) for name in ("half", "best"))
+    assert (picked.one, picked.other) == ("tenth", "half") == (named.one, named.other)
+    # an error of .01 in any level moves one of its two differences, one in two of the three levels moves this one
+    assert (named.p_value, picked.p_value) == pytest.approx((41 / 61, 1.0))
+
+
+def test_where_the_hardest_is_best_the_primary_hypothesis_is_against_the_next_best():
+    found = primary(made([3.1, 3.05, 3.0]), NAMES, ("best", "hardest"))
+    assert (found.one, found.other) == ("tenth", "half") and found.gap.value == pytest.approx(-0.05)

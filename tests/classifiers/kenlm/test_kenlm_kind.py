@@ -63,7 +63,7 @@ def test_what_cannot_be_meant_is_refused(experiment, options, expected):
     ],
 )
 def test_the_columns_are_named_by_the_models(experiment, options, expected):
-    assert list(columns(experiment(options), {"size": {}})) == expected
+    assert list(columns(experiment(options), {"size": {}})) == ["domain", *expected]
 
 
 def test_rules_and_sweeps_take_the_columns(experiment):

@@ -13,6 +13,7 @@ from eval.report.facts import Drop, Facts, Size, Subset
 from eval.report.figures import Grid
 from eval.report.page import figure_svg, html, markdown, page, terminal_table
 from eval.report.story import tell
+from eval.report.wording import byte_size
 from jobs.parts.gathered import collect
 
 made_up = runpy.run_path(str(Path(__file__).parents[1] / "made_up_out.py"))
@@ -202,3 +203,65 @@ def test_a_pool_of_the_very_pages_that_decide_is_not_told_again(one_key):
     assert tell(one_key).pool is None and "before any rule" not in html(one_key)
     fewer = dataclasses.replace(one_key.pool, nll=one_key.pool.nll * 1.01)
     assert "before any rule" in html(dataclasses.replace(one_key, pool=fewer))
+
+
+def test_the_primary_hypothesis_is_named_and_all_else_adjusted(one_key, two_keys):
+    facts = moved(moved(one_key, "quality-pareto-9", 0.5), "unfiltered", 0.5)
+    said = " ".join(page(tell(facts))["tests"])
+    assert "Primary hypothesis (the default): quality-pareto-9 minus quality-pareto-3, +" in said
+    named = dataclasses.replace(facts, primary=("none", "quality-pareto-3"))
+    said = " ".join(page(tell(named))["tests"])
+    assert "(named in the experiment file): quality-pareto-3 minus quality-pareto-none, " in said
+    assert "is about another one: take it as a lead" in said
+    # 4 levels have 6 pairs, of which one is the primary; it is looked at on two other sets of pages
+    assert re.search(r"Of 5 other pairs of levels \d differ.* These 7 p values are adjusted", said)
+    said = " ".join(page(tell(two_keys))["tests"])
+    assert re.search(r"\(the default\): quality-pareto-\S+ minus unfiltered, ", said)
+    unmeasured = dataclasses.replace(facts, primary=("best", "quality-pareto-5"))
+    assert "one of its subsets has no complete runs" in " ".join(page(tell(unmeasured))["tests"])
+
+
+def test_what_is_not_shown_is_told_with_the_runs_own_numbers(one_key):
+    said = page(tell(one_key))["threats"]
+    pages, parts = len(one_key.held_out.bytes), np.unique(one_key.held_out.stratum)
+    assert any(f"Judged by {pages:,} held-out pages" in sentence for sentence in said)
+    assert any("A run reads 95 pages at quality-pareto-9, the fewest" in sentence for sentence in said)
+    assert any("read some of the same pages, at quality-pareto-9" in sentence for sentence in said)
+    assert all(sentence in html(one_key) for sentence in said)
+    assert any("parts decides" in sentence for sentence in said) == (len(parts) > 1)
+    unmeasured = dataclasses.replace(one_key, held_out=None)
+    assert page(tell(unmeasured))["threats"] == []
+
+
+def test_parts_that_are_averaged_are_named_with_their_clusters(one_key):
+    scores = one_key.held_out
+    halves = np.where(np.arange(len(scores.bytes)) % 2, "left", "right")
+    facts = dataclasses.replace(one_key, held_out=dataclasses.replace(scores, stratum=halves))
+    count, clusters = (halves == "left").sum(), len(np.unique(scores.cluster[halves == "left"]))
+    [said] = [sentence for sentence in page(tell(facts))["threats"] if "parts decides" in sentence]
+    assert said.startswith(f"The mean of 2 parts decides, each with the same weight: left ({count:,} pages, {clusters:,} cl")
+
+
+def test_a_level_that_lost_a_run_is_among_what_is_not_shown(one_key):
+    scores = one_key.held_out
+    nll = scores.nll.copy()
+    nll[scores.subsets.index("quality-pareto-9"), 0] = np.nan
+    facts = dataclasses.replace(one_key, held_out=dataclasses.replace(scores, nll=nll))
+    assert "Without complete runs, and so in none of this: quality-pareto-9." in page(tell(facts))["threats"]
+
+
+def test_every_replicate_is_a_dot_and_the_bar_stands_on_their_mean(one_key):
+    [line] = [line for line in main_panels(tell(one_key))[0].lines if line.role == "level"]
+    for point in line.points:
+        if point.low is not None:
+            assert np.mean(point.each) == pytest.approx(point.value)
+            assert len(point.each) == len(one_key.held_out.replicates)
+
+
+def test_what_a_run_reads_stands_beside_what_its_level_keeps(one_key):
+    row = next(row for row in page(tell(one_key))["levels"] if row["name"] == "quality-pareto-9")
+    assert (row["pages_read"], row["slices_read"], row["epochs"]) == ("95", "2,400", "1")
+    level = next(level for level in one_key.levels if level.name == "quality-pareto-9")
+    if level.kept.tokens:
+        assert row["bytes_read"] == byte_size(round(300_001 * level.kept.bytes / level.kept.tokens))
+    assert ">slices read<" in html(one_key) and "| slices read |" in markdown(one_key)

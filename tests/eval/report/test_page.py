@@ -339,6 +339,24 @@ def test_a_run_on_other_pages_is_not_compared(folder):
     assert any("evaluated on other pages" in sentence for sentence in facts.missing)
 
 
+def test_a_run_of_another_configuration_is_not_compared(folder):
+    told = folder / "runs" / "quality-pareto-9" / TRAINED / "1" / "summary.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"vocabulary": 4096}))
+    facts = gather(folder)
+    assert "the run quality-pareto-9, replicate 1, was trained otherwise and was left out" in facts.missing
+    assert np.isnan(facts.held_out.nll[facts.held_out.subsets.index("quality-pareto-9"), 1]).all()
+    assert "quality-pareto-9" not in tell(facts).held_out.compared
+
+
+def test_measurements_of_another_configuration_are_left_out(folder):
+    rows = (folder / "results.jsonl").read_text().splitlines()
+    other = json.dumps(json.loads(rows[0]) | {"config_hash": "another", "value": 99.0})
+    (folder / "results.jsonl").write_text("\n".join([other, *rows]) + "\n")
+    facts = gather(folder)
+    assert "1 rows of results.jsonl are of another configuration and were left out" in facts.missing
+    assert 99.0 not in [row["value"] for row in facts.results] and len(facts.results) == len(rows)
+
+
 def test_an_empty_subset_is_named_with_its_reason(folder):
     told = folder / "subsets" / "quality-pareto-9.json"
     subset = json.loads(told.read_text()) | {"status": "too small", "reason": "it has 12 tokens, a run needs 300,000"}

@@ -19,6 +19,7 @@ LEAST = {
     "signals": {"language": {}, "gopher": {}, "c4": {}, "quality": {}},
     "tokenizer": {"vocabulary": 300},
 }
+SWEEP = {"rules.quality.pareto": ["none", 3]}
 
 
 def experiment(**changes):
@@ -28,6 +29,11 @@ def experiment(**changes):
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.name)
 def test_every_experiment_that_is_shipped_passes(path):
     check(load(path))
+
+
+@pytest.mark.parametrize("between", [["best", "hardest"], ["none", "unfiltered"], ["quality-pareto-3", "best"]])
+def test_a_primary_hypothesis_names_levels_by_name_or_by_rank(between):
+    check(experiment(train={}, sweep=SWEEP, primary={"between": between}))
 
 
 def test_the_least_passes_with_rules_of_every_type():
@@ -65,6 +71,15 @@ def test_the_least_passes_with_rules_of_every_type():
         ({"signals": {"language": {"model": 5}}}, "signals.language.model must be text, got 5"),
         ({"signals": {"quality": {"seed": 5}}}, "signals.quality takes no options: they stand under classifiers.quality"),
         ({"signals": {"url": {}}}, "signals.url: signal group 'url' needs the option"),
+        ({"primary": {}}, "primary: needs a train: section"),
+        ({"train": {}, "primary": {}}, "primary.between: there is no level 'best'"),
+        ({"train": {}, "primary": {"between": ["unfiltered", "rule"]}}, "no level 'rule': did you mean 'rules'?"),
+        ({"train": {}, "sweep": SWEEP, "primary": {"between": ["best", "hardst"]}}, "did you mean 'hardest'?"),
+        ({"train": {}, "sweep": SWEEP, "primary": {"between": ["none", "quality-pareto-none"]}}, "name two subsets that"),
+        (
+            {"train": {}, "sweep": SWEEP | {"rules.word_count.min": [1, 2]}, "primary": {}},
+            "primary.between: levels of several swept keys have no hardest: name a level",
+        ),
         ({"presets": ["gophr"]}, "unknown preset 'gophr': did you mean 'gopher'?"),
         ({"compare": {"one": "gopher", "two": "gophr"}}, "unknown preset 'gophr': did you mean 'gopher'?"),
         ({"compare": {"one": "gopher", "two": "pii"}}, "add pii: {} under signals:"),

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.draws import draw, id_hashes
-from jobs.parts import evaluated, loop
-from jobs.parts.evaluated import held_out_pages, least_bytes, taken
+from filters.rules import parse
+from jobs.parts import evaluated, loop, storage
+from jobs.parts.evaluated import held_out_pages, least_bytes, parts_of_pages, shared_rules, taken
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
+from jobs.parts.presets import levels_of
+from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, Table, entry, parts_of, publish
 from jobs.split import SPLIT
 
@@ -141,6 +144,44 @@ def test_no_beginning_has_fewer_bytes_than_the_least(some):
 def test_pages_are_taken_by_draw_until_the_bytes_are_full(most_bytes, ids):
     pages = [{"id": name, "draw": drawn, "text": "four"} for name, drawn in (("a", 2), ("b", 1), ("c", 9))]
     assert [one["id"] for one in taken(pages, most_bytes)] == ids
+
+
+@pytest.mark.parametrize(
+    ("sweep", "shared"),
+    [
+        ({}, {}),
+        ({"rules.quality.pareto": [3]}, {}),
+        ({"rules.quality.pareto": ["none", 3]}, {"word_count": "word_count"}),
+        ({"rules.quality.pareto": [3], "rules.word_count.max": [900, 9000]}, {}),
+    ],
+)
+def test_a_filter_is_not_judged_by_the_pages_that_it_keeps(tmp_path, sweep, shared):
+    asked = Experiment.model_validate(
+        {
+            "pages": {"from": ["none"]},
+            "out": tmp_path,
+            "signals": {"gopher": {}, "quality": {}},
+            "classifiers": {"quality": {"fasttext": {"positives": ["good.jsonl"]}}},
+            "rules": {"word_count": {"min": 50}},
+            "sweep": sweep,
+        }
+    )
+    for level in levels_of(asked):
+        drops = [{"rule": rule.signal, "signal": rule.signal} for rule in parse(level.rules)]
+        storage.write_json(Places(tmp_path).subset_facts(level.name), {"dropped": drops})
+    assert shared_rules(asked) == shared
+
+
+def test_a_stratum_without_pages_is_refused_with_those_that_there_are():
+    asked = Experiment.model_validate(
+        {"pages": {"from": ["none"]}, "train": {}, "evaluate": {"strata": {"language": ["eng", "deu"]}}}
+    )
+    rows = [{"id": str(at), "site": f"{at}.org", "set": "held_out", "passes": at < 9, "language": "eng"} for at in range(9)]
+    rows.append({"id": "9", "site": "9.org", "set": "held_out", "passes": False, "language": "deu"})
+    with pytest.raises(ExperimentError, match=r"is of the language 'deu' \(there are: eng\)"):
+        parts_of_pages(asked, rows)
+    rows[-1]["passes"] = True
+    assert parts_of_pages(asked, rows)["stratum"] == ["eng"] * 9 + ["deu"]
 
 
 def test_a_rule_on_several_signals_is_told_by_the_tables_of_all(monkeypatch):
