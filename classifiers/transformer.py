@@ -339,7 +339,8 @@ def _held_out(text: str, seed: int) -> bool:
     return int.from_bytes(eight, "big") < HELD_OUT * 2**64
 
 
-def _embed(found: Transformer, texts: Sequence[str], reading: Reading) -> Floats:
+def embed(found: Transformer, texts: Sequence[str], reading: Reading) -> Floats:
+    """The mean of the last states of each text, (texts, width); there is one text at the least."""
     parts = []
     for start in range(0, len(texts), PAGES_AT_A_TIME):
         some = [text[: reading.characters] for text in texts[start : start + PAGES_AT_A_TIME]]
@@ -384,7 +385,7 @@ def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: in
     sha256 = folder_digest(encoder)
     found = load(encoder, sha256, False)
     check_tokens(found, reading.tokens, encoder)
-    vectors = _embed(found, texts, reading)
+    vectors = embed(found, texts, reading)
     weights, bias, strength = fit(vectors[~apart], numbers[~apart])
     said = vectors[apart] @ weights + bias
     mean = float(numbers[~apart].mean())

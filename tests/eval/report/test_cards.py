@@ -38,6 +38,16 @@ def test_the_page_tells_what_the_cards_say(out):
             assert told in page, told
 
 
+def test_the_page_tells_of_clusters_and_masks_what_is_private(out):
+    changed(
+        out, columns={}, topics=[{"pages": 1234, "words": ["whale", "ship"], "titles": ["Of a <b>whale</b>", "ann@sea.org"]}]
+    )
+    facts = Facts("made up", scorers=read(out), trains=False)
+    for page in (html(facts), markdown(facts)):
+        assert "1,234" in page and "whale" in page and "[e-mail]" in page
+        assert "<b>whale" not in page.replace("`Of a <b>whale</b>`", "") and "ann@sea.org" not in page
+
+
 def test_without_scorers_there_is_no_section():
     assert "The scorers" not in html(Facts("made up", trains=False))
     assert scorers(read_scorers({}, Path("nowhere"), [])) is None
