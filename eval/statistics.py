@@ -13,7 +13,8 @@ freedom where each difference alone has 1. A control that is made to be unlike t
 apart: what its few odd pages do to its runs says nothing of the levels'. Each resample then draws the replicates' share
 from Student's t with those degrees of freedom. A subset whose own runs scatter more than the others gets a wider share, and
 none gets less than subsets that differ by chance alone (random controls of every size) are seen to differ: by their runs, or
-by their means where these differ beyond what their runs explain. The bootstrap of clusters gets the same treatment, with Kish's effective number of clusters, so that a few large sites are not taken for many.
+by their means where these differ beyond what their runs explain. The bootstrap of clusters gets the same treatment, with
+Kish's effective number of clusters, so that a few large sites are not taken for many.
 docs/training.md has the measured coverage.
 """
 
@@ -295,7 +296,7 @@ def _floor(chance: Floats, resamples: int) -> float:
     few, so they count by themselves only where an F test (95 %) finds more between them than their runs explain: then
     something sets them apart in every replicate.
     """
-    subsets, replicates = chance.shape
+    subsets, replicates = len(chance), chance[0].size if len(chance) else 0
     if subsets < 3:
         return 0.0
     between = replicates * float(np.var(chance.mean(axis=1), ddof=1))
