@@ -27,6 +27,7 @@ KINDS: Mapping[str, str] = {
     "ensemble": "classifiers.ensemble",
     "transformer": "classifiers.transformer",
     "topic": "classifiers.topic",
+    "preference": "classifiers.preference",
 }
 """Kind -> its module."""
 CARD = "model.json"

@@ -43,6 +43,7 @@ def _told(card: Card, styles: Sequence[str]) -> dict[str, Any]:
         ],
         "columns": [_column_told(column, styles) for column in card.columns],
         "calibration": [{"score": f"{score:.2f}", "share": percent(share)} for score, share in card.calibration],
+        "preferred": [(plain(kind, LABEL_SHOWN), percent(share)) for kind, share in card.preferred.items()],
         "topics": [
             {
                 "pages": f"{topic.pages:,}",

@@ -60,7 +60,10 @@ class Topic:
 
 @dataclass(frozen=True)
 class Card:
-    """A scorer. precision, recall: at one half. calibration: (mean score, share of positives) by tenth; empty for others."""
+    """A scorer. precision, recall: at one half. calibration: (mean score, share of positives) by tenth; empty for others.
+
+    preferred: in which share of held-out pairs a page is preferred to its revision, by the revision.
+    """
 
     name: str
     kind: str
@@ -71,6 +74,7 @@ class Card:
     calibration: tuple[tuple[float, float], ...]
     warning: str
     topics: tuple[Topic, ...]
+    preferred: Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ def _card(name: str, tree: Any) -> Card:
             Topic(int(one["pages"]), tuple(map(str, one["words"])), tuple(map(str, one["titles"])))
             for one in tree.get("topics") or ()
         ),
+        preferred={str(kind): _number(one["preferred"]) for kind, one in (tree.get("pairs") or {}).items()},
     )
 
 

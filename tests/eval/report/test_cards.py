@@ -48,6 +48,15 @@ def test_the_page_tells_of_clusters_and_masks_what_is_private(out):
         assert "<b>whale" not in page.replace("`Of a <b>whale</b>`", "") and "ann@sea.org" not in page
 
 
+def test_the_page_tells_how_often_pages_are_preferred_to_revisions(out):
+    changed(out, pairs={"shuffled": {"preferred": 0.51}, "dropped": {"preferred": None}})
+    page = html(Facts("made up", scorers=read(out), trains=False))
+    assert "shuffled 51 %, dropped –. Chance is 50 %" in page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "`shuffled` in 51 %" in markdown(Facts("made up", scorers=read(out), trains=False)).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+
+
 def test_without_scorers_there_is_no_section():
     assert "The scorers" not in html(Facts("made up", trains=False))
     assert scorers(read_scorers({}, Path("nowhere"), [])) is None
