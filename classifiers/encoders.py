@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from classifiers import kinds
-from classifiers.kinds import Floats
+from classifiers.kinds import Floats, TrainingError
 from classifiers.transformer import Reading, check_tokens, embed, folder_digest, load, one_thread, page_texts
 from filters.pages import PageBatch
 
@@ -59,6 +59,11 @@ class Encoder:
         return {"encoder": self.sha256, "tokens": self.reading.tokens, "characters": self.reading.characters}
 
 
+def read_text(pages: PageBatch, characters: int) -> list[bytes]:
+    """The beginning of each page as UTF-8; no bytes of one without words."""
+    return [text.encode() if text.strip() else b"" for text in page_texts(pages, characters)]
+
+
 def unit(vectors: Floats) -> Floats:
     """Vectors of length 1, NaN for one of length 0; shape (vectors, width)."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -77,3 +82,10 @@ class Options(kinds.Scorer):
     def reading(self) -> Reading:
         """What the encoder reads of a page."""
         return Reading(self.tokens, self.characters)
+
+    def encoder_in(self, folder: Path) -> Encoder:
+        """The encoder in a folder. Raises TrainingError where there is none."""
+        try:
+            return Encoder.found(folder, self.reading)
+        except ValueError as error:
+            raise TrainingError(str(error)) from error

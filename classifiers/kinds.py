@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = {
     "transformer": "classifiers.transformer",
     "topic": "classifiers.topic",
     "preference": "classifiers.preference",
+    "criteria": "classifiers.criteria",
 }
 """Kind -> its module."""
 CARD = "model.json"

@@ -23,12 +23,12 @@ from pydantic import Field, model_validator
 from classifiers import card, encoders, kinds
 from classifiers.bags import Places, bags, lower_case_of, opened, read_tensors, sums, write_tensors
 from classifiers.bradley_terry import Rows, bradley_terry, calibrated, dense
-from classifiers.encoders import Encoder, unit
+from classifiers.encoders import Encoder, read_text, unit
 from classifiers.examples import Example, Sampling, Side, sample, write_held_out
 from classifiers.hashing_tf import logistic
 from classifiers.kinds import Floats, LocalPath, Pages, PagesOrFiles, Seed, Several, TrainingError
 from classifiers.revisions import revised
-from classifiers.transformer import CARD_PAGES, folder_digest, is_held_out, page_texts, tables
+from classifiers.transformer import CARD_PAGES, folder_digest, is_held_out, tables
 from filters.files import write_whole
 from filters.kernels.hashing import ngrams
 from filters.kernels.text import Codes, Offsets
@@ -177,14 +177,12 @@ class Options(encoders.Options):
         return Group(name, (Signal(name, Score(path, sha256, encoder), pa.float64()),), identity)
 
     def _encoder(self) -> Encoder | None:
-        try:
-            return None if self.encoder is None else Encoder.found(self.encoder, self.reading)
-        except ValueError as error:
-            raise TrainingError(str(error)) from error
+        return None if self.encoder is None else self.encoder_in(self.encoder)
 
     def _of_pages(self, pages: Pages, spool: Any) -> Lot:
         """Pages and their revisions; a revision that changes nothing that is read, or leaves nothing, is no pair."""
-        drawn = sample({True: ("text", pages)}, _beginnings, Sampling(self.most_pages, FEWEST, HELD_OUT), self.seed, spool)
+        read = functools.partial(read_text, characters=CHARACTERS)
+        drawn = sample({True: ("text", pages)}, read, Sampling(self.most_pages, FEWEST, HELD_OUT), self.seed, spool)
         unchanged: Counter[str] = Counter(dict.fromkeys(self.revisions, 0))
 
         def pairs(examples: Sequence[Example], unseen: bool) -> Iterator[Pair]:
@@ -315,10 +313,6 @@ def _loaded(path: Path, sha256: str) -> tuple[Floats, Floats]:
     if found != sha256:
         raise ValueError(f"{path} has sha256 {found}, not {sha256}: it was changed while the job ran")
     return weights, line
-
-
-def _beginnings(pages: PageBatch) -> list[bytes]:
-    return [text.encode() if text.strip() else b"" for text in page_texts(pages, CHARACTERS)]
 
 
 def _by_kind(lot: Lot, right: Any) -> dict[str, dict[str, Any]]:

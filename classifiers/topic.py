@@ -20,10 +20,10 @@ from pydantic import Field, model_validator
 
 from classifiers import card, encoders, kinds
 from classifiers.bags import VECTOR, bags, lower_case_of, opened, read_tensors, sparse, sums, write_tensors
-from classifiers.encoders import Encoder, unit
+from classifiers.encoders import Encoder, read_text, unit
 from classifiers.examples import Example, Sample, Sampling, sample
 from classifiers.kinds import Floats, LocalPath, Pages, PagesOrFiles, Seed, TrainingError
-from classifiers.transformer import folder_digest, page_texts
+from classifiers.transformer import folder_digest
 from filters.files import write_whole
 from filters.kernels.bags import root_sums
 from filters.kernels.hashing import ngrams
@@ -124,7 +124,7 @@ class Options(encoders.Options):
         folder.mkdir(parents=True, exist_ok=True)
         encoder = self._encoder()
         how = Sampling(self.most_pages, max(20, self.clusters), HELD_OUT, told_bytes=TOLD_BYTES)
-        read = word_bags if encoder is None else functools.partial(_read_by_encoder, characters=self.characters)
+        read = word_bags if encoder is None else functools.partial(read_text, characters=self.characters)
         with (
             tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as aside,
             (Path(aside) / "spool").open("w+b") as spool,
@@ -168,10 +168,7 @@ class Options(encoders.Options):
         return Group(name, (Signal(name, Nearest(path, sha256, encoder), pa.int64()),), identity)
 
     def _encoder(self) -> Encoder | None:
-        try:
-            return None if self.encoder is None else Encoder.found(self.encoder, self.reading)
-        except ValueError as error:
-            raise TrainingError(str(error)) from error
+        return None if self.encoder is None else self.encoder_in(self.encoder)
 
 
 @dataclass(frozen=True)
@@ -267,10 +264,6 @@ def _told(near: Floats, texts: list[str], centres: Centres, encoder: Encoder | N
 def title(text: str) -> str:
     """The beginning of a text's first line that has a letter or digit."""
     return next((line.strip()[:TITLE_LENGTH] for line in text.splitlines() if any(map(str.isalnum, line))), "")
-
-
-def _read_by_encoder(pages: PageBatch, characters: int) -> list[bytes]:
-    return [text.encode() if text.strip() else b"" for text in page_texts(pages, characters)]
 
 
 def place_weights(drawn: Sample) -> Floats:

@@ -43,6 +43,15 @@ def _told(card: Card, styles: Sequence[str]) -> dict[str, Any]:
         ],
         "columns": [_column_told(column, styles) for column in card.columns],
         "calibration": [{"score": f"{score:.2f}", "share": percent(share)} for score, share in card.calibration],
+        "criteria": [
+            {
+                "side": plain(one.side, LABEL_SHOWN),
+                "sentence": plain(one.sentence, SOURCES_SHOWN),
+                "mean": f"{one.mean:+.2f}".replace("-", "−"),
+                "titles": [private_masked(title, TITLE_SHOWN) for title in one.titles],
+            }
+            for one in card.criteria
+        ],
         "preferred": [(plain(kind, LABEL_SHOWN), percent(share)) for kind, share in card.preferred.items()],
         "topics": [
             {

@@ -59,6 +59,16 @@ class Topic:
 
 
 @dataclass(frozen=True)
+class Criterion:
+    """A sentence that pages are held against: whether it is wanted, their mean cosine to it, and titles of the nearest."""
+
+    side: str
+    sentence: str
+    mean: float
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Card:
     """A scorer. precision, recall: at one half. calibration: (mean score, share of positives) by tenth; empty for others.
 
@@ -75,6 +85,7 @@ class Card:
     warning: str
     topics: tuple[Topic, ...]
     preferred: Mapping[str, float | None]
+    criteria: tuple[Criterion, ...]
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,10 @@ def _card(name: str, tree: Any) -> Card:
         topics=tuple(
             Topic(int(one["pages"]), tuple(map(str, one["words"])), tuple(map(str, one["titles"])))
             for one in tree.get("topics") or ()
+        ),
+        criteria=tuple(
+            Criterion(str(one["side"]), str(one["criterion"]), float(one["mean_cosine"]), tuple(map(str, one["titles"])))
+            for one in tree.get("tried_criteria") or ()
         ),
         preferred={str(kind): _number(one["preferred"]) for kind, one in (tree.get("pairs") or {}).items()},
     )

@@ -57,6 +57,19 @@ def test_the_page_tells_how_often_pages_are_preferred_to_revisions(out):
     )
 
 
+def test_the_page_tells_of_criteria_and_the_pages_nearest_to_them(out):
+    one = {
+        "criterion": "Prose with <i>care</i>.",
+        "side": "wanted",
+        "mean_cosine": -0.125,
+        "titles": ["Of whales", "ann@sea.org"],
+    }
+    changed(out, tried_criteria=[one])
+    for page in (html(Facts("made up", scorers=read(out))), markdown(Facts("made up", scorers=read(out)))):
+        assert "−0.12" in page and "Of whales" in page and "[e-mail]" in page and "ann@sea.org" not in page
+        assert "Prose with <i>" not in page
+
+
 def test_without_scorers_there_is_no_section():
     assert "The scorers" not in html(Facts("made up", trains=False))
     assert scorers(read_scorers({}, Path("nowhere"), [])) is None
