@@ -28,6 +28,9 @@ from jobs.parts.grid import cells
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 
+OF_TASKS = ("tasks", "verdict_tasks", "items", "task_levels", "benchmarks")
+"""Keys of `evaluate:` that decide nothing of the main figure."""
+
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Write the report of what lies under `out` now; the same folder gives the same bytes."""
@@ -53,6 +56,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 def made_by(experiment: Experiment) -> dict[str, Any]:
     """What decides the numbers of the main figure, wherever the experiment lies: its file, and its model by content."""
     asked = {key: value for key, value in as_tree(experiment).items() if key not in ("out", "reuse", "scratch")}
+    asked["evaluate"] = {key: value for key, value in asked["evaluate"].items() if key not in OF_TASKS}
     model = asdict(cells(experiment.train)[0].size) if experiment.train else None
     return {"experiment": config_hash(asked), "model": model}
 

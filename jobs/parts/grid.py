@@ -138,9 +138,27 @@ def subsets_of(experiment: Experiment, train: Train, cell: Cell, trainable: Sequ
     """The subsets that are trained in a cell: the best one is missing as long as it is not known."""
     if cell.first_rate or not train.at:
         return list(trainable)
-    found = {"none": UNFILTERED, "hardest": _hardest(experiment, trainable), "best": _best(experiment, train, cell)}
-    wanted = {found[one] for one in train.at}
+    wanted = _named(experiment, train, cell, train.at, trainable)
     return [name for name in trainable if name in wanted]
+
+
+def asked_of(experiment: Experiment, train: Train, cell: Cell, trained: Sequence[str]) -> list[str]:
+    """The subsets of a cell whose models are asked tasks: the best one as the held-out pages in results.jsonl tell it."""
+    names = experiment.evaluate.task_levels
+    if not names:
+        return list(trained)
+    wanted = _named(experiment, train, cell, [name for name in names if name != "random"], trained)
+    if "random" in names:
+        wanted |= {level.name for level in levels_of(experiment) if level.control == "random" and level.of in wanted}
+    return [name for name in trained if name in wanted]
+
+
+def _named(
+    experiment: Experiment, train: Train, cell: Cell, names: Sequence[str], trainable: Sequence[str]
+) -> set[str | None]:
+    """The subsets that `none`, `best` and `hardest` are in a cell; None for one that is not known yet."""
+    found = {"none": UNFILTERED, "hardest": _hardest(experiment, trainable), "best": _best(experiment, train, cell)}
+    return {found[name] for name in names}
 
 
 def _levels(experiment: Experiment) -> list[str]:

@@ -60,18 +60,30 @@ class Answering:
         return replace(self, run=self.run.on(device))
 
 
-def pack_tasks(experiment: Experiment, context: int) -> list[Packed]:
+@dataclass(frozen=True)
+class LeftOut:
+    """A task that cannot be asked, and why."""
+
+    asked: Asked
+    why: str
+
+
+def pack_tasks(experiment: Experiment, context: int) -> tuple[list[Packed], list[LeftOut]]:
     """Draw and encode the items of every task that is asked and not packed yet; one without its file is told and left out.
 
     ``context`` is that of the smallest model: all are asked what it can be asked.
 
     Raises ExperimentError where a file is damaged, of another shape, or another one than before.
     """
-    packed = (_packed(experiment, asked, context) for asked in asked_tasks(experiment))
-    return [one for one in packed if one is not None]
+    found = [_packed(experiment, asked, context) for asked in asked_tasks(experiment)]
+    left_out = [one for one in found if isinstance(one, LeftOut)]
+    if left_out:
+        each = "; ".join(f"{one.asked.name}: {one.why}" for one in left_out)
+        print(f"evaluate: {len(left_out)} of {len(found)} tasks are left out: {each}", flush=True)
+    return [one for one in found if isinstance(one, Packed)], left_out
 
 
-def _packed(experiment: Experiment, asked: Asked, context: int) -> Packed | None:
+def _packed(experiment: Experiment, asked: Asked, context: int) -> Packed | LeftOut:
     places, folder = Places(experiment.out), experiment.evaluate.benchmarks
     requests, facts = places.requests(asked.name), places.requests(asked.name).with_suffix(".json")
     file = None if asked.task is None or folder is None else folder / asked.task.file
@@ -85,8 +97,7 @@ def _packed(experiment: Experiment, asked: Asked, context: int) -> Packed | None
     if file is not None and file.is_file():
         config["sha256"] = sha256_of(file)
     elif file is not None and not storage.exists(facts):
-        print(f"evaluate: the task {asked.name} is left out: there is no file {file}", flush=True)
-        return None
+        return LeftOut(asked, f"there is no file {file}")
     elif file is not None:
         config["sha256"] = storage.read_json(facts)["sha256"]
     if not is_made(requests, config, "evaluate"):
@@ -147,9 +158,7 @@ def evaluate_tasks(experiment: Experiment, runs: Sequence[Run]) -> list[dict[str
     """
     if not runs:
         return []
-    packed = pack_tasks(experiment, min(run.config.size.context for run in runs))
-    if not packed:
-        return []
+    packed, left_out = pack_tasks(experiment, min(run.config.size.context for run in runs))
     to_do = [left for run in runs if (left := _unanswered(experiment, run, packed))]
     if to_do and experiment.train:
         work = Work("tasks", _answer, "token", lambda one: one.tokens, lambda one: one.run.label)
@@ -163,7 +172,9 @@ def evaluate_tasks(experiment: Experiment, runs: Sequence[Run]) -> list[dict[str
         for one in packed:
             facts[one.asked.name]["by_model"][trained] = _worth(experiment, trained, some, one)
         _tell(trained, facts)
-    storage.write_json(Places(experiment.out).task_facts, facts)
+    if packed or left_out:
+        missing = {one.asked.name: {"role": one.asked.role, "missing": one.why} for one in left_out}
+        storage.write_json(Places(experiment.out).task_facts, facts | missing)
     return rows
 
 

@@ -193,12 +193,15 @@ def test_a_task_that_is_added_asks_no_other_again(answered, bench, monkeypatch):
     assert [[file.name for file, *_ in one.files] for one in begun] == [["arc_easy.parquet"]] * 4
 
 
-def test_a_file_that_is_not_there_leaves_its_task_out(trained, bench, here, capsys):
+def test_a_file_that_is_not_there_leaves_its_task_out_with_a_count_and_a_reason(trained, bench, here, capsys):
     out, runs = trained
     rows = evaluate_tasks(experiment(out, bench, ["boolq", "lambada"]), runs[:1])
     assert {row["task"] for row in rows} == {"lambada"}
-    assert f"evaluate: the task boolq is left out: there is no file {bench / 'boolq.jsonl.gz'}\n" in capsys.readouterr().out
+    why = f"there is no file {bench / 'boolq.jsonl.gz'}"
+    assert f"evaluate: 1 of 2 tasks are left out: boolq: {why}\n" in capsys.readouterr().out
+    assert storage.read_json(Places(out).task_facts)["boolq"] == {"role": "tasks", "missing": why}
     assert evaluate_tasks(experiment(out, bench / "none", ["copa"]), runs[:1]) == []
+    assert list(storage.read_json(Places(out).task_facts)) == ["copa"]
 
 
 def test_a_file_that_changed_is_refused_by_its_hash(trained, bench, here, tmp_path):
