@@ -12,6 +12,7 @@ from eval.report.compared import Compared
 from eval.report.duplicates import Duplicates
 from eval.report.rules_said import as_asked, as_resolved
 from eval.report.scorers import Scorers
+from eval.report.task_scores import TaskScores
 
 NOT_TRAINED = "not trained"
 
@@ -176,6 +177,7 @@ class Facts:
     """Held-out pages as they come, where `held_out` are only those that pass the rules all levels share."""
     reference: Scores | None = None
     results: tuple[Mapping[str, Any], ...] = ()
+    tasks: tuple[TaskScores, ...] = ()
     packed: tuple[Packed, ...] = ()
     samples: tuple[Sample, ...] = ()
     tables: tuple[Table, ...] = ()

@@ -25,6 +25,7 @@ from eval.report.removal import removal, shown_address, shown_text, with_rules
 from eval.report.rule_sets import rule_sets
 from eval.report.safe_text import code, fenced, inline, plain
 from eval.report.story import Story, tell
+from eval.report.tasks import tasks
 from eval.report.threats import threats
 from eval.report.wording import bits, bracketed, byte_size, duration, from_to, listed, percent, plural, short_count, signed
 
@@ -175,6 +176,7 @@ def page(story: Story) -> dict[str, Any]:
         "notes": any(row["note"] for row in levels),
         "domains": domains(story),
         "gap": gap(story),
+        "tasks": tasks(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
         "scorers": scorers(facts.scorers),

@@ -37,8 +37,9 @@ def _judged_by(story: Story, scores: Scores) -> list[str]:
     """Which pages decide."""
     by = {str(subset.held_out.get("by")) for subset in story.facts.subsets if subset.held_out}
     which = "that pass the rules which all levels share" if story.pool else "as the pool has them"
+    tasks = "" if story.facts.tasks else " No task was asked of the models."
     near = "; other pages of their sites are trained on, which flatters every level" if by == {"page"} else ""
-    return [f"Judged by {len(scores.bytes):,} held-out pages {which}{near}. No task was asked of the models."]
+    return [f"Judged by {len(scores.bytes):,} held-out pages {which}{near}.{tasks}"]
 
 
 def _parts(scores: Scores) -> list[str]:

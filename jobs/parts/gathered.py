@@ -35,6 +35,7 @@ from eval.report.facts import (
     level_text,
 )
 from eval.report.scorers import read_scorers
+from eval.report.task_scores import read_tasks
 from filters.rules import uniforms
 from jobs.parts import storage
 from jobs.parts.evaluated import SETS
@@ -76,6 +77,7 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         "not evaluated",
         missing,
     )
+    results = () if trained is None else _results(places, trained, missing)
     return Facts(
         name=out.name,
         subsets=subsets,
@@ -83,7 +85,8 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         held_out=_scores("held_out", subsets, runs, missing),
         pool=_scores("pool", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
-        results=() if trained is None else _results(places, trained, missing),
+        results=results,
+        tasks=read_tasks(places.items, results, _tasks_left_out(places, missing)),
         packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
         tables=tuple(_tables(places, subsets, missing)),
@@ -123,6 +126,16 @@ def _results(places: Places, trained: str, missing: list[str]) -> tuple[Mapping[
     if others := len(rows) - len(own):
         missing.append(f"{others:,} rows of results.jsonl are of another configuration and were left out")
     return tuple(own)
+
+
+def _tasks_left_out(places: Places, missing: list[str]) -> list[str]:
+    """Say which tasks could not be asked; what is missing so far."""
+    facts = _json(places.task_facts, missing)
+    left = {name: str(one["missing"]) for name, one in facts.items() if isinstance(one, dict) and one.get("missing")}
+    if left:
+        each = "; ".join(f"{name}, {why}" for name, why in left.items())
+        missing.append(f"{len(left):,} {'task was' if len(left) == 1 else 'tasks were'} not asked: {each}")
+    return missing
 
 
 def _json_lines(path: Path, missing: list[str]) -> Iterable[Mapping[str, Any]]:

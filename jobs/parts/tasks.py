@@ -231,6 +231,8 @@ def _rows(experiment: Experiment, run: Run, one: Packed, facts: Mapping[str, Any
                 "skipped": len(here) - here["skipped"].null_count,
                 "cut": pc.sum(pc.greater(here["cut"], 0)).as_py() or 0,
                 "bytes": pc.sum(here["bytes"]).as_py(),
+                "chance": facts["chance"],
+                "counts_by": facts["metric"],
                 "benchmark": one.facts["file"],
                 "benchmark_sha256": one.facts["sha256"],
                 "contaminated": (facts["contaminated"] or {}).get(run.config.subset),
