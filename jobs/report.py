@@ -103,9 +103,10 @@ def _facts(out: Path, tree: dict[str, Any]) -> Facts:
 
 
 def _collected(out: Path, train: Train | None) -> Facts:
-    """What there is of the first model at the first budget and learning rate; results.jsonl has the others."""
-    first = cells(train)[0] if train else None
-    return collect(out, first.folder if first else None, first.size.context if first else 0)
+    """What there is: judged are the runs of the first model at the first budget and learning rate."""
+    grid = cells(train) if train else []
+    first = grid[0] if grid else None
+    return collect(out, first.folder if first else None, first.size.context if first else 0, grid)
 
 
 def run(arguments: list[str]) -> int:

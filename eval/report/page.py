@@ -24,6 +24,7 @@ from eval.report.figures import Grid, Panel
 from eval.report.removal import removal, shown_address, shown_text, with_rules
 from eval.report.rule_sets import rule_sets
 from eval.report.safe_text import code, fenced, inline, plain
+from eval.report.scale import scale
 from eval.report.story import Story, tell
 from eval.report.tasks import tasks
 from eval.report.threats import threats
@@ -177,6 +178,7 @@ def page(story: Story) -> dict[str, Any]:
         "domains": domains(story),
         "gap": gap(story),
         "tasks": tasks(story),
+        "scaling": scale(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
         "scorers": scorers(facts.scorers),
