@@ -3,9 +3,10 @@
     python -m jobs.report CONF [--set key=value ...] [--dry-run]
     python -m jobs.report OUT1 OUT2
 
-Writes `report.html` (self-contained), `report.md` with `report.svg` (the main figure alone) and `report.json` (what that
-figure is drawn from), and prints the levels as a table. Whatever the earlier verbs have not done yet is said on the page. Of
-two folders `beside.html` and `beside.md` are written into the second.
+Writes `report.html` (self-contained), `report.md` with `report.svg` (the main figure alone), `report.json` (what that
+figure is drawn from) and `report.csv` (every subset in every cell of the grid, for an appendix), and prints the levels as a
+table. Whatever the earlier verbs have not done yet is said on the page. Of two folders `beside.html` and `beside.md` are
+written into the second.
 """
 
 import json
@@ -18,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from eval.report import beside
+from eval.report.appendix import appendix
 from eval.report.facts import Facts
 from eval.report.page import answer, html, main_figure, markdown, terminal_table
 from filters.files import write_whole
@@ -46,7 +48,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         raise ExperimentError(str(error)) from error
     figure = main_figure(facts)
     told = {"made_by": made_by(experiment), "answer": asdict(answer(facts)), "figure": asdict(figure)}
-    for ending, text in (("html", html(facts)), ("md", markdown(facts)), ("svg", figure.svg), ("json", json.dumps(told))):
+    forms = {"html": html(facts), "md": markdown(facts), "csv": appendix(facts), "svg": figure.svg, "json": json.dumps(told)}
+    for ending, text in forms.items():
         write_whole(places.report(ending), text.encode())
     print(terminal_table(facts))
     print(f"report: {page}")

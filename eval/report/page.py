@@ -17,6 +17,7 @@ from markupsafe import Markup
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
 from eval.report.cards import scorers
+from eval.report.cost import cost
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
 from eval.report.duplicates import duplicates
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
@@ -179,6 +180,7 @@ def page(story: Story) -> dict[str, Any]:
         "gap": gap(story),
         "tasks": tasks(story),
         "scaling": scale(story),
+        "cost": cost(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
         "scorers": scorers(facts.scorers),

@@ -6,6 +6,7 @@ Only directions are told. A best share of small models is not one for larger one
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup
@@ -87,12 +88,24 @@ def scale(story: Story) -> dict[str, Any] | None:
     }
 
 
-def _told(story: Story, cell: Cell) -> _Told | None:
+def standings_of(story: Story, cell: Cell) -> Standings | None:
+    """Where each subset stands in a cell; None where it was not measured."""
     if cell.scores is None:
         return None
-    own = story.facts.held_out is cell.scores and story.held_out
-    found = own or standings(cell.scores, story.facts.subsets, story.facts.ordered)
-    if not found.levels or found.comparison is None:
+    if story.held_out is not None and story.facts.held_out is cell.scores:
+        return story.held_out
+    return _standings(cell, story)
+
+
+@lru_cache(maxsize=64)
+def _standings(cell: Cell, story: Story) -> Standings | None:
+    """Worked out once for the page and its table."""
+    return standings(cell.scores, story.facts.subsets, story.facts.ordered) if cell.scores else None
+
+
+def _told(story: Story, cell: Cell) -> _Told | None:
+    found = standings_of(story, cell)
+    if found is None or not found.levels or found.comparison is None:
         return None
     return _Told(cell, found, found.comparison, {subset.name: subset.share or 0.0 for subset in story.facts.subsets})
 

@@ -1,8 +1,12 @@
-"""What other sizes, budgets and rates say, and that no best share leaves the page for a larger one."""
+"""What other sizes, budgets and rates say and cost, and that no best share leaves the page for a larger one."""
+
+import csv
 
 import numpy as np
 import pytest
 
+from eval.report.appendix import appendix
+from eval.report.cost import cost
 from eval.report.facts import Cell, Facts, Run, Scores, Size, Subset
 from eval.report.page import html, markdown
 from eval.report.scale import REFUSAL, scale
@@ -39,7 +43,8 @@ def cell(effects, model="0.2m", tokens=300_000, rate=0.01, first_rate=True, nois
     )
     pages = np.arange(40)
     scores = Scores(tuple(names), (0, 1, 2), bits * np.log(2) * 500, np.full(40, 500), pages, np.zeros(40, int))
-    runs = tuple(Run(name, at, "finished", facts={"parameters": SIZES[model]}) for name in names for at in range(3))
+    told = {"parameters": SIZES[model], "tokens": tokens, "seconds": 2.0, "device": "cpu"}
+    runs = tuple(Run(name, at, "finished", facts=told) for name in names for at in range(3))
     return Cell(model, tokens, rate, first_rate, runs, scores)
 
 
@@ -117,3 +122,34 @@ def test_no_best_share_leaves_the_page_for_a_larger_model_and_the_page_says_why(
 def test_a_cell_without_measured_runs_is_left_out():
     empty = Cell("1m", 300_000, 0.01, True)
     assert len(told(cell(HURTS), cell(HURTS, tokens=600_000), empty)["rows"]) == 2
+
+
+def test_the_cost_is_that_of_every_run_by_the_formula_that_is_told():
+    found = cost(tell(facts(cell(HURTS), cell(HURTS, "1m"))))
+    small, large = found["rows"]
+    assert (small["runs"], small["tokens"], small["seconds"]) == ("12", "3.60M", "24.0 s")
+    assert float(small["flops"]) == pytest.approx(6 * 200_000 * 12 * 300_000, rel=0.05)
+    assert float(large["flops"]) == pytest.approx(5 * float(small["flops"]), rel=0.05)
+    assert (found["total"]["runs"], found["total"]["seconds"]) == ("24", "48.0 s")
+
+
+def test_half_the_resolution_takes_four_times_the_replicates_and_sites():
+    story = tell(facts(cell(HURTS)))
+    found, resolution = cost(story), story.held_out.verdict.resolution
+    assert f"To see differences of {resolution / 2:.4f} bits per byte in place of {resolution:.4f}" in found["price"]
+    assert "12 replicates, and held-out pages of 160 clusters" in found["price"] and "14.4M tokens" in found["price"]
+    assert cost(tell(Facts("nothing"))) is None
+
+
+def test_the_appendix_has_a_row_for_every_subset_in_every_cell_and_no_word_on_what_to_take():
+    some = {name: HURTS[name] for name in ("unfiltered", "pareto-1", "pareto-9")}
+    made = facts(cell(HURTS), cell(some, rate=0.005, first_rate=False))
+    rows = list(csv.DictReader(appendix(made).splitlines()))
+    assert [(row["learning_rate"], row["subset"]) for row in rows] == [("0.01", name) for name in KEPT] + [
+        ("0.005", name) for name in some
+    ]
+    [hardest] = [row for row in rows if row["subset"] == "pareto-9" and row["learning_rate"] == "0.01"]
+    standing = tell(made).held_out.by_name["pareto-9"]
+    assert float(hardest["bits_per_byte"]) == standing.level.value
+    assert float(hardest["minus_best_low"]) == standing.difference.low
+    assert hardest["share_kept"] == "0.1" and float(hardest["operations"]) == 6 * 200_000 * 3 * 300_000
