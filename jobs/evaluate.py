@@ -26,7 +26,7 @@ from filters.files import write_whole
 from jobs.parts import command, storage
 from jobs.parts.evaluated import SETS, write_evaluated
 from jobs.parts.experiment_file import Experiment, config_hash
-from jobs.parts.grid import asked_of, cells, runs
+from jobs.parts.grid import asked_of, cells, runs, smallest_context
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.spread import carry_out
@@ -56,7 +56,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     rows = [row for one in measured for row in _results(one, experiment)]
     results = Places(experiment.out).results
     _write(results, rows)  # which level is best, tasks may have to know
-    rows += evaluate_tasks(experiment, _tested(experiment, measured))
+    if experiment.train and measured:
+        rows += evaluate_tasks(experiment, _tested(experiment, measured), smallest_context(experiment.train))
     _write(results, rows)
     print(f"evaluate: {len(rows):,} measurements of {len(measured)} runs in {results}")
     return command.OK

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -69,6 +69,11 @@ def budgets(train: Train) -> dict[int, int]:
         context = cell.size.context
         longest[context] = max(longest[context], stream_tokens(cell.tokens, cell.size.batch, context))
     return dict(longest)
+
+
+def smallest_context(train: Train) -> int:
+    """The tokens that every model of the grid sees at once: all are asked what the smallest can be asked."""
+    return min(cell.size.context for cell in cells(train))
 
 
 def vocabulary(experiment: Experiment) -> int:
@@ -151,6 +156,23 @@ def asked_of(experiment: Experiment, train: Train, cell: Cell, trained: Sequence
     if "random" in names:
         wanted |= {level.name for level in levels_of(experiment) if level.control == "random" and level.of in wanted}
     return [name for name in trained if name in wanted]
+
+
+def may_be_asked(experiment: Experiment, trained: Sequence[str]) -> list[str]:
+    """The subsets that tasks may be put to, before it is known which is the best."""
+    names = experiment.evaluate.task_levels
+    if not names:
+        return list(trained)
+    wanted: Mapping[str, list[str | None]] = {
+        "none": [UNFILTERED],
+        "hardest": [_hardest(experiment, trained)],
+        "best": [*_levels(experiment)],
+        "random": [],
+    }
+    found = {subset for name in names for subset in wanted[name]}
+    if "random" in names:
+        found |= {level.name for level in levels_of(experiment) if level.control == "random" and level.of in found}
+    return [name for name in trained if name in found]
 
 
 def _named(

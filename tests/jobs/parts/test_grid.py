@@ -7,7 +7,7 @@ import pytest
 from eval.sizes import read_size
 from jobs.experiment import _verbs
 from jobs.parts.experiment_file import load
-from jobs.parts.grid import asked_of, budgets, cells, subsets_of
+from jobs.parts.grid import asked_of, budgets, cells, may_be_asked, subsets_of
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 
@@ -78,6 +78,12 @@ def test_tasks_are_put_to_the_levels_that_are_named(experiment, names, asked):
     told = {"trained": cell.folder, "subset": LEVELS[2], "set": "held_out", "domain": "macro", "value": 1.0}
     Places(one.out).results.write_text(json.dumps(told) + "\n")
     assert asked_of(one, one.train, cell, LEVELS) == asked
+    assert set(asked) <= set(may_be_asked(one, LEVELS))  # what another machine answers, where the best is not known
+
+
+def test_another_machine_asks_every_level_that_may_turn_out_best(experiment):
+    assert may_be_asked(experiment("{}", "{task_levels: [best]}"), LEVELS) == LEVELS[:4]
+    assert may_be_asked(experiment("{}", "{task_levels: [none, hardest]}"), LEVELS) == [LEVELS[0], LEVELS[3]]
 
 
 def test_the_best_level_is_known_when_the_first_rate_is_measured(experiment):
