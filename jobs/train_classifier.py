@@ -66,7 +66,7 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
     files = [file for named in kind.texts().values() for file in named]
     return {
         "identity": kind.identity(),
-        "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")],
+        "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")] if files else [],
         "pages": pool_identity(experiment) if kind.pool_key() else None,
         "seed": experiment.seed,
     }
@@ -99,7 +99,8 @@ def _tried(name: str, kind: Scorer, folder: Path) -> dict[str, Any]:
     pages = storage.read_table(folder / HELD_OUT)
     sides, texts = (pages[column].to_pylist() for column in ("side", "text"))
     group, words = kind.group(name, folder), card.common_words(texts)
-    by_word = kind.weigh_words(name, folder, words) or card.scores(group, words)
+    weighed = kind.weigh_words(name, folder, words)
+    by_word = card.scores(group, words) if weighed is None else weighed
     told = card.tried(group, sides, pages["positive"].to_numpy(), texts, kind.lower_is_better())
     for column, values in by_word.items():
         told[column]["telling"] = card.telling(words, values)
