@@ -13,7 +13,7 @@ from typing import Any, Literal
 from eval.sizes import ModelSize
 from filters.files import write_whole
 
-VERSION = 1
+VERSION = 2
 """Changes whenever the files of a plan, or what a run makes of them, mean something else."""
 FILE, TOKENIZER, EVALUATED, RUNS = "plan.json", "tokenizer", "evaluated.parquet", "runs"
 Device = Literal["auto", "cpu", "cuda"]
@@ -43,6 +43,8 @@ class RunConfig:
     """Seconds of training between checkpoints, at the least."""
     log_every: int = 10
     """Steps between rows of metrics.jsonl, when losses are read and the progress function is called."""
+    late: bool = False
+    """Whether the weights of its late steps are measured too."""
 
     def on(self, device: str) -> "RunConfig":
         """The same run on a device."""
@@ -72,6 +74,7 @@ def write_plan(
             "size": asdict(run.size),
             "tokens": run.tokens,
             "replicate": run.replicate,
+            "late": run.late,
             "out": str(Path(RUNS) / run.subset / run.out.parent.name / str(run.replicate)),
         }
         for run in runs

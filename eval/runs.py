@@ -82,11 +82,12 @@ def main(arguments: Sequence[str] | None = None, say: Say = lambda text: sys.std
         here = device_here(asked)
         runs = [replace(run, device=here) for run in runs]
         pages = options.plan / EVALUATED
-        done = [one for run in runs if (summary := finished_run(run)) for one in evaluations([(run, summary)], pages)]
+        finished = [(run, summary) for run in runs if (summary := finished_run(run))]
+        left = {one.run.out for one in evaluations(finished, pages) if not one.is_made()}
     except (OSError, ValueError) as error:
         sys.stderr.write(f"goodhart: {error}\n")
         return 2
-    measured = {one.run.out for one in done if one.is_made()}
+    measured = {run.out for run, summary in finished if summary.model_sha256 is not None} - left
     to_do = [run for run in runs if run.out not in measured]
     say(f"runs: {len(runs)} in all; {len(runs) - len(to_do)} done, {len(to_do)} to train and measure on {here}")
     return 0 if options.dry_run else _carry_out(to_do, options.plan, say)

@@ -22,6 +22,7 @@ from eval.report.facts import Facts
 from eval.report.page import answer, html, main_figure, markdown, terminal_table
 from filters.files import write_whole
 from jobs.parts import command, storage
+from jobs.parts.diagnosed import diagnosed
 from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
 from jobs.parts.gathered import collect, page_ids
 from jobs.parts.grid import cells
@@ -50,9 +51,13 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
+BESIDE_THE_FIGURE = ("out", "reuse", "scratch", "diagnostics")
+"""Keys of the file that no number of the main figure hangs on."""
+
+
 def made_by(experiment: Experiment) -> dict[str, Any]:
     """What decides the numbers of the main figure, wherever the experiment lies: its file, and its model by content."""
-    asked = {key: value for key, value in as_tree(experiment).items() if key not in ("out", "reuse", "scratch")}
+    asked = {key: value for key, value in as_tree(experiment).items() if key not in BESIDE_THE_FIGURE}
     model = asdict(cells(experiment.train)[0].size) if experiment.train else None
     return {"experiment": config_hash(asked), "model": model}
 
@@ -101,7 +106,11 @@ def _facts(out: Path, tree: dict[str, Any]) -> Facts:
 def _collected(out: Path, train: Train | None) -> Facts:
     """What there is of the first model at the first budget and learning rate; results.jsonl has the others."""
     first = cells(train)[0] if train else None
-    return collect(out, first.folder if first else None, first.size.context if first else 0)
+    facts = collect(out, first.folder if first else None, first.size.context if first else 0)
+    if first is None:
+        return facts
+    found, missing = diagnosed(out, first.folder, facts)
+    return replace(facts, diagnosed=found, missing=tuple(dict.fromkeys([*facts.missing, *missing])))
 
 
 def run(arguments: list[str]) -> int:

@@ -18,6 +18,7 @@ from eval.report import figures
 from eval.report.advice import advice, kept, tests
 from eval.report.cards import scorers
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
+from eval.report.diagnostics import diagnostics
 from eval.report.duplicates import duplicates
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
 from eval.report.figures import Grid, Panel
@@ -175,6 +176,7 @@ def page(story: Story) -> dict[str, Any]:
         "notes": any(row["note"] for row in levels),
         "domains": domains(story),
         "gap": gap(story),
+        "diagnostics": diagnostics(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
         "scorers": scorers(facts.scorers),

@@ -49,7 +49,8 @@ def plan(tmp_path_factory) -> Path:
             found.append(RunConfig(subset, packed, folder.parent / "tokenizer", "tiny", SIZE, TOKENS, replicate, out))
     flat, ends = encode_batch(tokenizer, texts[:9])
     lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(flat, pa.uint32()))
-    pq.write_table(pa.table({"id": texts[:9], "tokens": lists}), folder / EVALUATED)
+    sets = {"set": ["held_out"] * 6 + ["reference"] * 3, "passes": [True] * 5 + [False] + [True] * 3}
+    pq.write_table(pa.table({"id": texts[:9], **sets, "tokens": lists}), folder / EVALUATED)
     write_plan(folder, found, folder.parent / "tokenizer", "cpu", {"goodhart": "0.1"})
     return folder
 
@@ -84,6 +85,10 @@ def test_a_machine_without_spark_trains_and_measures_and_the_results_go_home_by_
             assert summary.status == "finished" and summary.tokens == TOKENS
             rows = pq.read_table(run.out / "evaluation.parquet")
             assert rows.num_rows == 9 and min(rows["nll"].to_pylist()) > 0
+            exposed = pq.read_table(run.out / "exposure.parquet")
+            assert sum(exposed["seen"].to_pylist()) == TOKENS + 1 and exposed.num_rows == 280
+            judged = sum(rows["nll"].to_pylist()[:5])  # the sixth does not pass, the others are of another set
+            assert sum(exposed["nats"].to_pylist()) == pytest.approx(judged)
     finally:
         shutil.rmtree(home)
     before = {file: file.stat().st_mtime_ns for file in copy.rglob("*") if file.is_file()}
@@ -103,13 +108,13 @@ def refusal(copy, capsys):
 
 
 def test_a_plan_of_another_version_is_refused_in_a_sentence(copy, capsys):
-    changed(copy, version=2)
+    changed(copy, version=9)
     said = refusal(copy, capsys)
-    assert "is of version 2 (made with goodhart 0.1), and this code carries out version 1: take" in said
+    assert "is of version 9 (made with goodhart 0.1), and this code carries out version 2: take" in said
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"version": 1, "device": "cpu", "runs": [1]}', '{"version": 1, "runs": {}}']
+    "content", ["", "[]", "{}", '{"version": 2, "device": "cpu", "runs": [1]}', '{"version": 2, "runs": {}}']
 )
 def test_what_is_no_plan_is_refused_in_a_sentence(copy, capsys, content):
     (copy / "plan.json").write_text(content)
