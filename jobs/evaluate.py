@@ -10,7 +10,8 @@ come, `reference` are good texts. What is measured to tell why levels differ has
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from filters.levels import CONTROLS
 from jobs.parts import command, diagnostics, storage
 from jobs.parts.evaluated import SETS, write_evaluated
 from jobs.parts.experiment_file import Experiment, config_hash
-from jobs.parts.grid import names_beside, permuted, runs
+from jobs.parts.grid import asked_of, cells, names_beside, permuted, runs, smallest_context
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
@@ -59,14 +60,31 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     rows = [row for one in models for row in _results(one, experiment)]
     rows += [row for one in late for row in _late(one, experiment)]
     rows += _diagnosed(models, experiment)
-    beside = {*names_beside(experiment), *permuted(experiment)}
-    levels = [one for one in models if one.run.subset not in beside]
-    tested = [Run(one.run, str(one.summary.model_sha256), _about(one, experiment)) for one in levels]
-    rows += evaluate_tasks(experiment, tested)
     results = Places(experiment.out).results
-    write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    _write(results, rows)  # which level is best, tasks may have to know
+    if experiment.train and models:
+        rows += evaluate_tasks(experiment, _tested(experiment, models), smallest_context(experiment.train))
+    _write(results, rows)
     print(f"evaluate: {len(rows):,} measurements of {len(models)} runs in {results}")
     return command.OK
+
+
+def _write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def _tested(experiment: Experiment, measured: Sequence[Evaluation]) -> list[Run]:
+    """The runs that are asked tasks."""
+    if experiment.train is None:
+        return []
+    beside = {*names_beside(experiment), *permuted(experiment)}
+    there = {one.run.subset: None for one in measured if one.run.subset not in beside}
+    asked = {cell.folder: asked_of(experiment, experiment.train, cell, list(there)) for cell in cells(experiment.train)}
+    return [
+        Run(one.run, str(one.summary.model_sha256), _about(one, experiment))
+        for one in measured
+        if one.run.subset in asked[one.run.out.parent.name]
+    ]
 
 
 def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> list[Evaluation]:

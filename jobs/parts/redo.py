@@ -56,7 +56,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     learned = [table for table in tables if table.name in {*derived, *(folder.name for folder in classifiers)}]
     files = ("*/*/*/evaluation.parquet", "*/*/*/exposure.parquet", "*/*/*/late/*/evaluation.parquet")
     evaluations = [file for pattern in files for file in sorted(places.runs.glob(pattern))]
-    told = [places.report(ending) for ending in ("html", "md", "svg", "json")]
+    told = [places.report(ending) for ending in ("html", "md", "svg", "json", "csv")]
     explored = [places.explorer, *told]
     answered = [places.all_items.parent, places.results, *told]
     tested = [places.evaluated, places.all_requests, places.tasks, *evaluations, *answered]
