@@ -25,8 +25,7 @@ def compared_beside(facts: Facts) -> Comparison | None:
     if whole.sum() < 2:
         return None
     names = [name for name, there in zip(scores.subsets, whole, strict=True) if there]
-    apart = [name for name in names if name in facts.diagnosed.permuted]
-    return compare(scores.nll[whole], scores.bytes, scores.cluster, names, scores.stratum, apart=apart)
+    return compare(scores.nll[whole], scores.bytes, scores.cluster, names, scores.stratum)
 
 
 def _each(comparison: Comparison, one: str, other: str) -> str:

@@ -1,6 +1,7 @@
 """What runs read, and what held-out tokens cost them by how often they read the tokens' entries."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from eval.exposure import FEW, bin_name, bins
 from eval.report.facts import Exposures, Facts
-from eval.report.heat import NAME_SHOWN, cells, measured
+from eval.report.heat import NAME_SHOWN, cells, measured, names_of_levels
 from eval.report.safe_text import plain
 from eval.report.story import Story
 from eval.report.wording import byte_size, percent
@@ -23,8 +24,9 @@ SITES = 5
 
 def exposure(story: Story) -> dict[str, Any] | None:
     """What runs read, and what held-out tokens cost by how often their entries were read."""
-    facts, found = story.facts, story.facts.diagnosed.exposures
-    if found is None or story.base not in found.subsets:
+    facts, every = story.facts, story.facts.diagnosed.exposures
+    found = _only(every, names_of_levels(facts)) if every else None
+    if every is None or found is None or story.base not in found.subsets:
         return None
     at = found.subsets.index(story.base)
     # Bins by what the base read would hold what it missed by chance, and all others would look better on them.
@@ -37,7 +39,7 @@ def exposure(story: Story) -> dict[str, Any] | None:
     return {
         "base": plain(story.base, NAME_SHOWN),
         "few": FEW,
-        "read": _read(facts, found),
+        "read": _read(facts, every),
         "bins": [(_bin_text(edges[number], edges[number + 1]), f"{tokens[number]:,.0f}") for number in shown],
         "own": [
             {"name": plain(name, NAME_SHOWN), "cells": [_bits_text(own[row][:, number]) for number in shown]}
@@ -50,6 +52,12 @@ def exposure(story: Story) -> dict[str, Any] | None:
         "hardest": plain(found.subsets[-1], NAME_SHOWN),
         "sites": _sites(facts, found.subsets[-1]),
     }
+
+
+def _only(found: Exposures, names: Sequence[str]) -> Exposures:
+    """Those of some subsets."""
+    rows = [row for row, name in enumerate(found.subsets) if name in names]
+    return replace(found, subsets=tuple(found.subsets[row] for row in rows), seen=found.seen[rows], nats=found.nats[rows])
 
 
 def _over(same: Sequence[Floats], at: int, shown: Sequence[int]) -> list[list[dict[str, Any] | None]]:

@@ -38,15 +38,15 @@ def diagnosed(out: Path, trained: str, facts: Facts) -> tuple[Diagnosed, list[st
         scores = scores_of(
             "held_out", [*levels, *names], [*of_levels, *(run for some in runs.values() for run in some)], missing
         )
-    return Diagnosed(beside, permuted, scores, _exposures(levels, facts.runs, missing)), missing
+    return Diagnosed(beside, permuted, scores, _exposures([one.name for one in facts.subsets], facts.runs, missing)), missing
 
 
-def _exposures(levels: Sequence[str], runs: Sequence[Run], missing: list[str]) -> Exposures | None:
-    """What the levels' runs read of each entry; a level without all of its runs is left out."""
+def _exposures(subsets: Sequence[str], runs: Sequence[Run], missing: list[str]) -> Exposures | None:
+    """What the runs of subsets read of each entry; a subset without all of its runs is left out."""
     found: dict[str, dict[int, pa.Table]] = {}
     for run in runs:
         file = run.folder / "exposure.parquet"
-        if run.finished and run.subset in levels and storage.exists(file):
+        if run.finished and run.subset in subsets and storage.exists(file):
             try:
                 found.setdefault(run.subset, {})[run.replicate] = storage.read_table(file)
             except (pa.ArrowException, OSError) as error:
