@@ -47,6 +47,11 @@ class Evaluation:
         return replace(self, run=self.run.on(device))
 
     @property
+    def label(self) -> str:
+        """The run, and the step where it is a late one, as a person names it."""
+        return self.run.label if self.step is None else f"{self.run.label}, step {self.step}"
+
+    @property
     def folder(self) -> Path:
         """Where the weights lie, and what they make of the pages."""
         return self.run.out if self.step is None else late_folder(self.run, self.step)

@@ -68,7 +68,7 @@ def flops(run: RunConfig) -> float:
 
 TRAIN = Work("train", train, "token", lambda run: run.tokens, lambda run: run.label, flops)
 """A run's training, and how a bar counts it."""
-MEASURE = Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.run.label)
+MEASURE = Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.label)
 """What pages cost a run."""
 
 

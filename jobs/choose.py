@@ -22,7 +22,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from filters.levels import BAND, BESIDE, UNFILTERED, Level, Order, ends_of, needed, order_of, other_rules, signals_of
+from filters.levels import (
+    BAND,
+    BESIDE,
+    SECOND,
+    UNFILTERED,
+    Level,
+    Order,
+    ends_of,
+    needed,
+    order_of,
+    other_rules,
+    signals_of,
+)
 from filters.quantiles import RANKS, Found, Targets, floats, ranked
 from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, rankings, resolve, spread_signals
 from filters.soft_cuts import Copies, Spread
@@ -275,7 +287,8 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
 def matched(experiment: Experiment, decision: Decision, counted: Tally, columns: Columns, over: Over) -> Decision:
     """With a sample for each level that makes them alike."""
     sizes = dict(zip(decision.levels, counted.read[:, -1].tolist(), strict=True))
-    del sizes[UNFILTERED]
+    for name in (UNFILTERED, *(level.name for level in levels_of(experiment) if level.control == SECOND)):
+        del sizes[name]  # what is trained beside the levels does not decide how large they are
     if experiment.match == "repetition":
         found = dict.fromkeys(sizes, matching.one_share(experiment, int(counted.all_pages[-1])))
     else:

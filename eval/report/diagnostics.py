@@ -68,7 +68,7 @@ def _matrix_sentence(columns: Sequence[str], best: Mapping[str, str], ordered: b
     if not ordered:
         return told
     first, last = (plain(best[name], NAME_SHOWN) for name in (columns[0], columns[-1]))
-    ends = (
-        f"On what the mildest level would keep, models trained on {first} need the fewest bits, on the hardest's {last}'s."
+    return (
+        f"On what the mildest level would keep models trained on {first} need the fewest bits, on what the hardest would "
+        f"keep those trained on {last}. {told}"
     )
-    return f"{ends} {told}"

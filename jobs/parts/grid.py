@@ -142,7 +142,7 @@ def names_beside(experiment: Experiment) -> list[str]:
 
 def permuted(experiment: Experiment) -> dict[str, float]:
     """The steps of the ladder: what each is called -> the share of tokens out of their order, mildest first."""
-    return {f"permuted-{share:g}": share for share in sorted(experiment.diagnostics.permuted)}
+    return {f"permuted-{str(share).removesuffix('.0')}": share for share in sorted(experiment.diagnostics.permuted)}
 
 
 def mildest(experiment: Experiment, context: int, dry_run: bool = False) -> str | None:

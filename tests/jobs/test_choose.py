@@ -478,3 +478,12 @@ def test_a_band_without_pages_is_told_to_be_empty(tmp_path):
     chosen(experiment)
     facts = told(experiment, "band-margin")
     assert (facts["status"], facts["reason"]) == ("empty", "no page lies between word_count-min-0 and word_count-min--1")
+
+
+def test_a_second_scorer_does_not_decide_how_large_matched_levels_are(tmp_path):
+    asked = {"rules": RULES, "sweep": SWEEP, "match": "tokens", "tokenizer": {"vocabulary": 300}}
+    _, alone = chosen(crawl(tmp_path / "alone", **asked))
+    beside = {"diagnostics": {"second": {"rules.word_count.max": [190, 60]}}, "train": {"tokens": 1000}}
+    _, kept = chosen(crawl(tmp_path / "beside", **asked, **beside))
+    assert kept["second-word_count-max-60"].sum() < alone["quality-pareto-9"].sum()
+    assert all((kept[name] == alone[name]).all() for name in alone)

@@ -121,7 +121,8 @@ def test_what_is_measured_beside_the_levels_has_sets_of_its_own(done):
     mildest = "kept by quality-keep_fraction-none"  # it keeps what passes the rules that decide who is judged
     assert all(of[name, mildest, "all"] == of[name, "held_out", "all"] for name in (*levels, "band-removed", "permuted-1"))
     assert of["permuted-1", mildest, "all"] > of["quality-keep_fraction-none", mildest, "all"]
-    assert of[HALF, "exposure", "0"] > of[HALF, "exposure", "64-127"]
+    by_exposure = [value for (name, which, _), value in of.items() if (name, which) == (HALF, "exposure") and value]
+    assert by_exposure[0] > by_exposure[-1]  # entries that were read less cost more
 
 
 def test_a_run_loads_with_the_library_alone(done):
