@@ -82,6 +82,7 @@ def scale(story: Story) -> dict[str, Any] | None:
         "moves": _moves(whole),
         "decisions": _decisions(whole),
         "claims": claims,
+        "judged": _judged(cells[0], claims) if cells[0].cell.scores is story.facts.held_out else "",
         "one_rate": "" if claims else ONE_RATE,
         "rates": [Markup(figures.panel_svg(panel, 4.0, 2.9)) for some in _by_rates(cells) if (panel := _rates(some))],
         "refusal": REFUSAL,
@@ -223,6 +224,12 @@ def _claims(some: Sequence[_Told]) -> list[dict[str, Any]]:
             what = f"{plain(one, NAME_SHOWN)} minus {plain(other, NAME_SHOWN)}"
             claims.append({"where": first.name, "what": what, "each": each, "says": _holds([gap for _, gap in gaps if gap])})
     return claims
+
+
+def _judged(first: _Told, claims: Sequence[dict[str, Any]]) -> str:
+    """Whether what the first sentence of the page rests on holds at another rate; empty where there is none."""
+    told = [f"{claim['what']}, {claim['says']}" for claim in claims if claim["where"] == first.name]
+    return f"At every learning rate of this size and budget (Scale, below): {'; '.join(told)}." if told else ""
 
 
 def _picked(told: _Told, one: str, other: str) -> Interval | None:
