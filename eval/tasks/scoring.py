@@ -197,7 +197,7 @@ def _states(model: LlamaForCausalLM, tokens: Tensor, positions: Tensor, branches
         before = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
         seen = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
         # A mask of truths would be made one of numbers in every layer anew.
-        mask = torch.zeros(seen.shape).to(seen.device).masked_fill_(~(seen & before), -torch.inf)[:, None]
+        mask = torch.zeros(seen.shape, device=seen.device).masked_fill_(~(seen & before), -torch.inf)[:, None]
     states = trunk.embed_tokens(tokens)
     turned = trunk.rotary_emb(states, positions)
     for layer in trunk.layers:
