@@ -156,13 +156,14 @@ def page(story: Story) -> dict[str, Any]:
     panels = main_panels(story)
     levels = _level_rows(story)
     claim, grounds = advice(story) if facts.trains else kept(facts)
+    scaling = scale(story)
     return {
         "name": plain(facts.name, NAME_SHOWN),
         "trains": facts.trains,
         "swept": plain(facts.swept, NAME_SHOWN),
         "claim": claim,
         "grounds": grounds,
-        "tests": tests(story),
+        "tests": [*tests(story), *filter(None, [scaling and scaling["judged"]])],
         "threats": threats(story),
         "scale": _scale(facts) if facts.trains else "",
         "tiny": _tiny(facts.runs),
@@ -181,7 +182,7 @@ def page(story: Story) -> dict[str, Any]:
         "gap": gap(story),
         "diagnostics": diagnostics(story),
         "tasks": tasks(story),
-        "scaling": scale(story),
+        "scaling": scaling,
         "cost": cost(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
