@@ -26,6 +26,9 @@ KINDS: Mapping[str, str] = {
     "importance": "classifiers.importance",
     "ensemble": "classifiers.ensemble",
     "transformer": "classifiers.transformer",
+    "topic": "classifiers.topic",
+    "preference": "classifiers.preference",
+    "criteria": "classifiers.criteria",
 }
 """Kind -> its module."""
 CARD = "model.json"

@@ -476,7 +476,7 @@ def check_types(rules: Sequence[Rule], types: Mapping[str, pa.DataType]) -> None
                 kind = _kind(types[rule.signal])
                 raise RuleError(f"rule {rule.signal!r}: {name}: {value!r} cannot be meant, the signal is {kind}: {expected}")
         for within in rule.within:
-            if _kind(types[within]) == "a number":
+            if pa.types.is_floating(types[within]):
                 raise RuleError(f"rule {rule.signal!r}: within takes columns that name groups, but {within!r} is a number")
 
 

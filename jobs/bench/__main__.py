@@ -42,6 +42,7 @@ from jobs.bench import (
     train,
     transformer,
     tuning,
+    unlabelled,
     write_levels,
 )
 from jobs.parts.session import HOME
@@ -74,6 +75,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
+    "unlabelled": lambda shards: unlabelled.rows(shards, texts(shards[:1])),
     "tuning": lambda _: [*tuning.rows(tuning.SMALL), *tuning.rows(tuning.LARGER)],
 }
 """Every benchmark, called as its module is."""
@@ -88,6 +90,7 @@ SLOWEST = (
     "spam",
     "task_items",
     "tuning",
+    "unlabelled",
 )
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"
