@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from filters.levels import UNFILTERED, Level, Order, needed, order_of, other_rules, signals_of
 from filters.quantiles import RANKS, Found, Targets, floats, ranked
-from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, rankings, resolve, spread_signals
+from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, resolve, resolve_all
 from filters.soft_cuts import Copies, Spread
 from filters.survey import overlaps
 from filters.verdicts import Bits, Tally, failing, passing, tally
@@ -32,7 +32,7 @@ from jobs.parts import command, loop, matching, passes, session, storage
 from jobs.parts.edits import Edit, Edits, told_of
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
-from jobs.parts.pool import Columns, Over, cuts_of
+from jobs.parts.pool import Columns, Over, cuts_of, cuts_over
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.shuffled import Buckets
@@ -236,10 +236,8 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     asked = {level.name: parse(level.rules) for level in levels if level.of is None}
     others = {level.name: other_rules(level) for level in levels if level.of is not None}
     everything = [rule for some in (*asked.values(), *others.values()) for rule in some]
-    deviations = _deviations(spread_signals(everything), columns, over)
-    ranked_by = rankings(everything, deviations)
-    signals = {name for ranking in ranked_by for name in ranking.columns}
-    found = cuts_of(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
+    cuts = partial(cuts_over, columns, over)
+    one_by_one = iter(resolve_all(everything, cuts, lambda signals: _deviations(signals, columns, over)))
     numbers: dict[str, int] = {}
     rules: list[Resolved] = []
 
@@ -249,8 +247,8 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
             rules.append(one)
         return numbers[one.text]
 
-    by_level = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in asked.items()}
-    among = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in others.items()}
+    by_level = {name: tuple(number(next(one_by_one)) for _ in some) for name, some in asked.items()}
+    among = {name: tuple(number(next(one_by_one)) for _ in some) for name, some in others.items()}
     controls = {name: Control(rules_of, "", 0) for name, rules_of in among.items()}
     return Decision(tuple(rules), by_level, controls, {}, {}, {})
 

@@ -189,7 +189,7 @@ def _check_rules(
         check_types(rules, types)
         for rule in leaves(rules):
             _check_codes(rule)
-            if rule.conditions.get("weight") == "tokens" and experiment.tokenizer is None:
+            if "tokens" in rule.weights and experiment.tokenizer is None:
                 raise RuleError(f"rule {rule.signal!r}: weight: tokens needs a tokenizer: section")
 
 

@@ -141,3 +141,14 @@ def cuts_of(
         return sums
 
     return find(targets, counted) if targets else {}
+
+
+def cuts_over(
+    columns: Columns,
+    over: Over,
+    targets: Mapping[Key, Targets],
+    column: Callable[[Key, Pool], Column],
+    signals: Collection[str],
+) -> dict[Key, Found]:
+    """The same from passes that read some signals and the weights alone."""
+    return cuts_of(targets, column, columns.only(signals), over)
