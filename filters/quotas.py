@@ -1,13 +1,12 @@
 """Quotas: a budget of the whole, filled best first, with a floor and a ceiling for each niche.
 
-One value of the signal, the level, is the same for all niches: a niche keeps what is at least as good, but no less than its
-floor and no more than its ceiling, and the level is where the niches together reach the budget. So the best of each niche
-is kept for being the best of its kind, as in the archives of quality-diversity search (Mouret and Clune 2015, arXiv
-1504.04909).
+One threshold is the same for all niches: a niche keeps what is at least as good, but no less than its floor and no more than
+its ceiling, and the threshold is where the niches together reach the budget. So the best of each niche is kept for being the
+best of its kind, as in the archives of quality-diversity search (Mouret and Clune 2015, arXiv 1504.04909).
 
-Floors and ceilings are quantiles within niches. What lies between both in its niche is free, and the level is the quantile
-of the free pages of all niches at which they use up what floors left of the budget. All of it is exact. The level falls as
-the budget grows while floors and ceilings stay, so a smaller budget keeps no page that a larger one drops.
+Floors and ceilings are quantiles within niches. What lies between both in its niche is free, and the threshold is the
+quantile of the free pages of all niches at which they use up what floors left of the budget. All of it is exact. The
+threshold falls as the budget grows while floors and ceilings stay, so a smaller budget keeps no page that a larger drops.
 """
 
 from collections.abc import Mapping
@@ -39,11 +38,6 @@ class Quota:
         floor, ceiling = float(asked.get("floor", 0.0)), float(asked.get("ceiling", 1.0))
         within, weight = within_of(asked["within"], bounds), str(asked.get("weight", "pages"))
         return cls(float(asked["keep_fraction"]), floor, ceiling, within, weight)
-
-    @property
-    def ends(self) -> tuple[float, ...]:
-        """The shares of niches that must be found; nothing need be found for a floor of 0."""
-        return tuple(sorted({self.floor, self.ceiling} - {0.0}))
 
 
 def fault(asked: Any, weights: tuple[str, ...]) -> str:
@@ -88,10 +82,10 @@ def left(ends: Found, floor: float, share: float) -> int:
     return max(0, budget - _kept(ends, floor))
 
 
-def bounds(ends: Found, level: np.uint64, floor: float, ceiling: float) -> Hashes:
-    """The place up to which each niche is kept, for the level's place; shape (niches,)."""
+def bounds(ends: Found, threshold: np.uint64, floor: float, ceiling: float) -> Hashes:
+    """The place up to which each niche is kept, for the threshold's place; shape (niches,)."""
     low, high = _ends(ends, floor, ceiling)
-    return np.clip(np.full(len(low), level), low, high)
+    return np.clip(np.full(len(low), threshold), low, high)
 
 
 def _ends(found: Found, floor: float, ceiling: float) -> tuple[Hashes, Hashes]:

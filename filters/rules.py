@@ -686,28 +686,36 @@ def _shares(rule: Rule, deviations: Mapping[str, float]) -> list[tuple[Ranking, 
 
 @dataclass(frozen=True)
 class Filling:
-    """The pages among which the level of quotas is found: those between the floor and the ceiling of their niches."""
+    """The pages among which the threshold of quotas is found: those between the floor and the ceiling of their niches."""
 
     ranking: Ranking
     floor: float
     ceiling: float
 
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The shares of niches that must be found first; for a floor of 0 nothing need be."""
+        return tuple(sorted({self.floor, self.ceiling} - {0.0}))
+
     def column(self, pool: Pool, ends: Found) -> Column:
         """The free pages of a pool, or of one part; `ends` are the cuts of its ranking."""
         return quotas.free(self.ranking.column(pool), ends, self.floor, self.ceiling)
 
-    def test(self, share: float, ends: Found, levels: Found | None) -> Test:
+    def test(self, share: float, ends: Found, thresholds: Found | None) -> Test:
         """The bound of each niche for a budget of all weight."""
-        left, level = quotas.left(ends, self.floor, share), np.uint64(0)
-        if left and levels is not None:
-            level = levels.places[levels.targets.amounts.index(left), 0]
-        found = floats(quotas.bounds(ends, level, self.floor, self.ceiling), self.ranking.lowest).tolist()
+        left, threshold = quotas.left(ends, self.floor, share), np.uint64(0)
+        if left and thresholds is not None:
+            threshold = thresholds.places[thresholds.targets.amounts.index(left), 0]
+        found = floats(quotas.bounds(ends, threshold, self.floor, self.ceiling), self.ranking.lowest).tolist()
         groups = dict(zip(ends.names or (), found, strict=True))
         of = f"of all {self.ranking.weight} and {_short(self.floor)} to {_short(self.ceiling)} of each group"
         return Test("max" if self.ranking.lowest else "min", f"{_short(share)} {of}", groups, self.ranking.within)
 
 
-def _filling(rule: Rule, quota: quotas.Quota) -> Filling:
+def filling_of(rule: Rule) -> Filling | None:
+    """Where the threshold of a rule's quota is found; None without one."""
+    if (quota := rule.quota) is None:
+        return None
     ranking = Ranking(rule.signal, bool(rule.conditions.get("lowest", False)), quota.weight, quota.within)
     return Filling(ranking, quota.floor, quota.ceiling)
 
@@ -753,8 +761,8 @@ def rankings(rules: Iterable[Rule], deviations: Mapping[str, float]) -> dict[Ran
             shares.setdefault(ranking, set()).add(share)
         if "upsample" in rule.conditions:
             shares.setdefault(Ranking(rule.signal, lowest=True), set()).update(RANKS.amounts)
-        if rule.quota:
-            shares.setdefault(_filling(rule, rule.quota).ranking, set()).update(rule.quota.ends)
+        if (filling := filling_of(rule)) is not None:
+            shares.setdefault(filling.ranking, set()).update(filling.ends)
     return {ranking: Targets("share", tuple(sorted(some))) for ranking, some in shares.items()}
 
 
@@ -762,9 +770,9 @@ def fillings(rules: Iterable[Rule], found: Mapping[Ranking | Filling, Found]) ->
     """What must be ranked after the ends of niches are found, before quotas can be resolved."""
     wanted: dict[Filling, set[int]] = {}
     for leaf in leaves(rules):
-        if (quota := leaf.quota) is not None:
-            filling = _filling(leaf, quota)
-            wanted.setdefault(filling, set()).add(quotas.left(found[filling.ranking], quota.floor, quota.keep_fraction))
+        if (filling := filling_of(leaf)) is not None:
+            share = leaf.conditions["quota"]["keep_fraction"]
+            wanted.setdefault(filling, set()).add(quotas.left(found[filling.ranking], filling.floor, share))
     return {filling: Targets("at least", tuple(sorted(some - {0}))) for filling, some in wanted.items() if some - {0}}
 
 
@@ -786,9 +794,8 @@ def resolve(rule: Rule, found: Mapping[Ranking | Filling, Found], deviations: Ma
     tests += [ranking.test(share, found[ranking]) for ranking, share in _shares(rule, deviations)]
     if "upsample" in asked:
         tests.append(_curve_test(rule, found[Ranking(rule.signal, lowest=True)]))
-    if quota := rule.quota:
-        filling = _filling(rule, quota)
-        tests.append(filling.test(quota.keep_fraction, found[filling.ranking], found.get(filling)))
+    if (filling := filling_of(rule)) is not None:
+        tests.append(filling.test(asked["quota"]["keep_fraction"], found[filling.ranking], found.get(filling)))
     return Resolved(rule, tuple(tests))
 
 
@@ -807,8 +814,8 @@ def resolve_all(rules: Sequence[Rule], cuts: Cuts, deviations_of: Callable[[list
     wanted = rankings(rules, deviations)
     read = {name for ranking in wanted for name in ranking.columns}
     ends = cuts(wanted, lambda ranking, pool: ranking.column(pool), read)
-    levels = cuts(fillings(rules, ends), lambda filling, pool: filling.column(pool, ends[filling.ranking]), read)
-    return [resolve(rule, {**ends, **levels}, deviations) for rule in rules]
+    thresholds = cuts(fillings(rules, ends), lambda filling, pool: filling.column(pool, ends[filling.ranking]), read)
+    return [resolve(rule, {**ends, **thresholds}, deviations) for rule in rules]
 
 
 def resolve_in(pool: Pool, rules: Sequence[Rule]) -> list[Resolved]:

@@ -29,6 +29,7 @@ from filters.soft_cuts import Copies, Spread
 from filters.survey import overlaps
 from filters.verdicts import Bits, Tally, failing, passing, tally
 from jobs.parts import command, loop, matching, passes, session, storage
+from jobs.parts.breadth import breadths
 from jobs.parts.edits import Edit, Edits, told_of
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
@@ -208,6 +209,7 @@ def _decide(
         counted = over(lambda part: _tally(part, columns, decision), _sum)
         _print_containment(decision, columns, over)
     decision = with_controls(levels, decision, counted, columns, over)
+    breadth = breadths(decision.rules, decision.levels, columns, over)
     controls = over(lambda part: _control_sizes(part, columns, decision), lambda some: np.sum(some, axis=0))
     shown = [rule.text for rule in decision.rules[: _shown(decision)]]
     table = _verdicts(places, made_by, shown, decision.repeating)
@@ -223,6 +225,7 @@ def _decide(
         facts = describe(level, decision, counted, sizes.get(level.name), columns.weights, experiment)
         split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copy_of_held_out"]}
         facts |= {"held_out": {**as_tree(experiment.evaluate.held_out), **split}}
+        facts |= {"breadth": [row for row in breadth if row["level"] == level.name]}
         facts |= {"config": made_by[level.name], "config_hash": config_hash(made_by[level.name])}
         storage.write_json(places.subset_facts(level.name), facts)
     by_name = zip(counted.names, counted.pages_by_name.tolist(), strict=True)

@@ -25,6 +25,7 @@ from filters.survey import Asked, Survey
 from filters.verdicts import Tally
 from jobs import choose
 from jobs.parts import command, matching, passes, session, storage
+from jobs.parts.breadth import breadths
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
 from jobs.parts.pool import Columns, Over, cuts_over
@@ -102,7 +103,7 @@ def _count(experiment: Experiment, levels: Sequence[Level], columns: Columns) ->
     found: Survey = over(survey, lambda some: reduce(add, some))
     if not found.tally.all_pages[0]:
         raise ExperimentError(f"{columns.places.pages} has no pages that may be chosen: none was read, or all are held out")
-    return Counted(experiment, levels, wanted, found)
+    return Counted(experiment, levels, wanted, found, breadths(decision.rules, decision.levels, columns, over))
 
 
 def _tally(part: Part, columns: Columns, decision: choose.Decision) -> Tally:

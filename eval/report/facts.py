@@ -58,6 +58,7 @@ class Subset:
     reason: str
     rules: Mapping[str, Any] = field(default_factory=dict)
     resolved: Mapping[str, Any] = field(default_factory=dict)
+    breadth: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def label(self) -> str:

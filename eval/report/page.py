@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
+from eval.report.breadth import breadth
 from eval.report.cards import scorers
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
 from eval.report.duplicates import duplicates
@@ -177,6 +178,7 @@ def page(story: Story) -> dict[str, Any]:
         "gap": gap(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
+        "breadth": breadth(facts.subsets),
         "scorers": scorers(facts.scorers),
         "rule_sets": rule_sets(facts.compared),
         "duplicates": duplicates(facts.duplicates),

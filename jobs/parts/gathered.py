@@ -204,6 +204,7 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
         reason=str(facts.get("reason") or ""),
         rules=facts.get("rules") or {},
         resolved=facts.get("resolved") or {},
+        breadth=tuple(row for row in facts.get("breadth") or [] if isinstance(row, dict)),
     )
 
 

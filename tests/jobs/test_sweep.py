@@ -146,6 +146,49 @@ def test_the_csv_says_the_same(out):
         assert csv.read_csv(out / "sweep" / f"{name}.csv").num_rows == len(rows(out, name))
 
 
+def test_breadth_is_what_counting_niches_by_hand_gives_beside_a_flat_cut_of_equal_size(tmp_path):
+    niches = ["language", {"tenths": "word_count"}]
+    quota = {"within": niches, "keep_fraction": 0.2, "floor": 0.1, "ceiling": 0.4}
+    cuts = [{"rules.quality.quota": quota}, {"rules.quality.keep_fraction": 0.2}, {"rules.sample": 0.5}]
+    experiment = crawl(tmp_path, rules={"word_count": {"min": 10}}, sweep={"list": cuts})
+    assert sweep.main(experiment) == choose.main(experiment) == 0
+    found = {row["level"]: row for row in rows(tmp_path, "breadth")}
+    told = {name: json.loads((tmp_path / "subsets" / f"{name}.json").read_text())["breadth"] for name in found}
+    assert {name: [row] for name, row in found.items()} == told
+
+    numbers, verdicts = both(tmp_path, "signals/numbers"), both(tmp_path, "verdicts")
+    free = ~(np.array(verdicts["held_out"]) | np.array(verdicts["copy_of_held_out"]))
+    words, quality, language = (
+        np.array(numbers[name].to_pylist(), dtype)[free]
+        for name, dtype in (("word_count", int), ("quality", float), ("language", str))
+    )
+    tenth = np.searchsorted([np.sort(words)[math.ceil(len(words) * at / 10 - 1e-9) - 1] for at in range(1, 10)], words)
+    niche = np.array([f"{one} {at}" for one, at in zip(language, tenth, strict=True)])
+    rank = np.array([np.mean(quality[~np.isnan(quality)] < one) for one in quality])
+
+    def measured(kept):
+        of = [kept & (niche == one) for one in set(niche[kept])]
+        share = np.array([one.sum() / kept.sum() for one in of])
+        scores = [rank[one & ~np.isnan(quality)].mean() for one in of]
+        effective = pytest.approx(np.exp(-(share * np.log(share)).sum()))
+        return [len(of), effective, pytest.approx(sum(scores), abs=0.01 * len(of))]
+
+    for name, row in found.items():
+        kept = np.array(verdicts[f"subset {name}"])[free]
+        assert [row[one] for one in ("covered", "effective", "qd_score")] == measured(kept)
+        assert row["all_niches"] == 20
+        beside = [row[one] for one in ("flat_covered", "flat_effective", "flat_qd_score")]
+        if name in ("unfiltered", "sample-0.5"):
+            assert beside == [None] * 3
+        else:
+            best = np.argsort(np.where((words >= 10) & ~np.isnan(quality), -quality, np.inf))[: kept.sum()]
+            assert beside == measured(np.isin(np.arange(len(words)), best))
+    by_quota, by_share = next(row for name, row in found.items() if "quota" in name), found["quality-keep_fraction-0.2"]
+    assert (by_quota["covered"], by_quota["niches"]) == (20, "language x tenths of word_count")
+    assert by_quota["effective"] > by_quota["flat_effective"]
+    assert by_share["effective"] == by_share["flat_effective"]
+
+
 def test_a_second_run_reads_no_page_and_another_sweep_is_another_table(out, monkeypatch, capsys):
     experiment = crawl_again(out)
     monkeypatch.setattr(sweep, "_count", lambda *_: pytest.fail("counted again"))
