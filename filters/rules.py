@@ -493,17 +493,19 @@ def check_types(rules: Sequence[Rule], types: Mapping[str, pa.DataType]) -> None
             if expected:
                 kind = _kind(types[rule.signal])
                 raise RuleError(f"rule {rule.signal!r}: {name}: {value!r} cannot be meant, the signal is {kind}: {expected}")
-        for one in rule.groupings:
-            if isinstance(one, str) and _kind(types[one]) == "a number":
-                raise RuleError(
-                    f"rule {rule.signal!r}: within takes columns that name groups, but {one!r} is a number: "
-                    f"write {{tenths: {one}}}"
-                )
-            if isinstance(one, Tenths) and _kind(types[one.signal]) != "a number":
-                raise RuleError(
-                    f"rule {rule.signal!r}: within: tenths are of a number, but {one.signal!r} is "
-                    f"{_kind(types[one.signal])}: write {one.signal} alone"
-                )
+        try:
+            check_within(rule.groupings, types)
+        except RuleError as error:
+            raise RuleError(f"rule {rule.signal!r}: within takes {error}") from error
+
+
+def check_within(within: Within, types: Mapping[str, pa.DataType]) -> None:
+    """Raise RuleError where a column names no groups, or tenths are of no number."""
+    for one in within:
+        if isinstance(one, str) and _kind(types[one]) == "a number":
+            raise RuleError(f"columns that name groups, but {one!r} is a number: write {{tenths: {one}}}")
+        if isinstance(one, Tenths) and _kind(types[one.signal]) != "a number":
+            raise RuleError(f"tenths of numbers, but {one.signal!r} is {_kind(types[one.signal])}: write {one.signal} alone")
 
 
 def _kind(type_: pa.DataType) -> str:

@@ -176,7 +176,7 @@ def test_niches_are_names_or_tenths_of_numbers():
     types = {"score": pa.float64(), "niche": pa.string(), "length": pa.int64()}
     with pytest.raises(RuleError, match=r"'length' is a number: write \{tenths: length\}"):
         check_types(parse({"score": {"quota": {"within": "length", "keep_fraction": 0.2}}}), types)
-    with pytest.raises(RuleError, match="tenths are of a number, but 'niche' is text: write niche alone"):
+    with pytest.raises(RuleError, match="within takes tenths of numbers, but 'niche' is text: write niche alone"):
         check_types(parse({"score": {"quota": {"within": {"tenths": "niche"}, "keep_fraction": 0.2}}}), types)
 
 
