@@ -61,7 +61,7 @@ def _of_niches(ranking: Ranking, rules: Sequence[Resolved], levels: Levels, colu
 
     beside = counted(flat) if cut_of else None
     flats = {name: beside.breadth(at) for at, name in enumerate(cut_of)} if beside else {}
-    within = " x ".join(map(str, ranking.within))
+    within = " × ".join(map(str, ranking.within))
     return [
         {"niches": within, "signal": ranking.signal, "level": name, "all_niches": len(niches.names)}
         | _columns(niches.breadth(at), "")

@@ -182,5 +182,6 @@ def test_niches_are_names_or_tenths_of_numbers():
 
 def test_too_many_niches_are_refused_in_one_sentence(monkeypatch):
     monkeypatch.setattr(quantiles, "MOST_GROUPS", 2)
+    pages = [(1.0, 1, "law"), (1.0, 1, "news"), (1.0, 1, None)]
     with pytest.raises(ValueError, match="score within niche is ranked within 3 groups, at most 2 are served"):
-        kept_of([(1.0, 1, "law"), (1.0, 1, "news"), (1.0, 1, None)], asked(0.1, 0.5, 1.0))
+        kept_of(pages, asked(0.1, 0.5, 1.0))

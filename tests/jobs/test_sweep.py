@@ -4,6 +4,7 @@ import json
 import math
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from filters import slicing
+from filters import quantiles, slicing
 from filters.files import sha256_of
-from filters.rules import RuleError
+from filters.quantiles import RANKS
+from filters.rules import Pool, Ranking, RuleError
 from filters.slicing import Frequent, divergences, shown
 from filters.survey import overlaps
 from jobs import choose, sweep
 from jobs.parts import loop, redo
 from jobs.parts.experiment_file import Experiment
+from jobs.parts.pool import cuts_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sweep_tables import repetition
 
@@ -184,9 +187,19 @@ def test_breadth_is_what_counting_niches_by_hand_gives_beside_a_flat_cut_of_equa
             best = np.argsort(np.where((words >= 10) & ~np.isnan(quality), -quality, np.inf))[: kept.sum()]
             assert beside == measured(np.isin(np.arange(len(words)), best))
     by_quota, by_share = next(row for name, row in found.items() if "quota" in name), found["quality-keep_fraction-0.2"]
-    assert (by_quota["covered"], by_quota["niches"]) == (20, "language x tenths of word_count")
+    assert (by_quota["covered"], by_quota["niches"]) == (20, "language × tenths of word_count")
     assert by_quota["effective"] > by_quota["flat_effective"]
     assert by_share["effective"] == by_share["flat_effective"]
+
+
+def test_too_many_niches_are_refused_even_where_there_is_one_part(monkeypatch):
+    monkeypatch.setattr(quantiles, "MOST_GROUPS", 2)
+    columns = {"score": pa.array([1.0, 2.0, 3.0]), "topic": pa.array(["a", "b", None])}
+    pool = Pool(["1", "2", "3"], columns, {"pages": np.ones(3, np.int64)})
+    part = SimpleNamespace(of=lambda _: SimpleNamespace(chosen_from=lambda: pool))
+    ranking = Ranking("score", within=("topic",))
+    with pytest.raises(RuleError, match=r"score within topic is ranked within 3 groups, at most 2 are served"):
+        cuts_of({ranking: RANKS}, lambda one, pool: one.column(pool), part, lambda function, merge: function(None))
 
 
 def test_a_second_run_reads_no_page_and_another_sweep_is_another_table(out, monkeypatch, capsys):
