@@ -52,18 +52,17 @@ def fault(asked: Any, weights: tuple[str, ...]) -> str:
         return f"weight must be {', '.join(weights[:-1])} or {weights[-1]}, got {asked['weight']!r}"
     share, floor, ceiling = asked["keep_fraction"], asked.get("floor", 0), asked.get("ceiling", 1)
     for name, value in {"keep_fraction": share, "floor": floor, "ceiling": ceiling}.items():
-        if (
-            not isinstance(value, int | float)
-            or isinstance(value, bool)
-            or not 0 <= value <= 1
-            or (name != "floor" and not value)
-        ):
+        if not _is_share(value) or (not value and name != "floor"):
             return f"{name} must be a share in {'[0, 1]' if name == 'floor' else '(0, 1]'}, got {value!r}"
     if floor > share:
         return f"has a floor of {floor:g}, above its keep_fraction of {share:g}: lower the floor"
     if ceiling < share:
         return f"has a ceiling of {ceiling:g}, below its keep_fraction of {share:g}: raise the ceiling"
     return ""
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def free(column: Column, ends: Found, floor: float, ceiling: float) -> Column:

@@ -18,7 +18,7 @@ from pyarrow import csv
 
 from filters.files import write_whole
 from filters.levels import Level, needed
-from filters.rules import Rule, bounds_of_tenths, leaves
+from filters.rules import Rule, bounds_of_tenths, leaves, tenths_signals
 from filters.slicing import Frequent, Slicing, names_of, shown
 from filters.slicing import counted as count_names
 from filters.survey import Asked, Survey
@@ -90,7 +90,8 @@ def _count(experiment: Experiment, levels: Sequence[Level], columns: Columns) ->
         decision = choose.matched(experiment, decision, plain, columns, over)
     asked = leaves(one.rule for one in decision.rules)
     numbers = sorted({leaf.signal for leaf in asked if set(leaf.conditions) - VALUES})
-    tenths = bounds_of_tenths(["text_bytes", *numbers], partial(cuts_over, columns, over))
+    sliced = dict.fromkeys(["text_bytes", *numbers, *tenths_signals(asked)])
+    tenths = bounds_of_tenths(sliced, partial(cuts_over, columns, over))
     by_tenths = [Slicing(signal, bounds=bounds) for signal, bounds in tenths.items()]
     slicings = [*_by_name(asked, columns, over), *by_tenths]
     wanted = Asked(decision.rules, list(decision.levels.values()), slicings, numbers, _targets(experiment), columns.weights)
@@ -112,9 +113,10 @@ def _tally(part: Part, columns: Columns, decision: choose.Decision) -> Tally:
 
 
 def _by_name(rules: Sequence[Rule], columns: Columns, over: Over) -> list[Slicing]:
-    """Slices by domain, its ending, language, and the signals that rules take values of."""
+    """Slices by domain, its ending, language, the signals that rules take values of, and the columns they cut within."""
     have = {signal for some in columns.tables.values() for signal in some}
     texts = {leaf.signal for leaf in rules if not set(leaf.conditions) - VALUES} | ({"language"} & have)
+    texts |= {one for leaf in rules for one in leaf.groupings if isinstance(one, str)}
     named = ["domain", "tld", *sorted(texts - {"domain"})]
     few = columns.only({"domain", *texts})
 
