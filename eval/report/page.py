@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
+from eval.report.breadth import breadth
 from eval.report.cards import scorers
 from eval.report.cost import cost
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
@@ -186,6 +187,7 @@ def page(story: Story) -> dict[str, Any]:
         "cost": cost(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
+        "breadth": breadth(facts.subsets),
         "scorers": scorers(facts.scorers),
         "rule_sets": rule_sets(facts.compared),
         "duplicates": duplicates(facts.duplicates),

@@ -238,6 +238,7 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
         rules=facts.get("rules") or {},
         resolved=facts.get("resolved") or {},
         between=tuple(facts.get("between") or ()),
+        breadth=tuple(row for row in facts.get("breadth") or [] if isinstance(row, dict)),
     )
 
 
