@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "importance": "classifiers.importance",
     "ensemble": "classifiers.ensemble",
     "transformer": "classifiers.transformer",
+    "language_model": "classifiers.language_model",
 }
 """Kind -> its module."""
 CARD = "model.json"

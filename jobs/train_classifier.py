@@ -92,7 +92,8 @@ def _complete_card(experiment: Experiment, name: str, kind: Scorer, folder: Path
     pages = storage.read_table(folder / HELD_OUT)
     sides, texts = (pages[column].to_pylist() for column in ("side", "text"))
     group, words = kind.group(name, folder), card.common_words(texts)
-    by_word = kind.weigh_words(name, folder, words) or card.scores(group, words)
+    weighed = kind.weigh_words(name, folder, words)
+    by_word = card.scores(group, words) if weighed is None else weighed
     told = card.tried(group, sides, pages["positive"].to_numpy(), texts, kind.lower_is_better())
     for column, values in by_word.items():
         told[column]["telling"] = card.telling(words, values)
