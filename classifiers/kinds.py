@@ -27,6 +27,7 @@ KINDS: Mapping[str, str] = {
     "ensemble": "classifiers.ensemble",
     "transformer": "classifiers.transformer",
     "language_model": "classifiers.language_model",
+    "judge": "classifiers.judge",
 }
 """Kind -> its module."""
 CARD = "model.json"
