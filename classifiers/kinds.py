@@ -28,6 +28,7 @@ KINDS: Mapping[str, str] = {
     "transformer": "classifiers.transformer",
     "language_model": "classifiers.language_model",
     "judge": "classifiers.judge",
+    "reading_vector": "classifiers.reading_vector",
 }
 """Kind -> its module."""
 CARD = "model.json"
