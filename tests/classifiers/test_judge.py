@@ -53,7 +53,7 @@ def table(group, given):
 
 def plain_loop(folder, texts, asked, tokens, **how):
     """P(yes) / (P(yes) + P(no)) for each text and question, from one whole prompt at a time."""
-    tokenizer, model = AutoTokenizer.from_pretrained(folder, **how), AutoModelForCausalLM.from_pretrained(folder, **how)
+    tokenizer, model = (kind.from_pretrained(folder, **how) for kind in (AutoTokenizer, AutoModelForCausalLM))
 
     def ids(text, markup):
         return tokenizer(text, add_special_tokens=False, split_special_tokens=not markup)["input_ids"]
@@ -75,7 +75,7 @@ def plain_loop(folder, texts, asked, tokens, **how):
             given = [*ids(before, chat), *ids(text, False)[:tokens], *ids(after, chat)]
             given = given if chat else [tokenizer.bos_token_id, *given]
             with torch.inference_mode():
-                shares = model.eval().float()(input_ids=torch.tensor([given])).logits[0, -1].double().softmax(-1)
+                shares = model.eval()(input_ids=torch.tensor([given])).logits[0, -1].double().softmax(-1)
             yield (shares[yes].sum() / (shares[yes].sum() + shares[no].sum())).item()
 
 

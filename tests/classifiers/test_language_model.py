@@ -32,11 +32,11 @@ def scores(group, given):
 
 def plain_loop(folder, texts, **how):
     """Bits per byte of whole texts, one by one, after the mark."""
-    tokenizer, model = AutoTokenizer.from_pretrained(folder, **how), AutoModelForCausalLM.from_pretrained(folder, **how)
+    tokenizer, model = (kind.from_pretrained(folder, **how) for kind in (AutoTokenizer, AutoModelForCausalLM))
     for text in texts:
         ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(text, split_special_tokens=True)["input_ids"]]])
         with torch.inference_mode():
-            loss = model.eval().float()(input_ids=ids, labels=ids).loss
+            loss = model.eval()(input_ids=ids, labels=ids).loss
         yield loss.item() * (ids.shape[1] - 1) / math.log(2) / len(text.encode())
 
 
