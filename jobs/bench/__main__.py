@@ -35,6 +35,7 @@ from jobs.bench import (
     read,
     rerun,
     score_job,
+    scorers,
     side_by_side,
     spam,
     sweep_levels,
@@ -74,6 +75,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
+    "scorers": lambda shards: scorers.rows(shards),
     "tuning": lambda _: [*tuning.rows(tuning.SMALL), *tuning.rows(tuning.LARGER)],
 }
 """Every benchmark, called as its module is."""
@@ -86,6 +88,7 @@ SLOWEST = (
     "dedup",
     "fasttext_memory",
     "spam",
+    "scorers",
     "task_items",
     "tuning",
 )
