@@ -165,14 +165,18 @@ def _order(page: Page, seed: int) -> bytes:
     return hashlib.blake2b(f"{seed}\n{page.id}".encode("utf-8", "replace"), digest_size=16).digest()
 
 
-def write_measured(folder: Path, sides: Sequence[Side], better: Floats, about: Mapping[str, Any]) -> str:
+def write_measured(
+    folder: Path, sides: Sequence[Side], better: Floats, about: Mapping[str, Any], warning: str | None = None
+) -> str:
     """Write the card of a scorer that learned nothing, and the pages it was measured on; a line for the terminal.
 
     better: a number for each page of the sides in their order, higher for pages that the scorer prefers; NaN is left out.
+    warning: what the card and the terminal say before all else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     positive, known = np.array([side.positive for side in sides for _ in side.texts]), ~np.isnan(better)
     ranked = ranking(positive[known], better[known])
+    ranked["spread"]["warning"] = warning or ranked["spread"]["warning"]
     card = {
         "trained_on": {side.name: 0 for side in sides},
         "trained_on_hash": {side.name: "" for side in sides},

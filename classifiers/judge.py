@@ -43,6 +43,9 @@ PROMPTS = Path(__file__).resolve().parents[1] / "conf" / "judges"
 HOLE = "{page}"
 STEADY = 1e-3
 """How far answers may move when pages are asked together; float32 moves them by a thousandth of that."""
+ALIKE = 0.5
+"""Where phrasings rank pages less alike than that, the card warns: they then share less than a quarter of the variance of
+ranks. An assumption."""
 
 
 class Prompt(kinds.Options):
@@ -102,7 +105,8 @@ class Options(CausalScorer):
         judge = self._judge()
         said = judge.ask([text[: self.characters] for side in sides for text in side.texts])
         positive = np.array([side.positive for side in sides for _ in side.texts])
-        return write_measured(folder, sides, said.yes.mean(axis=1), {"prompt": self.prompt, **_of_phrasings(positive, said)})
+        told = _of_phrasings(positive, said)
+        return write_measured(folder, sides, said.yes.mean(axis=1), {"prompt": self.prompt, **told}, _warning(told))
 
     def weigh_words(self, name: str, folder: Path, words: Sequence[str]) -> dict[str, Floats] | None:
         """Nothing: a page of one word is no page to ask about, and asking takes its time."""
@@ -294,3 +298,10 @@ def _of_phrasings(positive: Truth, said: Said) -> dict[str, Any]:
         "mean_spread": float(np.ptp(columns, axis=0).mean()),
         "correlation_of_phrasings": float(np.mean(told)) if told else None,
     }
+
+
+def _warning(told: Mapping[str, Any]) -> str | None:
+    alike = told["correlation_of_phrasings"]
+    if alike is None or alike >= ALIKE:
+        return None
+    return f"phrasings rank the pages unlike each other (correlation {alike:.2f}): this judge goes by how it is asked"

@@ -118,6 +118,7 @@ def test_its_card_tells_phrasings_apart(own_run, prompt, sides, asked, tmp_path)
     assert 0 < held["mean_spread"] < 1 and -1 <= held["correlation_of_phrasings"] <= 1
     (card,) = read_scorers({"quality": file}, tmp_path / "none", []).cards
     assert [column.name for column in card.columns] == ["quality", "quality_spread"]
+    assert ("this judge goes by how it is asked" in card.warning) == (held["correlation_of_phrasings"] < 0.5)
     assert card.columns[0].area == pytest.approx(held["area_under_curve"]) and card.columns[0].highest == ()
     assert score.groups(experiment)["quality"].schema.names == ["id", "quality", "quality_spread"]
 
