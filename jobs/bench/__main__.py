@@ -36,6 +36,7 @@ from jobs.bench import (
     read,
     rerun,
     score_job,
+    scorers,
     side_by_side,
     spam,
     sweep_levels,
@@ -78,6 +79,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
     "unlabelled": lambda shards: unlabelled.rows(shards, texts(shards[:1])),
+    "scorers": lambda shards: scorers.rows(shards),
     "tuning": lambda _: [*tuning.rows(tuning.SMALL), *tuning.rows(tuning.LARGER)],
 }
 """Every benchmark, called as its module is."""
@@ -90,6 +92,7 @@ SLOWEST = (
     "dedup",
     "fasttext_memory",
     "spam",
+    "scorers",
     "task_items",
     "tuning",
     "unlabelled",
