@@ -19,7 +19,7 @@ from pyspark.sql import functions as sql
 
 from filters.pages import PageBatch
 from filters.signals import Group, configure, load_groups
-from jobs.parts import command, loop, reuse, session, storage
+from jobs.parts import command, contents, loop, reuse, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.frames import frame
 from jobs.parts.places import Places
@@ -52,7 +52,7 @@ REJECTED = pa.schema(
     ]
 )
 HASHES = pa.schema([("high", pa.int64()), ("low", pa.int64()), ("part", pa.int64())])
-READER = 3
+READER = 4
 """Changes whenever the same shard gives other pages or other text."""
 UNIQUE = "_unique.json"
 """Says of which pages it was found that no id is there twice."""
@@ -70,7 +70,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Read what is not read yet. Returns 1 where a shard was damaged, after listing each with its offset and reason."""
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
-    named = [Part(name, shard.location, shard.identity) for name, shard in found.items()]
+    seen = contents.times([*found.values()])
+    named = contents.parts([*found.values()], Places(experiment.out).pages)
     extractor = f"{options.extract} {version(options.extract)}"
     config = {"reader": READER, "pages": {"limits": options.limits, "extract": extractor}}
     places, size = Places(experiment.out), configure("size", {}, load_groups("filters"))
@@ -87,6 +88,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return read_part(part, found[part.name].options, report, size, found[part.name].file)
 
     report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
+    contents.note(experiment.out, [*found.values()], seen, {part.name: part.origin for part in parts_of(places.pages)})
     code = tell(report)
     refuse_repeated_ids(tables[0].path)
     return code
