@@ -25,6 +25,7 @@ from jobs.parts.frames import frame
 from jobs.parts.places import Places
 from jobs.parts.refusals import InvariantBroken
 from jobs.parts.table import MANIFEST, Part, PartReport, StageReport, Table, identity_of, parts_of
+from jobs.shards import balance
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.reader import read_shard
 from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport
@@ -125,8 +126,9 @@ def read_part(
     if rejected:
         yield "rejected", _batch(rejected, REJECTED)
     if not shard.balanced():
-        raise InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}")
+        raise InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}, {dict(shard.bytes)}")
     report.counts.update(shard.counts)
+    report.counts.update({name: count for name, count in shard.bytes.items() if count})
     report.damaged += [damage._asdict() for damage in shard.damages]
 
 
@@ -193,7 +195,10 @@ def tell(report: StageReport) -> int:
     counts.pop("pages", None)
     print(f"read: {report.rows:,} pages of {records:,} records")
     for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
-        print(f"  {count:>9,}  {reason}")
+        if not balance.is_balance(reason):
+            print(f"  {count:>9,}  {reason}")
+    for line in balance.told(counts):
+        print(f"  of {line}")
     for damage in report.damaged:
         print(f"  damaged: {damage['part']} at byte {damage['offset']:,}: {damage['reason']} ({damage['detail']})")
     return command.DAMAGED if report.damaged else command.OK

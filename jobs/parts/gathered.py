@@ -40,6 +40,7 @@ from jobs.parts import storage
 from jobs.parts.evaluated import SETS
 from jobs.parts.places import Places
 from jobs.parts.table import MANIFEST
+from jobs.shards.balance import is_balance
 
 CONTROLS = ("unfiltered", None, "random", "inverted")
 """The order of subsets in the report: the pool, levels, then controls."""
@@ -336,7 +337,7 @@ def _table(name: str, facts: Mapping[str, Any]) -> Table:
     return Table(
         name=name,
         rows=int(facts.get("rows") or 0),
-        counts=facts.get("counts") or {},
+        counts={name: count for name, count in (facts.get("counts") or {}).items() if not is_balance(name)},
         damaged=tuple(facts.get("damaged") or ()),
         versions=facts.get("versions") or {},
         config_hash=str(facts.get("config_hash", "")),
