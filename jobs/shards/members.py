@@ -131,6 +131,7 @@ class Member:
         self._allowance = allowance
         self._input = b""
         self._output = b""
+        self._at = 0  # of the output what is before has been read: to cut it off each time takes quadratic time
         self._position = 0
         file.seek(start)
 
@@ -139,12 +140,14 @@ class Member:
         if size < 0:
             size = CHUNK
         self._fill(size)
-        piece, self._output = self._output[:size], self._output[size:]
+        piece = self._output[self._at : self._at + size]
+        self._at += len(piece)
         self._position += len(piece)
         return piece
 
     def peek(self, count: int = 1) -> bytes:
         """The bytes that come next, at least `count` if there are so many, without reading on."""
+        self._output, self._at = self._output[self._at :], 0
         while len(self._output) < count and self.ended is None:
             self._output += self._next(CHUNK)
         return self._output
@@ -164,7 +167,7 @@ class Member:
     def skip(self, count: int) -> int:
         """Read on by `count` decompressed bytes and forget them; how many there were."""
         before = self._position
-        while count > 0 and (self.compressed or self._output) and (piece := self.read(min(count, CHUNK))):
+        while count > 0 and (self.compressed or self._at < len(self._output)) and (piece := self.read(min(count, CHUNK))):
             count -= len(piece)
         if not self.compressed and count > 0:
             here = self._file.tell()
@@ -180,8 +183,8 @@ class Member:
             pass
 
     def _fill(self, size: int) -> None:
-        while not self._output and self.ended is None:
-            self._output = self._next(size)
+        while self._at == len(self._output) and self.ended is None:
+            self._output, self._at = self._next(size), 0
 
     def _next(self, size: int) -> bytes:
         """More decompressed bytes, or none, which is the end only where `ended` says so."""
