@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup kenlm-tools check test demo bench planted torture
+.PHONY: help setup kenlm-tools check test demo bench planted torture fuzz
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -42,3 +42,7 @@ planted: $(READY) ## What the verdict says in worlds whose answer is known (some
 
 torture: $(READY) ## A WARC, a zst and a parquet cut at every byte (a minute)
 	$(PY) tests/hostile/cuts.py
+
+fuzz: $(READY) ## 1.4 million mutations, then kernels with their bounds checked (some minutes); SHARE=20 makes one in 20
+	$(PY) tests/hostile/fuzz.py --share $(or $(SHARE),1)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/out/bounds-checked $(PY) tests/hostile/fuzz.py --share $(or $(SHARE),1) kernels

@@ -102,3 +102,9 @@ def test_every_file_gives_what_it_must(tmp_path, one_helper):
 def test_a_cut_at_any_byte_is_noticed():
     """Here at every 97th; `make torture` cuts at every one."""
     assert len(list(module("cuts").trial(97))) == 4
+
+
+@pytest.mark.parametrize("name", ["warc", "html", "json", "config", "parquet", "kernels"])
+def test_no_mutation_is_met_with_an_error_that_nobody_expects(name, capsys):
+    """Here some dozens; `make fuzz` makes a million."""
+    assert module("fuzz").run(name, 2000), capsys.readouterr().out
