@@ -29,6 +29,9 @@ KINDS: Mapping[str, str] = {
     "topic": "classifiers.topic",
     "preference": "classifiers.preference",
     "criteria": "classifiers.criteria",
+    "language_model": "classifiers.language_model",
+    "judge": "classifiers.judge",
+    "reading_vector": "classifiers.reading_vector",
 }
 """Kind -> its module."""
 CARD = "model.json"

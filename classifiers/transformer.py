@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -106,16 +106,30 @@ def _config(folder: Path) -> dict[str, Any]:
 @functools.cache
 def load(folder: Path, sha256: str, classifier: bool) -> Transformer:
     """The model in a folder of this `folder_digest`, loaded once per process. Raises ValueError."""
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
     if folder_digest(folder) != sha256:
         raise ValueError(f"the files of {folder} are not those that the job began with")
+    if not classifier:
+        return read_model(folder, AutoModel, "an encoder", unused="pooler.")
+    found = read_model(folder, AutoModelForSequenceClassification, "a sequence classifier")
+    config = found.model.config
+    return replace(found, labels=tuple(config.id2label[at] for at in range(config.num_labels)))
+
+
+def read_model(folder: Path, kind: Any, wanted: str, unused: str | None = None, **how: Any) -> Transformer:
+    """The model in a folder as a class of transformers reads it, and its tokenizer; nothing in the folder is run.
+
+    wanted: what the class is, in words. unused: the beginning of names of weights that may be missing. how: what else both
+    are read with. Raises ValueError.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
     disable_progress_bar()
-    kind = AutoModelForSequenceClassification if classifier else AutoModel
-    how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    how |= {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **how)
         model, found = kind.from_pretrained(
@@ -124,17 +138,15 @@ def load(folder: Path, sha256: str, classifier: bool) -> Transformer:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ValueError(f"{folder} does not load as a model: {reason[0]}") from error
-    missing = sorted(name for name in found["missing_keys"] if not (not classifier and name.startswith("pooler.")))
+    missing = sorted(name for name in found["missing_keys"] if not (unused and name.startswith(unused)))
     if missing or found["mismatched_keys"]:
-        held = ", ".join(_config(folder).get("architectures") or ["no named architecture"])
-        wanted = "a sequence classifier" if classifier else "an encoder"
+        held = ", ".join(getattr(model.config, "architectures", None) or ["no named architecture"])
         raise ValueError(f"{folder} holds {held}, not the weights of {wanted}: it lacks {', '.join(missing[:3]) or 'some'}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    labels = tuple(model.config.id2label[at] for at in range(model.config.num_labels)) if classifier else ()
-    return Transformer(tokenizer, model.to(device).eval(), labels, device)
+    return Transformer(tokenizer, model.to(device).eval(), (), device)
 
 
 def check_tokens(found: Transformer, tokens: int, folder: Path) -> None:
@@ -181,17 +193,10 @@ def forward(found: Transformer, ids: Sequence[Sequence[int]]) -> Vectors:
     import torch
 
     out: Vectors | None = None
-    for rows in batches([len(one) for one in ids], AT_ONCE[found.device]):
-        longest = len(ids[rows[0]])
-        padded = np.full((len(rows), longest), found.tokenizer.pad_token_id, np.int64)
-        mask = np.zeros((len(rows), longest), np.int64)
-        for at, row in enumerate(rows):
-            padded[at, : len(ids[row])] = ids[row]
-            mask[at, : len(ids[row])] = 1
+    for rows, inputs, attended in padded(found, ids, AT_ONCE[found.device]):
         with torch.inference_mode():
-            inputs, attended = (torch.from_numpy(array).to(found.device) for array in (padded, mask))
             said = found.model(input_ids=inputs, attention_mask=attended)
-            values = said.logits if found.labels else _mean(said.last_hidden_state, attended)
+            values = said.logits if found.labels else mean_state(said.last_hidden_state, attended)
         part = values.float().cpu().numpy()
         if out is None:
             out = np.empty((len(ids), part.shape[1]), np.float32)
@@ -199,7 +204,22 @@ def forward(found: Transformer, ids: Sequence[Sequence[int]]) -> Vectors:
     return np.empty((0, max(len(found.labels), 1)), np.float32) if out is None else out
 
 
-def _mean(states: Any, mask: Any) -> Any:
+def padded(found: Transformer, ids: Sequence[Sequence[int]], at_once: int) -> Iterator[tuple[list[int], Any, Any]]:
+    """Texts in `batches`: their rows, and on the model's device the tokens padded on the right and which are no padding."""
+    import torch
+
+    for rows in batches([len(one) for one in ids], at_once):
+        longest = len(ids[rows[0]])
+        tokens = np.full((len(rows), longest), found.tokenizer.pad_token_id or 0, np.int64)
+        mask = np.zeros((len(rows), longest), np.int64)
+        for at, row in enumerate(rows):
+            tokens[at, : len(ids[row])] = ids[row]
+            mask[at, : len(ids[row])] = 1
+        yield rows, torch.from_numpy(tokens).to(found.device), torch.from_numpy(mask).to(found.device)
+
+
+def mean_state(states: Any, mask: Any) -> Any:
+    """The mean of each text's states where the mask is not 0: (texts, tokens, width) to (texts, width)."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1)
 

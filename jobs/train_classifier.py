@@ -13,7 +13,7 @@ from classifiers import card
 from classifiers.examples import HELD_OUT
 from classifiers.kinds import CARD, Scorer, TrainingError
 from classifiers.texts import KIND
-from jobs.parts import command, k_means, logistic, reuse, storage
+from jobs.parts import command, contents, k_means, logistic, reuse, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
@@ -66,7 +66,7 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
     files = [file for named in kind.texts().values() for file in named]
     return {
         "identity": kind.identity(),
-        "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")] if files else [],
+        "files": contents.identities(shards(files, ReadOptions(), "classifiers"), experiment.out),
         "pages": pool_identity(experiment) if kind.pool_key() else None,
         "seed": experiment.seed,
     }
@@ -108,10 +108,10 @@ def _tried(name: str, kind: Scorer, folder: Path) -> dict[str, Any]:
 
 
 def _sides(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
-    """Each side's files as they are named, how many they are, and a hash of their names and sizes; or the pool's tables."""
+    """Each side's files as they are named, how many they are, and a hash of their content; or the pool's tables."""
     found: dict[str, Any] = {}
     for key, files in kind.texts().items():
-        identities = [shard.identity for shard in shards(files, ReadOptions(), key)]
+        identities = contents.identities(shards(files, ReadOptions(), key), experiment.out)
         found[key] = {"from": as_tree(files), "files": len(identities), "hash": config_hash(identities)}
     if (pool := kind.pool_key()) is not None:
         found[pool] = {"from": ["pages of the pool"], "files": None, "hash": config_hash(pool_identity(experiment))}
