@@ -66,7 +66,7 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
     files = [file for named in kind.texts().values() for file in named]
     return {
         "identity": kind.identity(),
-        "files": contents.identities(shards(files, ReadOptions(), "classifiers"), experiment.out),
+        "files": contents.identities(shards(files, ReadOptions(), "classifiers"), experiment.out) if files else [],
         "pages": pool_identity(experiment) if kind.pool_key() else None,
         "seed": experiment.seed,
     }
