@@ -6,7 +6,7 @@ system knows of a kind are the methods of that class.
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from filters import stores
 from filters.nearest import nearest
 from filters.signals import Group
 
@@ -166,19 +167,32 @@ Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
 """What every library that draws takes as a seed."""
 
 
-def _local(given: Any) -> Any:
+def _path(given: Any, found: Callable[[str], Path]) -> Any:
     if isinstance(given, str):
         if not given.strip() or "\0" in given:
             raise ValueError(f"expected a path, got {given!r}")
-        if "://" in given:
-            raise ValueError(f"{given} is no local path, and only those are supported here")
-        return Path(given)
+        return found(given)
     if isinstance(given, Path):
         return given
     raise PydanticCustomError("path", "a path")
 
 
-LocalPath = Annotated[Path, BeforeValidator(_local)]
+def _copied(given: str) -> Path:
+    """The path, or a local copy of what lies in a store."""
+    try:
+        return stores.local(given)
+    except ValueError:
+        raise
+    except Exception as error:  # every store raises errors of its own
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{given} cannot be copied ({what}); check the address and your credentials") from error
+
+
+LocalPath = Annotated[Path, BeforeValidator(lambda given: _path(given, _copied))]
+"""A file or folder that some library opens by its name: what lies in a store is copied to this machine's scratch."""
+
+StoredPath = Annotated[Path, BeforeValidator(lambda given: _path(given, stores.at))]
+"""A folder of an experiment, on this machine or in a store."""
 
 
 class IdColumn(Options):

@@ -43,14 +43,17 @@ class Evaluation:
     def is_made(self) -> bool:
         """Whether this model was measured on these pages; a file of other ones or a damaged one is measured again."""
         try:
-            return bool((pq.read_schema(self.file).metadata or {}).get(MADE_BY) == self.made_by)
+            with self.file.open("rb") as opened:
+                return bool((pq.read_schema(opened).metadata or {}).get(MADE_BY) == self.made_by)
         except (OSError, pa.ArrowException):
             return False
 
 
 def evaluations(runs: Iterable[tuple[RunConfig, RunSummary]], pages: Path) -> Iterator[Evaluation]:
     """One for each finished run; a diverged one has no model and none."""
-    digest, lists = sha256_of(pages), pq.read_table(pages, columns=["tokens"])["tokens"].combine_chunks()
+    with pages.open("rb") as opened:
+        lists = pq.read_table(opened, columns=["tokens"])["tokens"].combine_chunks()
+    digest = sha256_of(pages)
     for run, summary in runs:
         if summary.model_sha256 is not None:
             made_by = canonical({"model": summary.model_sha256, "pages": digest})

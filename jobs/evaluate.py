@@ -10,6 +10,7 @@ come, `reference` are good texts. Tasks are scored item by item (`results/items/
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from jobs.parts.experiment_file import Experiment, config_hash
 from jobs.parts.grid import runs
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.scratch_runs import evaluate_on_scratch
 from jobs.parts.spread import carry_out
 from jobs.parts.table import code_version
 from jobs.parts.tasks import Run, evaluate_tasks
@@ -51,7 +53,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
         return command.OK
     if to_do and experiment.train:
-        carry_out(MEASURE, to_do, experiment.train.device)
+        carry_out(replace(MEASURE, function=evaluate_on_scratch), to_do, experiment.train.device)
     rows = [row for one in measured for row in _results(one, experiment)]
     tested = [Run(one.run, str(one.summary.model_sha256), _about(one, experiment)) for one in measured]
     rows += evaluate_tasks(experiment, tested)

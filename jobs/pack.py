@@ -188,14 +188,15 @@ def _write_stream(number: Part, packing: Packing, streams: Mapping[LevelStream, 
     given = (storage.read_batches(packing.places.slices / f"{part}.arrow", slice(at, None, len(streams))) for part in parts)
     asked = Stream(packing.context, stream.replicate, packing.regime, packing.budget, pool)
     try:
-        header = write_packed(
-            given,
-            file,
-            asked,
-            vocabulary=tokenizer.get_vocab_size(),
-            end_of_text=end_of_text(tokenizer),
-            tokenizer=tokenizer_digest(packing.places.tokenizer),
-        )
+        with storage.on_scratch(file, last=[header_path(file).name]) as here:
+            header = write_packed(
+                given,
+                here,
+                asked,
+                vocabulary=tokenizer.get_vocab_size(),
+                end_of_text=end_of_text(tokenizer),
+                tokenizer=tokenizer_digest(packing.places.tokenizer),
+            )
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     say_made(file, packing.made_by(stream.level, stream.replicate))

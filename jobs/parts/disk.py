@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.levels import Level
+from filters.stores import StorePath
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.grid import budgets, runs, vocabulary
@@ -56,7 +57,7 @@ def estimate(experiment: Experiment) -> str:
     total: Range = np.sum(list(sizes.values()), axis=0)
     return (
         f"disk: about {_told(total)} to write under {places.out} ({told or 'nothing'}), estimated from {source} as "
-        f"docs/output.md says{taken}; {_megabytes(_free(places.out))} MB are free"
+        f"docs/output.md says{taken}" + _free(places.out)
     )
 
 
@@ -108,7 +109,9 @@ def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f}" if size >= 1e7 else f"{size / 1e6:.1f}"
 
 
-def _free(folder: Path) -> int:
-    """Bytes that are free where the folder lies or will lie."""
+def _free(folder: Path) -> str:
+    """What is free where the folder lies or will lie; a store does not say."""
+    if isinstance(folder, StorePath):
+        return ""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
-    return shutil.disk_usage(there).free
+    return f"; {_megabytes(shutil.disk_usage(there).free)} MB are free"

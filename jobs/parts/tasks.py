@@ -190,7 +190,8 @@ def _tokens(requests: Path) -> int:
 
 def _answer(one: Answering, tell: Tell) -> None:
     """One run's answers to all tasks that it has not answered, in a worker process."""
-    model = load_model(one.run.out)
+    with storage.borrowed(one.run.out) as folder:
+        model = load_model(folder)
     for requests, items, made_by in one.files:
         table, _ = score_items(model, storage.read_table(requests), one.run.size.context, one.run.device)
         storage.write_table(items, table)
