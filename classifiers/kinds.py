@@ -217,6 +217,13 @@ class Columns(Options):
     """Which files, where they are plain text."""
     paths: str | None = Field(default=None, examples=["warc.paths.gz"])
     """A list of paths, as Common Crawl publishes them, one a line."""
+    index: str | None = Field(default=None, examples=["cc-index/*.parquet"])
+    """Files of Common Crawl's columnar index: the records are read that its rows name (`pages.from` alone); a name in
+    `.paths.gz` is a list of them."""
+    rules: dict[str, Any] | None = Field(default=None, examples=["{content_languages: {in: [eng]}}"])
+    """Which rows of an index: conditions on its columns, as under `rules:` of the experiment, without shares."""
+    at_once: int | None = Field(default=None, ge=1, le=64, examples=["4"])
+    """How many requests a task makes at once for records of an index; 2 if it is not said."""
     text: str | None = Field(default=None, examples=["content"])
     """The column that holds the text; `text` if it is not named. A dot reaches into structs and objects."""
     id: str | IdColumn | None = Field(default=None, examples=["uid"])
@@ -229,15 +236,16 @@ class Columns(Options):
     page: Literal["file", "paragraph"] | None = Field(default=None, examples=["paragraph"])
     """What of plain text is a page."""
     prefix: str | None = Field(default=None, examples=["https://data.commoncrawl.org/"])
-    """What stands before every path of a list."""
+    """What stands before every path of a list, or before the names of files in an index."""
     first: int | None = Field(default=None, ge=1, examples=["100"])
-    """How many paths are taken from the beginning of a list."""
+    """How many paths are taken from the beginning of a list; of an index, records by file and place."""
     hashed: int | None = Field(default=None, ge=1, examples=["100"])
-    """How many paths are taken from a list by the hash of their names."""
+    """How many paths are taken from a list, or records of an index, by the hash of their names: a sample."""
 
     @model_validator(mode="after")
     def _one_pattern(self) -> "Columns":
-        patterns = {"parquet": self.parquet, "jsonl": self.jsonl, "warc": self.warc, "txt": self.txt, "paths": self.paths}
+        patterns = {"parquet": self.parquet, "jsonl": self.jsonl, "warc": self.warc, "txt": self.txt}
+        patterns |= {"paths": self.paths, "index": self.index}
         if sum(pattern is not None for pattern in patterns.values()) != 1:
             raise ValueError(f"a mapping names one pattern under {', '.join(patterns)}")
         return self

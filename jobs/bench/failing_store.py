@@ -45,6 +45,7 @@ class Failing:
 def running(bucket: str, every: int = 0) -> Iterator[tuple[Failing, Mapping[str, str]]]:
     """The server while the block runs, with an empty bucket, and what the environment must say to reach it."""
     import boto3
+    import s3fs
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
@@ -62,6 +63,7 @@ def running(bucket: str, every: int = 0) -> Iterator[tuple[Failing, Mapping[str,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     try:
+        s3fs.S3FileSystem.clear_instance_cache()  # those of a server before this one
         with mock.patch.dict(os.environ, environment):
             boto3.client("s3").create_bucket(Bucket=bucket)
         application.every = every

@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -28,9 +29,11 @@ from jobs.parts.session import HOME
 PAGES, SHARDS, EVERY = 240, 3, 29
 """Every so many requests one fails."""
 WORDS = [f"{one}{other}{end}" for one in "b d f g k l m n p r s t".split() for other in "aeiou" for end in ("n", "l", "st")]
-SAME = ("*.parquet", "*.jsonl.zst", "*.bin", "model.safetensors", "tokenizer.json", "results.jsonl")
-"""What must hold the same bytes wherever it lies."""
-VARYING = ("experiment.yaml", "config.yaml")
+TELLING = re.compile(
+    r"\.ledger|\.lease|experiment\.yaml|config\.yaml|metrics\.jsonl|summary\.json|kind\.json|models/quality/model\.json|"
+    r"evaluated\.parquet\.made_by|report\.|results\.jsonl"
+)
+"""Files that tell where inputs lie, or how fast a run was; all others must hold the same bytes wherever they lie."""
 
 
 def rows() -> list[dict[str, Any]]:
@@ -52,10 +55,11 @@ def rows() -> list[dict[str, Any]]:
             requests, failed = len(store.seen) - before, store.failed
             files = {str(file.relative_to(bucket / "out")): file for file in (bucket / "out").walk_files()}
             compared = {
-                name: file.read_bytes() == (folder / "out" / name).read_bytes()
+                name: (folder / "out" / name).exists() and file.read_bytes() == (folder / "out" / name).read_bytes()
                 for name, file in files.items()
-                if file.name not in VARYING and any(file.match(pattern) for pattern in SAME)
+                if not TELLING.search(name)
             }
+            compared["results.jsonl"] = _values(bucket / "out") == _values(folder / "out")
             before = len(store.seen)
             begun = time.monotonic()
             _run(folder, "there", "s3://trial/in", "s3://trial/out")
@@ -78,6 +82,12 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
+def _values(out: Path) -> list[tuple[str, int, str, float]]:
+    """What was measured."""
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    return [(row["subset"], row["replicate"], row["set"], row["value"]) for row in rows]
+
+
 def _inputs(folder: Path) -> None:
     """WARC files of made-up pages, and good texts."""
     folder.mkdir()
@@ -95,7 +105,7 @@ def _text(draw: random.Random) -> str:
 
 
 def _record(shard: int, page: int, text: str) -> bytes:
-    url = f"http://site-{page % 17}.example/{shard}/{page}"
+    url = f"http://site-{page % 17}.org/{shard}/{page}"
     html = f"<html><body><main><p>{text}</p></main></body></html>".encode()
     http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + html
     head = (

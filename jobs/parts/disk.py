@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from filters.levels import Level
 from filters.stores import StorePath
-from jobs.parts import storage
+from jobs.parts import selection, storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.grid import budgets, runs, vocabulary
 from jobs.parts.places import Places
@@ -69,8 +69,10 @@ def _pages(experiment: Experiment, places: Places) -> tuple[Range, Range, str]:
         return np.full(2, size), np.full(2, told["rows"]), f"the {told['rows']:,} pages that are read"
     found = {shard.location: shard for shard in shards(experiment.pages.from_, ReadOptions(), "pages.from")}
     known = [shard for shard in found.values() if shard.size is not None]
-    size = np.sum([np.array(PAGES_OF[_kind(shard)]) * (shard.size or 0) for shard in known], axis=0) + np.zeros(2)
-    source = f"{_megabytes(sum(shard.size or 0 for shard in known))} MB of shards"
+    chosen = sum(one.size for one in selection.parts(experiment, ReadOptions()))
+    sizes = [np.array(PAGES_OF[_kind(shard)]) * (shard.size or 0) for shard in known]
+    size = np.sum([*sizes, np.array(PAGES_OF["warc"]) * chosen], axis=0) + np.zeros(2)
+    source = f"{_megabytes(chosen + sum(shard.size or 0 for shard in known))} MB of shards"
     if len(known) < len(found):
         source += f" ({len(found) - len(known):,} more, of unknown size, are left out)"
     return size, size / np.array(PAGE_BYTES), source
