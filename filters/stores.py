@@ -6,16 +6,17 @@ name that is a hash of the address and of what the store says identifies the byt
 finds or makes the same one. Credentials come from the environment alone.
 """
 
+import functools
 import hashlib
 import io
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path, PosixPath
-from typing import IO, Any, Never
+from typing import IO, Any, Never, ParamSpec, TypeVar
 
 import fsspec
 
@@ -28,6 +29,30 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 BLOCK = 1 << 22
 """Bytes that are asked for at once where a file is read from beginning to end."""
+
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+
+class StoreError(OSError):
+    """What a store answers when it does not do what it is asked, after all tries, with the address."""
+
+
+def _asks(method: Callable[Asked, Answer]) -> Callable[Asked, Answer]:
+    """Have a method raise StoreError for whatever a store or its client raises; that nothing is there stays as it is."""
+
+    @functools.wraps(method)
+    def asking(*args: Asked.args, **more: Asked.kwargs) -> Answer:
+        try:
+            return method(*args, **more)
+        except (FileNotFoundError, StoreError):
+            raise
+        except Exception as error:  # every store raises errors of its own
+            what = " ".join(str(error).split())[:300] or type(error).__name__
+            raise StoreError(f"{args[0]}: {what}") from error
+
+    return asking
 
 
 class StorePath(PosixPath):
@@ -54,6 +79,7 @@ class StorePath(PosixPath):
         """The bucket, or the root of the file system."""
         return type(self)(*self.parts[:2])
 
+    @_asks
     def info(self) -> Mapping[str, Any] | None:
         """What the store says of it; None where there is nothing."""
         files, path = self.there
@@ -63,6 +89,7 @@ class StorePath(PosixPath):
             return None
         return told
 
+    @_asks
     def listing(self) -> list[Mapping[str, Any]]:
         """What the store says of all that lies directly in this folder, by name; empty where there is none."""
         files, path = self.there
@@ -72,6 +99,7 @@ class StorePath(PosixPath):
             return []
         return sorted((one for one in told if _last(one) != self.name or one["type"] == "directory"), key=_last)
 
+    @_asks
     def walk_files(self) -> dict["StorePath", Mapping[str, Any]]:
         """Every file below this folder, by name, with what the store says of it: one listing."""
         files, path = self.there
@@ -83,6 +111,7 @@ class StorePath(PosixPath):
         """The last part of what the store calls something."""
         return _last(told)
 
+    @_asks
     def copy_to(self, target: "StorePath") -> None:
         """Copy the file within its store."""
         files, path = self.there
@@ -121,18 +150,21 @@ class StorePath(PosixPath):
         opened: IO[bytes] = files.open(path, "rb", block_size=BLOCK, cache_type="readahead")
         return opened if mode == "rb" else io.TextIOWrapper(opened, encoding=encoding or "utf-8", newline=newline)
 
+    @_asks
     def open_ranges(self) -> IO[bytes]:
         """The file, of which exactly the ranges are fetched that are read: for columns of Parquet and batches of Arrow."""
         files, path = self.there
         opened: IO[bytes] = files.open(path, "rb", cache_type="none")
         return opened
 
+    @_asks
     def read_bytes(self) -> bytes:
         """All of it in one request."""
         files, path = self.there
         data: bytes = files.cat_file(path)
         return data
 
+    @_asks
     def put(self, data: bytes | Path) -> None:
         """Write bytes or a local file; it appears whole or not at all."""
         files, path = self.there
@@ -144,15 +176,19 @@ class StorePath(PosixPath):
         if aside != path:  # HDFS shows a file while it grows, and renames at once; object stores do neither
             files.mv(aside, path)
 
+    @_asks
     def create(self, data: bytes) -> bool:
         """Write a small file unless there is one: of several that try, one gets True. A condition of the store's own."""
         files, path = self.there
         try:
             files.pipe_file(path, data, mode="create")
-        except FileExistsError:
-            return self.read_bytes() == data  # a first answer that was lost on the way
+        except OSError as error:
+            if not isinstance(error, FileExistsError) and "ConditionalRequestConflict" not in str(error):
+                raise
+            return self.exists() and self.read_bytes() == data  # a first answer that was lost on the way
         return True
 
+    @_asks
     def get(self, target: Path) -> None:
         """Copy the file to this machine. Raises OSError where fewer bytes come than there are."""
         files, path = self.there
@@ -161,6 +197,7 @@ class StorePath(PosixPath):
         if target.stat().st_size != size:
             raise OSError(f"{self}: {target.stat().st_size} of {size} bytes came; the transfer was cut off, try again")
 
+    @_asks
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file."""
         files, path = self.there

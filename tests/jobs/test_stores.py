@@ -143,6 +143,20 @@ def test_requests_that_fail_are_made_again(bucket, server):
     assert server.failed - before >= 2 and (bucket / "new").read_bytes() == b"mine"
 
 
+def test_a_store_that_refuses_is_one_sentence_with_the_address(bucket, tmp_path, capsys):
+    conf = tmp_path / "conf.yaml"
+    conf.write_text(yaml.safe_dump({"out": str(bucket), "pages": {"from": ["a.warc.gz"]}}))
+
+    def verb(experiment, _):
+        refused = mock.Mock(pipe_file=mock.Mock(side_effect=PermissionError("Access Denied")))
+        with mock.patch.object(StorePath, "there", (refused, "")):
+            storage.write_json(experiment.out / "a.json", 1)
+
+    assert command.run(verb, "read: a test", [str(conf)]) == 1
+    said = capsys.readouterr().err
+    assert said == f"goodhart: {bucket}/a.json: Access Denied; what is done stays, and the same command goes on from there\n"
+
+
 def test_a_second_job_is_refused_and_a_finished_one_lets_the_next_begin_at_once(bucket):
     with storage.held(bucket):
         said = rf"another job is writing.*process {os.getpid()} on .* ends in \d+ s"
