@@ -37,7 +37,7 @@ from jobs.bench import (
     score_job,
     side_by_side,
     spam,
-    stores_trial,
+    stores,
     sweep_levels,
     task_items,
     train,
@@ -75,7 +75,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
-    "stores": lambda _: stores_trial.rows(),
+    "stores": lambda _: stores.rows(),
     "tuning": lambda _: [*tuning.rows(tuning.SMALL), *tuning.rows(tuning.LARGER)],
 }
 """Every benchmark, called as its module is."""
