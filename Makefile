@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup kenlm-tools check test demo bench planted
+.PHONY: help setup kenlm-tools check test demo bench planted mutate
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -39,3 +39,6 @@ bench: $(READY) ## The benchmarks on the shards at hand, beside their peers
 
 planted: $(READY) ## What the verdict says in worlds whose answer is known (some minutes)
 	$(PY) -m jobs.bench.planted
+
+mutate: $(READY) ## Which wrong lines the tests do not notice (half an hour)
+	$(PY) -m jobs.bench.mutants

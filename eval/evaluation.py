@@ -16,6 +16,7 @@ from eval.side_by_side import Tell
 from eval.tokenizer import end_of_text, load_tokenizer
 from eval.training import RunSummary
 from filters.files import sha256_of, sync_file
+from filters.stores import source
 
 MADE_BY = b"made_by"
 """What a file of costs was made from, in its own metadata."""
@@ -43,17 +44,14 @@ class Evaluation:
     def is_made(self) -> bool:
         """Whether this model was measured on these pages; a file of other ones or a damaged one is measured again."""
         try:
-            with self.file.open("rb") as opened:
-                return bool((pq.read_schema(opened).metadata or {}).get(MADE_BY) == self.made_by)
+            return bool((pq.read_schema(source(self.file)).metadata or {}).get(MADE_BY) == self.made_by)
         except (OSError, pa.ArrowException):
             return False
 
 
 def evaluations(runs: Iterable[tuple[RunConfig, RunSummary]], pages: Path) -> Iterator[Evaluation]:
     """One for each finished run; a diverged one has no model and none."""
-    with pages.open("rb") as opened:
-        lists = pq.read_table(opened, columns=["tokens"])["tokens"].combine_chunks()
-    digest = sha256_of(pages)
+    digest, lists = sha256_of(pages), pq.read_table(source(pages), columns=["tokens"])["tokens"].combine_chunks()
     for run, summary in runs:
         if summary.model_sha256 is not None:
             made_by = canonical({"model": summary.model_sha256, "pages": digest})

@@ -1,21 +1,22 @@
-"""What is to be trained and evaluated, as a folder that travels: streams of tokens, a tokenizer, pages, and `plan.json`.
+"""What is to be trained and evaluated, as a folder that travels: streams, a tokenizer, pages, tasks, and `plan.json`.
 
-`jobs.pack` makes `packed/` such a folder. Runs are made in its own `runs/`, laid out as under `out:`, so that their results
-go home by copying that folder.
+`jobs.pack` makes `packed/` such a folder. Runs are made in its own `runs/` and answers in its own `results/`, laid out as
+under `out:`, so that both go home by copying these folders.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from eval.sizes import ModelSize
 from filters.files import write_whole
 
-VERSION = 1
+VERSION = 2
 """Changes whenever the files of a plan, or what a run makes of them, mean something else."""
 FILE, TOKENIZER, EVALUATED, RUNS = "plan.json", "tokenizer", "evaluated.parquet", "runs"
+TASKS, RESULTS = "tasks", "results"
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -54,14 +55,21 @@ class RunConfig:
         return f"{self.subset}, replicate {self.replicate}, {self.out.parent.name}"
 
 
+class Plan(NamedTuple):
+    """The runs of a folder, and the device that was asked for; which tasks there are, and the subsets they are put to."""
+
+    runs: list[RunConfig]
+    device: Device
+    tasks: list[str]
+    asked: list[str]
+
+
 class PlanError(ValueError):
     """The folder is no plan that can be carried out here."""
 
 
-def write_plan(
-    folder: Path, runs: Sequence[RunConfig], tokenizer: Path, device: Device, versions: Mapping[str, str]
-) -> None:
-    """Make a folder of packed files one that travels: copy the tokenizer, list the runs."""
+def write_plan(folder: Path, plan: Plan, tokenizer: Path, versions: Mapping[str, str]) -> None:
+    """Make a folder of packed files one that travels: copy the tokenizer, list the runs and tasks."""
     for file in sorted(tokenizer.iterdir()):
         write_whole(folder / TOKENIZER / file.name, file.read_bytes())
     listed = [
@@ -74,14 +82,15 @@ def write_plan(
             "replicate": run.replicate,
             "out": str(Path(RUNS) / run.subset / run.out.parent.name / str(run.replicate)),
         }
-        for run in runs
+        for run in plan.runs
     ]
-    plan = {"version": VERSION, "made with": versions, "device": device, "runs": listed}
-    write_whole(folder / FILE, (json.dumps(plan, indent=1) + "\n").encode())
+    told = {"version": VERSION, "made with": versions, "device": plan.device, "runs": listed}
+    told |= {"tasks": plan.tasks, "asked": plan.asked}
+    write_whole(folder / FILE, (json.dumps(told, indent=1) + "\n").encode())
 
 
-def read_plan(folder: Path) -> tuple[list[RunConfig], Device]:
-    """The runs of a plan, in its own folder, and the device that was asked for.
+def read_plan(folder: Path) -> Plan:
+    """A plan, its runs in its own folder.
 
     Raises:
         PlanError: there is no plan, it is of another version, or it cannot be read.
@@ -98,7 +107,8 @@ def read_plan(folder: Path) -> tuple[list[RunConfig], Device]:
                 f"{VERSION}: take the code that made it, or run jobs.pack again with this one"
             )
         device: Device = plan["device"]
-        return [_run(folder, listed) for listed in _strict(plan["runs"])], device
+        runs = [_run(folder, listed) for listed in _strict(plan["runs"])]
+        return Plan(runs, device, [_plain(folder, task) for task in plan["tasks"]], [str(name) for name in plan["asked"]])
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise PlanError(f"{file} is no plan ({type(error).__name__}: {error}); run jobs.pack again") from error
 
@@ -106,6 +116,23 @@ def read_plan(folder: Path) -> tuple[list[RunConfig], Device]:
 def _run(folder: Path, listed: dict[str, Any]) -> RunConfig:
     paths = {"packed": _inside(folder, listed["packed"]), "out": _inside(folder, listed["out"])}
     return RunConfig(**{**listed, **paths, "size": ModelSize(**listed["size"]), "tokenizer": folder / TOKENIZER})
+
+
+def _plain(folder: Path, task: str) -> str:
+    """A task's name, which names files."""
+    if _inside(folder, task).parent != folder:
+        raise PlanError(f"{folder / FILE} names the task {task}, which is no plain name; run jobs.pack again")
+    return task
+
+
+def requests(folder: Path, task: str) -> Path:
+    """What is asked in a task, encoded."""
+    return folder / TASKS / f"{task}.parquet"
+
+
+def items(folder: Path, run: RunConfig, task: str) -> Path:
+    """Where the answers of a run go."""
+    return folder / RESULTS / "items" / run.subset / run.out.parent.name / str(run.replicate) / f"{task}.parquet"
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -3,9 +3,9 @@
     python -m eval.runs PLAN [--dry-run]
 
 PLAN is the folder `packed/` that `jobs.pack` leaves under `out:`. The models and what the pages cost them are written to
-PLAN/runs; copy that folder into `out:` and go on with `jobs.evaluate` there. What is done is left alone, and a killed run
-goes on from its last checkpoint. Exit codes: 0 all is well; 1 some runs failed or diverged and are listed, the others are
-done; 2 nothing was started.
+PLAN/runs, what they answer in tasks to PLAN/results; copy both into `out:` and go on with `jobs.evaluate` there. What is
+done is left alone, and a killed run goes on from its last checkpoint. Exit codes: 0 all is well; 1 some runs failed or
+diverged and are listed, the others are done; 2 nothing was started.
 """
 
 import argparse
@@ -21,8 +21,9 @@ import torch
 from eval import side_by_side
 from eval.evaluation import evaluate, evaluations
 from eval.packed import read_header
-from eval.plan import EVALUATED, RUNS, RunConfig, read_plan
+from eval.plan import EVALUATED, RESULTS, RUNS, Plan, RunConfig, items, read_plan, requests
 from eval.side_by_side import RunsFailed, Slots, Tell, Work, cores
+from eval.tasks.answers import Answering, answer, unanswered
 from eval.trainer import peak_flops
 from eval.training import RunSummary, finished_run, train_run
 
@@ -78,22 +79,35 @@ def main(arguments: Sequence[str] | None = None, say: Say = lambda text: sys.std
     parser.add_argument("--dry-run", action="store_true", help="say what is done and what would run")
     options = parser.parse_args(arguments)
     try:
-        runs, asked = read_plan(options.plan)
-        here = device_here(asked)
-        runs = [replace(run, device=here) for run in runs]
-        pages = options.plan / EVALUATED
-        done = [one for run in runs if (summary := finished_run(run)) for one in evaluations([(run, summary)], pages)]
+        plan = read_plan(options.plan)
+        here = device_here(plan.device)
+        plan = plan._replace(runs=[replace(run, device=here) for run in plan.runs])
+        to_do = [run for run in plan.runs if not _is_done(run, plan, options.plan)]
     except (OSError, ValueError) as error:
         sys.stderr.write(f"goodhart: {error}\n")
         return 2
-    measured = {one.run.out for one in done if one.is_made()}
-    to_do = [run for run in runs if run.out not in measured]
-    say(f"runs: {len(runs)} in all; {len(runs) - len(to_do)} done, {len(to_do)} to train and measure on {here}")
-    return 0 if options.dry_run else _carry_out(to_do, options.plan, say)
+    done = len(plan.runs) - len(to_do)
+    say(f"runs: {len(plan.runs)} in all; {done} done, {len(to_do)} to train and measure on {here}")
+    return 0 if options.dry_run else _carry_out(to_do, plan, options.plan, say)
 
 
-def _carry_out(to_do: Sequence[RunConfig], plan: Path, say: Say) -> int:
-    work = replace(TRAIN, name="runs", function=partial(_train_and_measure, plan / EVALUATED))
+def _is_done(run: RunConfig, plan: Plan, folder: Path) -> bool:
+    """Whether a run is trained, measured and asked; one that diverged is trained again from its last checkpoint."""
+    summary = finished_run(run)
+    measured = [one for one in evaluations([(run, summary)], folder / EVALUATED)] if summary else []
+    return bool(summary and measured and measured[0].is_made()) and _to_ask(run, summary, plan, folder) is None
+
+
+def _to_ask(run: RunConfig, summary: RunSummary | None, plan: Plan, folder: Path) -> Answering | None:
+    """The tasks that a run has yet to answer."""
+    if summary is None or summary.model_sha256 is None or run.subset not in plan.asked:
+        return None
+    asked = {task: requests(folder, task) for task in plan.tasks}
+    return unanswered(run, summary.model_sha256, asked, partial(items, folder, run))
+
+
+def _carry_out(to_do: Sequence[RunConfig], plan: Plan, folder: Path, say: Say) -> int:
+    work = replace(TRAIN, name="runs", function=partial(_train_and_measure, plan, folder))
     try:
         summaries = side_by_side.run(work, to_do, slots(to_do[0].device)) if to_do else []
     except RunsFailed as error:
@@ -102,15 +116,18 @@ def _carry_out(to_do: Sequence[RunConfig], plan: Path, say: Say) -> int:
     diverged = [(run, summary) for run, summary in zip(to_do, summaries, strict=True) if summary.status == "diverged"]
     for run, summary in diverged:
         say(f"runs: {run.label} diverged ({summary.reason}); it is not ranked")
-    say(f"runs: all are done; copy {plan / RUNS} into out: and run jobs.evaluate there")
+    both = f"{folder / RUNS} and {folder / RESULTS}" if plan.tasks else f"{folder / RUNS}"
+    say(f"runs: all are done; copy {both} into out: and run jobs.evaluate there")
     return 1 if diverged else 0
 
 
-def _train_and_measure(pages: Path, run: RunConfig, tell: Tell) -> RunSummary:
+def _train_and_measure(plan: Plan, folder: Path, run: RunConfig, tell: Tell) -> RunSummary:
     summary = train(run, tell)
-    for one in evaluations([(run, summary)], pages):
+    for one in evaluations([(run, summary)], folder / EVALUATED):
         if not one.is_made():
             evaluate(one, lambda _: None)
+    if asked := _to_ask(run, summary, plan, folder):
+        answer(asked, lambda _: None)
     return summary
 
 

@@ -12,8 +12,9 @@ instead, as in a randomised block design (Fisher 1935, chapter 4): with 6 subset
 freedom where each difference alone has 1. A control that is made to be unlike the others (the worst pages first) is kept
 apart: what its few odd pages do to its runs says nothing of the levels'. Each resample then draws the replicates' share
 from Student's t with those degrees of freedom. A subset whose own runs scatter more than the others gets a wider share, and
-none gets less than subsets that differ by chance alone (random controls of every size) are seen to differ. The bootstrap of
-clusters gets the same treatment, with Kish's effective number of clusters, so that a few large sites are not taken for many.
+none gets less than subsets that differ by chance alone (random controls of every size) are seen to differ: by their runs, or
+by their means where these differ beyond what their runs explain. The bootstrap of clusters gets the same treatment, with
+Kish's effective number of clusters, so that a few large sites are not taken for many.
 docs/training.md has the measured coverage.
 """
 
@@ -203,8 +204,7 @@ def compare(
     found = [_stratum(table[:, :, parts == name], sizes[parts == name], labels[parts == name]) for name in np.unique(parts)]
     by_replicate = np.mean([values for values, _, _ in found], axis=0)
     thin = next((str(name) for name, part in zip(np.unique(parts), found, strict=True) if len(part[2]) < 2), None)
-    chance = [subsets.index(name) for name in alike]
-    floor = len(by_replicate[0]) * float(np.var(by_replicate[chance].mean(axis=1), ddof=1)) if len(chance) > 2 else 0.0
+    floor = _floor(by_replicate[[subsets.index(name) for name in alike]], resamples)
     runs, shared = _run_errors(by_replicate, np.isin(subsets, list(apart)), floor, resamples, random)
     pages = _page_errors([(tops, bottoms) for _, tops, bottoms in found], resamples, random)
     clusters_ = sum(len(bottoms) for _, _, bottoms in found)
@@ -287,6 +287,28 @@ def _run_errors(
     shared = random.standard_normal(resamples) * np.sqrt(common / replicates) * _tails(replicates - 1, resamples, random)
     errors[:, apart] *= _tails(replicates - 1, resamples, random)[:, None]
     return errors, shared
+
+
+def _floor(chance: Floats, resamples: int) -> float:
+    """Variance of a run as subsets that differ by chance alone show it, [subsets, replicates]; 0 with fewer than three.
+
+    It is how they scatter within a replicate, with as many degrees of freedom as they have runs. Their means alone have
+    few, so they count by themselves only where an F test (95 %) finds more between them than their runs explain: then
+    something sets them apart in every replicate.
+    """
+    subsets, replicates = len(chance), chance[0].size if len(chance) else 0
+    if subsets < 3:
+        return 0.0
+    between = replicates * float(np.var(chance.mean(axis=1), ddof=1))
+    rest = chance - chance.mean(axis=1, keepdims=True) - chance.mean(axis=0) + chance.mean()
+    freedom = (subsets - 1) * (replicates - 1)
+    if not freedom:
+        return between
+    own = float((rest**2).sum()) / freedom
+    ratios = np.random.default_rng(0).f(subsets - 1, freedom, resamples)
+    if between > own * float(np.quantile(ratios, CONFIDENCE)):
+        return between
+    return float(np.var(chance, axis=0, ddof=1).mean())
 
 
 def _own_variances(rest: Floats) -> Floats:

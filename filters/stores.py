@@ -237,6 +237,11 @@ class StorePath(PosixPath):
         return self
 
 
+def source(path: Path) -> Path | IO[bytes]:
+    """What pyarrow reads a file's ranges from, wherever it lies."""
+    return path.open_ranges() if isinstance(path, StorePath) else path
+
+
 def _last(told: Mapping[str, Any]) -> str:
     return str(told["name"]).rstrip("/").rpartition("/")[2]
 

@@ -9,8 +9,9 @@ come, `reference` are good texts. Tasks are scored item by item (`results/items/
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from filters.files import write_whole
 from jobs.parts import command, storage
 from jobs.parts.evaluated import SETS, write_evaluated
 from jobs.parts.experiment_file import Experiment, config_hash
-from jobs.parts.grid import runs
+from jobs.parts.grid import asked_of, cells, runs, smallest_context
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.scratch_runs import evaluate_on_scratch
@@ -55,12 +56,30 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     if to_do and experiment.train:
         carry_out(replace(MEASURE, function=evaluate_on_scratch), to_do, experiment.train.device)
     rows = [row for one in measured for row in _results(one, experiment)]
-    tested = [Run(one.run, str(one.summary.model_sha256), _about(one, experiment)) for one in measured]
-    rows += evaluate_tasks(experiment, tested)
     results = Places(experiment.out).results
-    write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    _write(results, rows)  # which level is best, tasks may have to know
+    if experiment.train and measured:
+        rows += evaluate_tasks(experiment, _tested(experiment, measured), smallest_context(experiment.train))
+    _write(results, rows)
     print(f"evaluate: {len(rows):,} measurements of {len(measured)} runs in {results}")
     return command.OK
+
+
+def _write(results: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    write_whole(results, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def _tested(experiment: Experiment, measured: Sequence[Evaluation]) -> list[Run]:
+    """The runs that are asked tasks."""
+    if experiment.train is None:
+        return []
+    there = {one.run.subset: None for one in measured}
+    asked = {cell.folder: asked_of(experiment, experiment.train, cell, list(there)) for cell in cells(experiment.train)}
+    return [
+        Run(one.run, str(one.summary.model_sha256), _about(one, experiment))
+        for one in measured
+        if one.run.subset in asked[one.run.out.parent.name]
+    ]
 
 
 def _evaluations(experiment: Experiment, asked: Sequence[RunConfig]) -> list[Evaluation]:

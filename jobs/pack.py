@@ -17,19 +17,20 @@ import numpy as np
 import pyarrow as pa
 
 from eval.packed import Regime, Stream, header_path, write_packed
-from eval.plan import write_plan
+from eval.plan import Plan, write_plan
 from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
 from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.edits import Edits, told_of
 from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, Train
-from jobs.parts.grid import budgets, chosen_subsets, runs
+from jobs.parts.grid import budgets, chosen_subsets, may_be_asked, runs, smallest_context
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
 from jobs.parts.table import Part, PartReport, Table, code_version, identity_of, make_again, parts_of, sidecar
+from jobs.parts.tasks import pack_tasks
 from jobs.score import TOKEN_COUNT, TOKEN_IDS
 
 
@@ -55,8 +56,11 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
             _pack(packing)
     if not dry_run:
         write_evaluated(experiment)
-        places = Places(experiment.out)
-        write_plan(places.packs, runs(experiment), places.tokenizer, train.device, {"goodhart": code_version()})
+        places, asked = Places(experiment.out), runs(experiment)
+        tasks = [one.asked.name for one in pack_tasks(experiment, smallest_context(train))[0]]
+        put_to = may_be_asked(experiment, list(dict.fromkeys(run.subset for run in asked))) if tasks else []
+        plan = Plan(asked, train.device, tasks, put_to)
+        write_plan(places.packs, plan, places.tokenizer, {"goodhart": code_version()})
     return command.OK
 
 

@@ -3,9 +3,10 @@
     python -m jobs.report CONF [--set key=value ...] [--dry-run]
     python -m jobs.report OUT1 OUT2
 
-Writes `report.html` (self-contained), `report.md` with `report.svg` (the main figure alone) and `report.json` (what that
-figure is drawn from), and prints the levels as a table. Whatever the earlier verbs have not done yet is said on the page. Of
-two folders `beside.html` and `beside.md` are written into the second.
+Writes `report.html` (self-contained), `report.md` with `report.svg` (the main figure alone), `report.json` (what that
+figure is drawn from) and `report.csv` (every subset in every cell of the grid, for an appendix), and prints the levels as a
+table. Whatever the earlier verbs have not done yet is said on the page. Of two folders `beside.html` and `beside.md` are
+written into the second.
 """
 
 import json
@@ -18,6 +19,7 @@ import yaml
 from pydantic import ValidationError
 
 from eval.report import beside
+from eval.report.appendix import appendix
 from eval.report.facts import Facts
 from eval.report.page import answer, html, main_figure, markdown, terminal_table
 from filters.files import write_whole
@@ -28,6 +30,9 @@ from jobs.parts.gathered import collect, page_ids
 from jobs.parts.grid import cells
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
+
+OF_TASKS = ("tasks", "verdict_tasks", "items", "task_levels", "benchmarks")
+"""Keys of `evaluate:` that decide nothing of the main figure."""
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -44,7 +49,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         raise ExperimentError(str(error)) from error
     figure = main_figure(facts)
     told = {"made_by": made_by(experiment), "answer": asdict(answer(facts)), "figure": asdict(figure)}
-    for ending, text in (("html", html(facts)), ("md", markdown(facts)), ("svg", figure.svg), ("json", json.dumps(told))):
+    forms = {"html": html(facts), "md": markdown(facts), "csv": appendix(facts), "svg": figure.svg, "json": json.dumps(told)}
+    for ending, text in forms.items():
         write_whole(places.report(ending), text.encode())
     print(terminal_table(facts))
     print(f"report: {page}")
@@ -54,6 +60,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 def made_by(experiment: Experiment) -> dict[str, Any]:
     """What decides the numbers of the main figure, wherever the experiment lies: its file, and its model by content."""
     asked = {key: value for key, value in as_tree(experiment).items() if key not in ("out", "reuse", "scratch")}
+    asked["evaluate"] = {key: value for key, value in asked["evaluate"].items() if key not in OF_TASKS}
     model = asdict(cells(experiment.train)[0].size) if experiment.train else None
     return {"experiment": config_hash(asked), "model": model}
 
@@ -100,9 +107,10 @@ def _facts(out: Path, tree: dict[str, Any]) -> Facts:
 
 
 def _collected(out: Path, train: Train | None) -> Facts:
-    """What there is of the first model at the first budget and learning rate; results.jsonl has the others."""
-    first = cells(train)[0] if train else None
-    return collect(out, first.folder if first else None, first.size.context if first else 0)
+    """What there is: judged are the runs of the first model at the first budget and learning rate."""
+    grid = cells(train) if train else []
+    first = grid[0] if grid else None
+    return collect(out, first.folder if first else None, first.size.context if first else 0, grid)
 
 
 def run(arguments: list[str]) -> int:

@@ -153,6 +153,7 @@ def domains(story: Story) -> dict[str, Any]:
     return {
         "base": plain(story.base or "", NAME_SHOWN),
         "ordered": story.facts.ordered,
+        "strata": story.facts.held_out is not None and len(np.unique(story.facts.held_out.stratum)) > 1,
         "random": any(line.role == "random" for panel in panels for line in panel.lines),
         "figures": [Markup(figures.small_svg(panel, limits)) for panel in panels] if story.facts.ordered else [],
         "rows": [_domain_row(panel) for panel in panels],

@@ -12,6 +12,7 @@ from eval.report.compared import Compared
 from eval.report.duplicates import Duplicates
 from eval.report.rules_said import as_asked, as_resolved
 from eval.report.scorers import Scorers
+from eval.report.task_scores import TaskScores
 
 NOT_TRAINED = "not trained"
 
@@ -119,6 +120,31 @@ class Scores:
     stratum: Labels
 
 
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One model at one budget and learning rate: its runs, and their losses on held-out pages.
+
+    `first_rate`: it is trained on every subset, not on some alone.
+    """
+
+    model: str
+    tokens: int
+    learning_rate: float
+    first_rate: bool
+    runs: tuple[Run, ...] = ()
+    scores: Scores | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are trained; 0 where no run is finished."""
+        return max((int(run.facts.get("parameters") or 0) for run in self.runs if run.finished), default=0)
+
+    @property
+    def flops(self) -> float:
+        """Operations of one run's training: 6 N D."""
+        return 6.0 * self.parameters * self.tokens
+
+
 @dataclass(frozen=True)
 class Packed:
     """What a subset's replicates read: how many of them read a fold of their own, the others draw from all of its pages.
@@ -176,6 +202,9 @@ class Facts:
     """Held-out pages as they come, where `held_out` are only those that pass the rules all levels share."""
     reference: Scores | None = None
     results: tuple[Mapping[str, Any], ...] = ()
+    tasks: tuple[TaskScores, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    """Every model, budget and learning rate, that which `runs` are of among them."""
     packed: tuple[Packed, ...] = ()
     samples: tuple[Sample, ...] = ()
     tables: tuple[Table, ...] = ()

@@ -152,6 +152,30 @@ def small_svg(panel: Panel, limits: tuple[float, float]) -> str:
         return _svg(figure, panel.title)
 
 
+def task_svg(cost: Panel, accuracy: Panel, chance: float | None) -> str:
+    """What the right answer costs, as differences, and how often it is found, with a broken line for who guesses."""
+    with matplotlib.rc_context(STYLE | {"font.size": 8}):
+        figure = Figure((5.2, 1.9))
+        for panel, left in ((cost, 0.085), (accuracy, 0.6)):
+            axes = figure.add_axes((left, 0.2, 0.39, 0.64))
+            _across(axes, panel)
+            _lines(axes, panel, small=True)
+            low, high = limits(panel)
+            if panel.zero:
+                axes.axhline(0, color=SOFT, linewidth=0.8)
+                axes.yaxis.set_major_formatter(lambda value, _: _signed(value))
+            else:
+                axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+                low, high = max(-0.002, low - 0.01), high + 0.01  # else what is the same everywhere has an axis of digits
+                if chance:
+                    axes.axhline(chance, color=SOFT, linewidth=0.9, dashes=(4, 3))
+                    low, high = min(low, chance - 0.01), max(high, chance + 0.01)
+            axes.set_ylim(low, high)
+            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            axes.set_title(plain(panel.title, 34), loc="left", size=8.5, pad=5, x=-0.17)
+        return _svg(figure, cost.title)
+
+
 def _draw(axes: Axes, panel: Panel | Grid) -> None:
     if isinstance(panel, Grid):
         _heat_map(axes, panel)

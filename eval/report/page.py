@@ -17,6 +17,7 @@ from markupsafe import Markup
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
 from eval.report.cards import scorers
+from eval.report.cost import cost
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
 from eval.report.duplicates import duplicates
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
@@ -24,7 +25,9 @@ from eval.report.figures import Grid, Panel
 from eval.report.removal import removal, shown_address, shown_text, with_rules
 from eval.report.rule_sets import rule_sets
 from eval.report.safe_text import code, fenced, inline, plain
+from eval.report.scale import scale
 from eval.report.story import Story, tell
+from eval.report.tasks import tasks
 from eval.report.threats import threats
 from eval.report.wording import bits, bracketed, byte_size, duration, from_to, listed, percent, plural, short_count, signed
 
@@ -175,6 +178,9 @@ def page(story: Story) -> dict[str, Any]:
         "notes": any(row["note"] for row in levels),
         "domains": domains(story),
         "gap": gap(story),
+        "tasks": tasks(story),
+        "scaling": scale(story),
+        "cost": cost(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
         "scorers": scorers(facts.scorers),

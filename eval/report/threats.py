@@ -25,8 +25,11 @@ def _one_setting(story: Story) -> list[str]:
     tokens = from_to(sorted({int(run.get("tokens") or 0) for run in runs}), short_count)
     rates = sorted({float(row["learning_rate"]) for row in story.facts.results if row.get("learning_rate")})
     rate = f", one learning rate ({rates[0]:g})" if len(rates) == 1 else ""
+    left = len(story.facts.cells) - 1
+    others = f" {left:,} other {plural(left, 'cell')} of the grid: under Scale." if left > 0 else ""
     return [
-        f"One size ({size} parameters), one budget ({tokens} tokens){rate}: the best level moves with each of them.",
+        f"One size ({size} parameters), one budget ({tokens} tokens){rate}: the best level moves with each of them, and the "
+        f"best share grows with compute (BETR, Mizrahi et al. 2025), so none is given for larger models.{others}",
         f"Only {plain(story.facts.swept, NAME_SHOWN)} was varied: another scorer, or other good texts, may do better.",
         "One crawl and one draw of every noisy cut: the intervals cover other first weights, other pages of this crawl to "
         "read and other held-out pages, not another crawl.",
@@ -37,8 +40,9 @@ def _judged_by(story: Story, scores: Scores) -> list[str]:
     """Which pages decide."""
     by = {str(subset.held_out.get("by")) for subset in story.facts.subsets if subset.held_out}
     which = "that pass the rules which all levels share" if story.pool else "as the pool has them"
+    tasks = "" if story.facts.tasks else " No task was asked of the models."
     near = "; other pages of their sites are trained on, which flatters every level" if by == {"page"} else ""
-    return [f"Judged by {len(scores.bytes):,} held-out pages {which}{near}. No task was asked of the models."]
+    return [f"Judged by {len(scores.bytes):,} held-out pages {which}{near}.{tasks}"]
 
 
 def _parts(scores: Scores) -> list[str]:

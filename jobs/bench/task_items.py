@@ -46,7 +46,7 @@ from jobs.parts.experiment_file import Experiment
 from jobs.parts.tasks import pack_tasks
 experiment, run = Experiment.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2])
 context, model = read_size("0.2m", 1).context, load_model(run)
-packed = pack_tasks(experiment, context)
+packed, _ = pack_tasks(experiment, context)
 fed, padding, began = 0, 0, time.process_time()
 for one in packed:
     table, scores = score_items(model, storage.read_table(one.requests), context)

@@ -141,6 +141,7 @@ class Tokenizer(Options):
 
 
 At = Literal["none", "best", "hardest"]
+AtOrRandom = Literal["none", "best", "hardest", "random"]
 
 
 class Train(Options):
@@ -244,6 +245,11 @@ class Evaluate(Options):
     """The same for benchmarks that nothing is chosen by: they are named when all else is settled and scored once."""
     items: Count = 500
     """At most so many items of each, the same in every experiment."""
+    task_levels: Annotated[EachOnce[AtOrRandom], BeforeValidator(_set)] = Field(
+        default=[], examples=["[none, best, hardest, random]"]
+    )
+    """The subsets that are asked tasks, all of them without this key: `none`, `best` and `hardest` are those of `train.at`,
+    `best` on held-out pages; `random` are the random controls of the levels among them."""
     benchmarks: LocalPath | None = Field(default=None, examples=["bench"])
     """The folder of the benchmarks' files, under the names in docs/tasks.md; a task whose file is not there is left out."""
 

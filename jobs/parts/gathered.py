@@ -21,6 +21,7 @@ from eval.report.compared import read_compared
 from eval.report.duplicates import read_duplicates
 from eval.report.facts import (
     NOT_TRAINED,
+    Cell,
     Drop,
     Facts,
     Packed,
@@ -34,8 +35,9 @@ from eval.report.facts import (
     level_text,
 )
 from eval.report.scorers import read_scorers
+from eval.report.task_scores import read_tasks
 from filters.rules import uniforms
-from jobs.parts import storage
+from jobs.parts import grid, storage
 from jobs.parts.evaluated import SETS
 from jobs.parts.places import Places
 from jobs.parts.table import MANIFEST
@@ -49,11 +51,11 @@ MOST_NAMED = 4  # subsets or runs listed in a sentence
 SAMPLE_CHARACTERS = 2_000  # read per page; the report shows fewer
 
 
-def collect(out: Path, trained: str | None, context: int) -> Facts:
+def collect(out: Path, trained: str | None, context: int, asked: Sequence[grid.Cell] = ()) -> Facts:
     """Everything there is under an experiment's folder.
 
-    `trained` names the runs' size, tokens and learning rate, or is None where nothing is trained; `context` is that of their
-    models.
+    `trained` names the size, tokens and learning rate of the runs that are judged, or is None where nothing is trained;
+    `context` is that of their models; `asked` has every model, budget and rate that was asked for.
 
     Raises ValueError where there is no such folder.
     """
@@ -75,14 +77,23 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         "not evaluated",
         missing,
     )
+    held_out = _scores("held_out", subsets, runs, missing)
+    results = () if trained is None else _results(places, trained, missing)
     return Facts(
         name=out.name,
         subsets=subsets,
         runs=runs,
-        held_out=_scores("held_out", subsets, runs, missing),
+        held_out=held_out,
         pool=_scores("pool", subsets, runs, missing),
         reference=_scores("reference", subsets, runs, missing),
-        results=() if trained is None else _results(places, trained, missing),
+        results=results,
+        tasks=read_tasks(places.items, results, _tasks_left_out(places, missing)),
+        cells=tuple(
+            Cell(one.model, one.tokens, one.size.learning_rate, one.first_rate, runs, held_out)
+            if one.folder == trained
+            else _cell(places, one, subsets, missing)
+            for one in asked
+        ),
         packed=tuple(_packed(places, context, subsets, missing)),
         samples=tuple(_samples(places, subsets, missing)),
         tables=tuple(_tables(places, subsets, missing)),
@@ -97,6 +108,16 @@ def collect(out: Path, trained: str | None, context: int) -> Facts:
         trains=trained is not None,
         explorer=places.explorer.name if storage.exists(places.explorer) else "",
     )
+
+
+def _cell(places: Places, asked: grid.Cell, subsets: Sequence[Subset], missing: list[str]) -> Cell:
+    """The runs of a cell that is not judged; at a rate that not all subsets are trained at, those that are."""
+    there = [one for one in subsets if asked.first_rate or places.run(one.name, asked.folder, 0).parent.is_dir()]
+    own: list[str] = []
+    runs = _runs(places, asked.folder, there, own)
+    scores = _scores("held_out", there, runs, own)
+    missing.extend(f"{asked.folder}: {sentence}" for sentence in own)
+    return Cell(asked.model, asked.tokens, asked.size.learning_rate, asked.first_rate, runs, scores)
 
 
 def _json(path: Path, missing: list[str]) -> dict[str, Any]:
@@ -122,6 +143,16 @@ def _results(places: Places, trained: str, missing: list[str]) -> tuple[Mapping[
     if others := len(rows) - len(own):
         missing.append(f"{others:,} rows of results.jsonl are of another configuration and were left out")
     return tuple(own)
+
+
+def _tasks_left_out(places: Places, missing: list[str]) -> list[str]:
+    """Say which tasks could not be asked; what is missing so far."""
+    facts = _json(places.task_facts, missing)
+    left = {name: str(one["missing"]) for name, one in facts.items() if isinstance(one, dict) and one.get("missing")}
+    if left:
+        each = "; ".join(f"{name}, {why}" for name, why in left.items())
+        missing.append(f"{len(left):,} {'task was' if len(left) == 1 else 'tasks were'} not asked: {each}")
+    return missing
 
 
 def _json_lines(path: Path, missing: list[str]) -> Iterable[Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -69,6 +69,11 @@ def budgets(train: Train) -> dict[int, int]:
         context = cell.size.context
         longest[context] = max(longest[context], stream_tokens(cell.tokens, cell.size.batch, context))
     return dict(longest)
+
+
+def smallest_context(train: Train) -> int:
+    """The tokens that every model of the grid sees at once: all are asked what the smallest can be asked."""
+    return min(cell.size.context for cell in cells(train))
 
 
 def vocabulary(experiment: Experiment) -> int:
@@ -138,9 +143,44 @@ def subsets_of(experiment: Experiment, train: Train, cell: Cell, trainable: Sequ
     """The subsets that are trained in a cell: the best one is missing as long as it is not known."""
     if cell.first_rate or not train.at:
         return list(trainable)
-    found = {"none": UNFILTERED, "hardest": _hardest(experiment, trainable), "best": _best(experiment, train, cell)}
-    wanted = {found[one] for one in train.at}
+    wanted = _named(experiment, train, cell, train.at, trainable)
     return [name for name in trainable if name in wanted]
+
+
+def asked_of(experiment: Experiment, train: Train, cell: Cell, trained: Sequence[str]) -> list[str]:
+    """The subsets of a cell whose models are asked tasks: the best one as the held-out pages in results.jsonl tell it."""
+    names = experiment.evaluate.task_levels
+    if not names:
+        return list(trained)
+    wanted = _named(experiment, train, cell, [name for name in names if name != "random"], trained)
+    if "random" in names:
+        wanted |= {level.name for level in levels_of(experiment) if level.control == "random" and level.of in wanted}
+    return [name for name in trained if name in wanted]
+
+
+def may_be_asked(experiment: Experiment, trained: Sequence[str]) -> list[str]:
+    """The subsets that tasks may be put to, before it is known which is the best."""
+    names = experiment.evaluate.task_levels
+    if not names:
+        return list(trained)
+    wanted: Mapping[str, list[str | None]] = {
+        "none": [UNFILTERED],
+        "hardest": [_hardest(experiment, trained)],
+        "best": [*_levels(experiment)],
+        "random": [],
+    }
+    found = {subset for name in names for subset in wanted[name]}
+    if "random" in names:
+        found |= {level.name for level in levels_of(experiment) if level.control == "random" and level.of in found}
+    return [name for name in trained if name in found]
+
+
+def _named(
+    experiment: Experiment, train: Train, cell: Cell, names: Sequence[str], trainable: Sequence[str]
+) -> set[str | None]:
+    """The subsets that `none`, `best` and `hardest` are in a cell; None for one that is not known yet."""
+    found = {"none": UNFILTERED, "hardest": _hardest(experiment, trainable), "best": _best(experiment, train, cell)}
+    return {found[name] for name in names}
 
 
 def _levels(experiment: Experiment) -> list[str]:

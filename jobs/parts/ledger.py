@@ -33,7 +33,7 @@ MOST_NAMED = 5
 def kept(experiment: Experiment) -> Iterator[None]:
     """Raise ExperimentError where a small file is not as it was written; after the block list what there is now."""
     out = experiment.out
-    ends = {Places(out).explorer, *(Places(out).report(ending) for ending in ("html", "md", "svg", "json"))}
+    ends = {Places(out).explorer, *(Places(out).report(ending) for ending in ("html", "md", "svg", "json", "csv"))}
     refuse(experiment, [file for file in damaged(out, SMALL) if file not in ends])  # those are written again anyway
     write_whole(out / OPEN, b"")
     yield

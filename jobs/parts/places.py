@@ -207,7 +207,7 @@ class Places:
         return self.out / "explore.html"
 
     def report(self, ending: str) -> Path:
-        """The report: html, md, or its figure as svg and as json."""
+        """The report: html, md, its figure as svg and as json, its table as csv."""
         return self.out / f"report.{ending}"
 
     def beside(self, ending: str) -> Path:

@@ -55,7 +55,7 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     derived = [name for name, one in experiment.classifiers.items() if one.options.derived_from()]
     learned = [table for table in tables if table.name in {*derived, *(folder.name for folder in classifiers)}]
     evaluations = sorted(places.runs.glob("*/*/*/evaluation.parquet"))
-    told = [places.report(ending) for ending in ("html", "md", "svg", "json")]
+    told = [places.report(ending) for ending in ("html", "md", "svg", "json", "csv")]
     explored = [places.explorer, *told]
     answered = [places.all_items.parent, places.results, *told]
     tested = [places.evaluated, places.all_requests, places.tasks, *evaluations, *answered]

@@ -1,4 +1,4 @@
-"""Runs whose folder lies in a store: trained and measured on this machine's scratch, then published whole.
+"""Runs whose folder lies in a store: trained, measured and asked on this machine's scratch, then published whole.
 
 A killed run goes on from its checkpoints where its scratch is still there, and from its beginning where it is not:
 checkpoints are not published. `summary.json`, which says that a run is done, is published last.
@@ -6,6 +6,7 @@ checkpoints are not published. `summary.json`, which says that a run is done, is
 
 import hashlib
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from eval.evaluation import Evaluation, evaluate
 from eval.packed import header_path
 from eval.plan import RunConfig
 from eval.side_by_side import Tell
+from eval.tasks.answers import Answering, answer
 from eval.training import RunSummary, finished_run
 from filters.stores import COPIES, StorePath, copy_of, gathered, scratch
 from jobs.parts import storage
@@ -44,6 +46,18 @@ def evaluate_on_scratch(one: Evaluation, tell: Tell) -> None:
         here = replace(one, run=run, pages=copy_of(one.pages))
         evaluate(here, tell)
         storage.publish_file(here.file, one.file)
+
+
+def answer_on_scratch(one: Answering, tell: Tell) -> None:
+    """What one run answers in tasks, wherever its folder lies, in a worker process."""
+    if not isinstance(one.run.out, StorePath):
+        answer(one, tell)
+        return
+    with storage.borrowed(one.run.out) as out, tempfile.TemporaryDirectory(dir=scratch()) as folder:
+        files = [(copy_of(asked), Path(folder) / items.name, made_by) for asked, items, made_by in one.files]
+        answer(replace(one, run=replace(one.run, out=out), files=tuple(files)), tell)
+        for (_, here, _), (_, items, _) in zip(files, one.files, strict=True):
+            storage.publish_file(here, items)
 
 
 def _stream(packed: Path) -> Path:

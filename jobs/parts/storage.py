@@ -15,14 +15,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from filters import stores
 from filters.files import sync_file, write_whole
-from filters.stores import StorePath, at
+from filters.stores import StorePath, at, source
 from jobs.parts import lease
 from jobs.parts.refusals import ExperimentError
 
@@ -86,12 +86,6 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(above), sorted(names)
 
 
-def _ranges(file: Path | str) -> Path | IO[bytes]:
-    """What pyarrow reads ranges of."""
-    path = at(file)
-    return path.open_ranges() if isinstance(path, StorePath) else path
-
-
 def read_json(file: Path | str) -> Any:
     """A JSON file's value."""
     return json.loads(at(file).read_bytes())
@@ -100,23 +94,23 @@ def read_json(file: Path | str) -> Any:
 def read_table(file: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of a Parquet file, every page's checksum verified."""
     wanted = None if columns is None else list(columns)
-    return pq.read_table(_ranges(file), columns=wanted, page_checksum_verification=True)
+    return pq.read_table(source(at(file)), columns=wanted, page_checksum_verification=True)
 
 
 def open_parquet(file: Path | str) -> pq.ParquetFile:
     """A Parquet file to read by row groups, every page's checksum verified."""
-    source = _ranges(file)
-    return pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=not isinstance(source, Path))
+    path = at(file)
+    return pq.ParquetFile(source(path), page_checksum_verification=True, pre_buffer=isinstance(path, StorePath))
 
 
 def read_metadata(file: Path | str) -> pq.FileMetaData:
     """What the footer of a Parquet file says."""
-    return pq.read_metadata(_ranges(file))
+    return pq.read_metadata(source(at(file)))
 
 
 def read_schema(file: Path | str) -> pa.Schema:
     """The columns of a Parquet file."""
-    return pq.read_schema(_ranges(file))
+    return pq.read_schema(source(at(file)))
 
 
 def footer_sha256(file: Path | str) -> str:

@@ -6,7 +6,7 @@ Each task has files of its own, so that one that is added later asks nothing aga
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from eval.gpt import load_model
 from eval.plan import RunConfig
-from eval.side_by_side import Tell, Work
-from eval.tasks.items import METRICS, means, score_items
+from eval.side_by_side import Work
+from eval.tasks.answers import Answering, OtherAnswers, unanswered
+from eval.tasks.items import METRICS, means
 from eval.tasks.requests import SPLIT, TaskError, encoded, hub_requests, lm_eval_config, requests_of
 from eval.tasks.signal_to_noise import signal_to_noise
 from eval.tokenizer import load_tokenizer, tokenizer_digest
@@ -28,7 +28,8 @@ from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
-from jobs.parts.refusals import ExperimentError
+from jobs.parts.refusals import ExperimentError, made_by_another
+from jobs.parts.scratch_runs import answer_on_scratch
 from jobs.parts.spread import carry_out
 from jobs.parts.task_files import Asked, asked_tasks, items_of
 
@@ -47,31 +48,25 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Answering:
-    """What a worker process needs to put tasks to one run."""
+class LeftOut:
+    """A task that cannot be asked, and why."""
 
-    run: RunConfig
-    files: tuple[tuple[Path, Path, Mapping[str, str]], ...]
-    """Requests, where the answers go, and what decides them."""
-    tokens: int
-
-    def on(self, device: str) -> "Answering":
-        """The same on a device."""
-        return replace(self, run=self.run.on(device))
+    asked: Asked
+    why: str
 
 
-def pack_tasks(experiment: Experiment, context: int) -> list[Packed]:
-    """Draw and encode the items of every task that is asked and not packed yet; one without its file is told and left out.
+def pack_tasks(experiment: Experiment, context: int) -> tuple[list[Packed], list[LeftOut]]:
+    """Draw and encode the items of every task that is asked and not packed yet; one without its file is left out.
 
     ``context`` is that of the smallest model: all are asked what it can be asked.
 
     Raises ExperimentError where a file is damaged, of another shape, or another one than before.
     """
-    packed = (_packed(experiment, asked, context) for asked in asked_tasks(experiment))
-    return [one for one in packed if one is not None]
+    found = [_packed(experiment, asked, context) for asked in asked_tasks(experiment)]
+    return [one for one in found if isinstance(one, Packed)], [one for one in found if isinstance(one, LeftOut)]
 
 
-def _packed(experiment: Experiment, asked: Asked, context: int) -> Packed | None:
+def _packed(experiment: Experiment, asked: Asked, context: int) -> Packed | LeftOut:
     places, folder = Places(experiment.out), experiment.evaluate.benchmarks
     requests, facts = places.requests(asked.name), places.requests(asked.name).with_suffix(".json")
     file = None if asked.task is None or folder is None else folder / asked.task.file
@@ -85,8 +80,7 @@ def _packed(experiment: Experiment, asked: Asked, context: int) -> Packed | None
     if file is not None and file.is_file():
         config["sha256"] = sha256_of(file)
     elif file is not None and not storage.exists(facts):
-        print(f"evaluate: the task {asked.name} is left out: there is no file {file}", flush=True)
-        return None
+        return LeftOut(asked, f"there is no file {file}")
     elif file is not None:
         config["sha256"] = storage.read_json(facts)["sha256"]
     if not is_made(requests, config, "evaluate"):
@@ -140,19 +134,18 @@ class Run(NamedTuple):
     about: Mapping[str, Any]
 
 
-def evaluate_tasks(experiment: Experiment, runs: Sequence[Run]) -> list[dict[str, Any]]:
+def evaluate_tasks(experiment: Experiment, runs: Sequence[Run], context: int) -> list[dict[str, Any]]:
     """Put every task to every run that has not answered it; rows for results.jsonl, and which tasks tell levels apart.
 
-    Raises ExperimentError as `pack_tasks` does.
+    Raises ExperimentError as `pack_tasks` does, and where another model has answered.
     """
-    if not runs:
-        return []
-    packed = pack_tasks(experiment, min(run.config.size.context for run in runs))
-    if not packed:
-        return []
+    packed, left_out = pack_tasks(experiment, context)
+    if left_out:
+        each = "; ".join(f"{one.asked.name}: {one.why}" for one in left_out)
+        print(f"evaluate: {len(left_out)} of {len(packed) + len(left_out)} tasks are left out: {each}", flush=True)
     to_do = [left for run in runs if (left := _unanswered(experiment, run, packed))]
     if to_do and experiment.train:
-        work = Work("tasks", _answer, "token", lambda one: one.tokens, lambda one: one.run.label)
+        work = Work("tasks", answer_on_scratch, "token", lambda one: one.tokens, lambda one: one.run.label)
         carry_out(work, to_do, experiment.train.device)
     columns = {one.asked.name: column for one in packed if (column := _contamination(experiment, one))}
     subsets = list(dict.fromkeys(run.config.subset for run in runs))
@@ -163,45 +156,27 @@ def evaluate_tasks(experiment: Experiment, runs: Sequence[Run]) -> list[dict[str
         for one in packed:
             facts[one.asked.name]["by_model"][trained] = _worth(experiment, trained, some, one)
         _tell(trained, facts)
-    storage.write_json(Places(experiment.out).task_facts, facts)
+    if packed or left_out:
+        missing = {one.asked.name: {"role": one.asked.role, "missing": one.why} for one in left_out}
+        storage.write_json(Places(experiment.out).task_facts, facts | missing)
     return rows
 
 
 def _unanswered(experiment: Experiment, run: Run, packed: Sequence[Packed]) -> Answering | None:
-    files = []
-    for one in packed:
-        made_by = {"model": run.model, "requests": sha256_of(one.requests)}
-        if not is_made(_items(experiment, run, one), made_by, "evaluate"):
-            files.append((one.requests, _items(experiment, run, one), made_by))
-    tokens = sum(_tokens(requests) for requests, *_ in files)
-    return Answering(run.config, tuple(files), tokens) if files else None
+    requests = {one.asked.name: one.requests for one in packed}
+    try:
+        return unanswered(run.config, run.model, requests, lambda task: _items(experiment, run.config, task))
+    except OtherAnswers as error:
+        raise made_by_another(error.file, error.found, error.wanted, "evaluate") from error
 
 
-def _items(experiment: Experiment, run: Run, one: Packed) -> Path:
-    config = run.config
-    return Places(experiment.out).items(config.subset, config.out.parent.name, config.replicate, one.asked.name)
-
-
-def _tokens(requests: Path) -> int:
-    """Tokens of all requests."""
-    table = storage.read_table(requests, ["context", "answer"])
-    return sum(len(column.combine_chunks().flatten()) for column in table.columns)
-
-
-def _answer(one: Answering, tell: Tell) -> None:
-    """One run's answers to all tasks that it has not answered, in a worker process."""
-    with storage.borrowed(one.run.out) as folder:
-        model = load_model(folder)
-    for requests, items, made_by in one.files:
-        table, _ = score_items(model, storage.read_table(requests), one.run.size.context, one.run.device)
-        storage.write_table(items, table)
-        say_made(items, made_by)
-        tell(_tokens(requests))
+def _items(experiment: Experiment, config: RunConfig, task: str) -> Path:
+    return Places(experiment.out).items(config.subset, config.out.parent.name, config.replicate, task)
 
 
 def _rows(experiment: Experiment, run: Run, one: Packed, facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What one run scores in a task: each template and metric, and the mean of templates with their standard deviation."""
-    items = storage.read_table(_items(experiment, run, one))
+    items = storage.read_table(_items(experiment, run.config, one.asked.name))
     found = {template: means(items, template) for template in one.asked.templates or ("harness",)}
     scored = {template: values for template, values in found.items() if values}
     for template in (*scored, ALL) if scored else ():
@@ -221,6 +196,8 @@ def _rows(experiment: Experiment, run: Run, one: Packed, facts: Mapping[str, Any
                 "skipped": len(here) - here["skipped"].null_count,
                 "cut": pc.sum(pc.greater(here["cut"], 0)).as_py() or 0,
                 "bytes": pc.sum(here["bytes"]).as_py(),
+                "chance": facts["chance"],
+                "counts_by": facts["metric"],
                 "benchmark": one.facts["file"],
                 "benchmark_sha256": one.facts["sha256"],
                 "contaminated": (facts["contaminated"] or {}).get(run.config.subset),
@@ -262,7 +239,8 @@ def _by_model(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def _worth(experiment: Experiment, trained: str, runs: Sequence[Run], one: Packed) -> dict[str, Any]:
     """How well a task tells the levels apart by each metric, how many items were skipped and why, and cut."""
     levels = [level.name for level in levels_of(experiment) if level.control in (None, "unfiltered")]
-    tables = {(run.config.subset, run.config.replicate): storage.read_table(_items(experiment, run, one)) for run in runs}
+    files = {(run.config.subset, run.config.replicate): _items(experiment, run.config, one.asked.name) for run in runs}
+    tables = {key: storage.read_table(file) for key, file in files.items()}
     there = [level for level in levels if any(subset == level for subset, _ in tables)]
     replicates = [number for number in {key[1] for key in tables} if all((level, number) in tables for level in there)]
     any_table = next(iter(tables.values()))

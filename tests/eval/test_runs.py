@@ -13,12 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from eval import runs
+from eval.checkpoints import canonical
 from eval.packed import Stream, write_packed
-from eval.plan import EVALUATED, RunConfig, read_plan, write_plan
+from eval.plan import EVALUATED, Plan, RunConfig, items, read_plan, requests, write_plan
 from eval.sizes import ModelSize
 from eval.slices import EVERY, slices_under
+from eval.tasks.answers import OtherAnswers, unanswered
+from eval.tasks.requests import Request, encoded
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest, train_tokenizer
 from eval.training import finished_run
+from filters.files import sha256_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE = ModelSize(1, 16, 2, 32, 32, 128, 1e-2, 0.1, 0.1)
@@ -50,7 +54,10 @@ def plan(tmp_path_factory) -> Path:
     flat, ends = encode_batch(tokenizer, texts[:9])
     lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(flat, pa.uint32()))
     pq.write_table(pa.table({"id": texts[:9], "tokens": lists}), folder / EVALUATED)
-    write_plan(folder, found, folder.parent / "tokenizer", "cpu", {"goodhart": "0.1"})
+    asked = [Request(f"line {at}", None, choice, 0, "The cat sat", f" on {at}", 5) for at in range(5) for choice in (0, 1)]
+    (folder / "tasks").mkdir()
+    pq.write_table(encoded(tokenizer, "harness", asked, SIZE.context), requests(folder, "cats"))
+    write_plan(folder, Plan(found, "cpu", ["cats"], ["odd"]), folder.parent / "tokenizer", {"goodhart": "0.1"})
     return folder
 
 
@@ -70,11 +77,11 @@ def carried_out(copy, tmp_path, *options):
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_machine_without_spark_trains_and_measures_and_the_results_go_home_by_copying(plan, copy, tmp_path):
+def test_a_machine_without_spark_trains_measures_and_asks_and_the_results_go_home_by_copying(plan, copy, tmp_path):
     said = carried_out(copy, tmp_path)
     assert said.returncode == 0, said.stderr
     assert "runs: 4 in all; 0 done, 4 to train and measure on cpu" in said.stdout
-    assert f"all are done; copy {copy / 'runs'} into out:" in said.stdout
+    assert f"all are done; copy {copy / 'runs'} and {copy / 'results'} into out:" in said.stdout
     home = plan.parent / "runs"
     shutil.copytree(copy / "runs", home)
     try:
@@ -84,6 +91,9 @@ def test_a_machine_without_spark_trains_and_measures_and_the_results_go_home_by_
             assert summary.status == "finished" and summary.tokens == TOKENS
             rows = pq.read_table(run.out / "evaluation.parquet")
             assert rows.num_rows == 9 and min(rows["nll"].to_pylist()) > 0
+            answers = items(copy, away, "cats")
+            assert answers.is_file() == (run.subset == "odd")
+            assert run.subset != "odd" or min(pq.read_table(answers)["bits_per_byte"].to_pylist()) > 0
     finally:
         shutil.rmtree(home)
     before = {file: file.stat().st_mtime_ns for file in copy.rglob("*") if file.is_file()}
@@ -103,13 +113,13 @@ def refusal(copy, capsys):
 
 
 def test_a_plan_of_another_version_is_refused_in_a_sentence(copy, capsys):
-    changed(copy, version=2)
+    changed(copy, version=1)
     said = refusal(copy, capsys)
-    assert "is of version 2 (made with goodhart 0.1), and this code carries out version 1: take" in said
+    assert "is of version 1 (made with goodhart 0.1), and this code carries out version 2: take" in said
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"version": 1, "device": "cpu", "runs": [1]}', '{"version": 1, "runs": {}}']
+    "content", ["", "[]", "{}", '{"version": 2, "device": "cpu", "runs": [1]}', '{"version": 2, "runs": {}}']
 )
 def test_what_is_no_plan_is_refused_in_a_sentence(copy, capsys, content):
     (copy / "plan.json").write_text(content)
@@ -126,6 +136,26 @@ def test_a_plan_names_no_file_outside_its_folder(copy, capsys, name):
     told["runs"][0]["out"] = name
     changed(copy, runs=told["runs"])
     assert f"names {name}, which is not in its folder" in refusal(copy, capsys)
+
+
+@pytest.mark.parametrize("name", ["../cats", "deep/cats"])
+def test_a_task_of_a_plan_has_a_plain_name(copy, capsys, name):
+    changed(copy, tasks=[name])
+    assert "run jobs.pack again" in refusal(copy, capsys)
+
+
+def test_answers_of_another_model_are_refused_and_not_asked_again(copy):
+    """What is asked once is not asked again: a task that decides would be looked at twice."""
+    run = next(run for run in read_plan(copy).runs if run.subset == "odd")
+    file, asked = items(copy, run, "cats"), {"cats": requests(copy, "cats")}
+    file.parent.mkdir(parents=True)
+    told = {b"made_by": canonical({"model": "another", "requests": sha256_of(asked["cats"])})}
+    pq.write_table(pa.table({"item": ["line 1"]}).replace_schema_metadata(told), file)
+    with pytest.raises(OtherAnswers, match=r"cats.parquet was made of another model: remove it to ask again"):
+        unanswered(run, "this one", asked, lambda task: items(copy, run, task))
+    assert unanswered(run, "another", asked, lambda task: items(copy, run, task)) is None
+    file.write_bytes(b"cut short")
+    assert unanswered(run, "another", asked, lambda task: items(copy, run, task)).files[0][1] == file
 
 
 def test_a_stream_that_was_cut_on_the_way_is_refused_before_anything_runs(copy, capsys):

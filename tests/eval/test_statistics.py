@@ -142,6 +142,16 @@ def test_no_subset_scatters_less_than_those_that_differ_by_chance():
     assert one_page_each(rows, alike=LEVELS[:2]).difference("3", "none").half_width == pytest.approx(0, abs=1e-9)
 
 
+def test_placebos_whose_means_differ_no_more_than_their_runs_count_by_their_runs():
+    """Runs .1 to either side of means .01 apart: within a replicate they scatter by far more than their means do."""
+    rows = np.array([[2.91, 3.11], [3.12, 2.92], [3.03, 3.03], [2.0, 2.0], [2.1, 2.1], [2.2, 2.2]])
+    within = np.var(rows[:3], axis=0, ddof=1).mean()
+    assert 2 * np.var(rows[:3].mean(axis=1), ddof=1) < 0.02 * within
+    assert one_page_each(rows).difference("3", "5").half_width < 0.9 * 2.571 * np.sqrt(within)
+    found = one_page_each(rows, alike=LEVELS[:3])
+    assert found.difference("3", "5").half_width == pytest.approx(2.571 * np.sqrt(2 * within / 2), rel=0.03)
+
+
 def test_a_control_that_is_kept_apart_does_not_widen_the_others():
     rows = [[3.0, 3.02, 3.01], [3.1, 3.11, 3.14], [3.2, 3.21, 3.19]]
     alone = one_page_each(rows)

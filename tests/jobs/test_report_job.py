@@ -21,7 +21,9 @@ def test_the_job_writes_the_page_and_prints_the_levels(tmp_path, capsys):
     said = capsys.readouterr().out
     assert re.search(r"quality-pareto-3 .* [\d.]{6} \[[\d.]{6}, [\d.]{6}\]", said)
     assert "bits per byte" in said and "quality-pareto-3" in said and str(out / "report.html") in said
-    first = {name: (out / name).read_bytes() for name in ("report.html", "report.md", "report.svg", "report.json")}
+    first = {
+        name: (out / name).read_bytes() for name in ("report.html", "report.md", "report.svg", "report.json", "report.csv")
+    }
     main(experiment(out, train={}))
     assert first == {name: (out / name).read_bytes() for name in first}
 

@@ -7,7 +7,7 @@ import pytest
 from eval.sizes import read_size
 from jobs.experiment import _verbs
 from jobs.parts.experiment_file import load
-from jobs.parts.grid import budgets, cells, subsets_of
+from jobs.parts.grid import asked_of, budgets, cells, may_be_asked, subsets_of
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 
@@ -18,9 +18,10 @@ LEVELS = ["unfiltered", "word_count-min-none", "word_count-min-50", "word_count-
 def experiment(tmp_path):
     """A sweep that is chosen: the harder a level, the fewer bytes it keeps."""
 
-    def with_train(train):
+    def with_train(train, evaluate="{}"):
         (tmp_path / "conf.yaml").write_text(
             f"out: {tmp_path / 'out'}\npages: {{from: pages.jsonl}}\ntokenizer: {{vocabulary: 300}}\ntrain: {train}\n"
+            f"evaluate: {evaluate}\n"
             "signals: {gopher: {}}\nsweep: {rules.word_count.min: [none, 50, 90]}\ncontrols: {random: hardest}\n"
         )
         return load(tmp_path / "conf.yaml")
@@ -58,6 +59,31 @@ def test_a_second_rate_goes_to_the_levels_that_are_named(experiment):
     assert subsets_of(asked, asked.train, first, LEVELS) == LEVELS
     assert subsets_of(asked, asked.train, second, LEVELS) == ["unfiltered", "word_count-min-90"]
     assert subsets_of(asked, asked.train, second, LEVELS[:3]) == ["unfiltered", "word_count-min-50"]
+
+
+@pytest.mark.parametrize(
+    ("names", "asked"),
+    [
+        ("[]", LEVELS),
+        ("[none]", LEVELS[:1]),
+        ("[none, hardest]", [LEVELS[0], LEVELS[3]]),
+        ("[hardest, random]", LEVELS[3:]),
+        ("[none, random]", LEVELS[:1]),
+        ("[best, none]", [LEVELS[0], LEVELS[2]]),
+    ],
+)
+def test_tasks_are_put_to_the_levels_that_are_named(experiment, names, asked):
+    one = experiment("{}", f"{{task_levels: {names}}}")
+    [cell] = cells(one.train)
+    told = {"trained": cell.folder, "subset": LEVELS[2], "set": "held_out", "domain": "macro", "value": 1.0}
+    Places(one.out).results.write_text(json.dumps(told) + "\n")
+    assert asked_of(one, one.train, cell, LEVELS) == asked
+    assert set(asked) <= set(may_be_asked(one, LEVELS))  # what another machine answers, where the best is not known
+
+
+def test_another_machine_asks_every_level_that_may_turn_out_best(experiment):
+    assert may_be_asked(experiment("{}", "{task_levels: [best]}"), LEVELS) == LEVELS[:4]
+    assert may_be_asked(experiment("{}", "{task_levels: [none, hardest]}"), LEVELS) == [LEVELS[0], LEVELS[3]]
 
 
 def test_the_best_level_is_known_when_the_first_rate_is_measured(experiment):

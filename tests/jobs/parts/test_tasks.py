@@ -94,7 +94,7 @@ def answered(trained, bench):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tasks, "carry_out", lambda work, runs, _: [work.function(one, lambda _: None) for one in runs])
         state = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
-        rows = evaluate_tasks(experiment(out, bench), runs)
+        rows = evaluate_tasks(experiment(out, bench), runs, 32)
         assert state == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002
     return out, runs, rows
 
@@ -178,7 +178,7 @@ def test_what_a_subset_holds_of_a_benchmark_stands_beside_its_score(trained, ben
         return {column: dict.fromkeys(subsets, 0.25) for column in columns}
 
     monkeypatch.setattr(tasks, "contaminated", held)
-    assert {row["contaminated"] for row in evaluate_tasks(asked, runs[:1])} == {0.25}
+    assert {row["contaminated"] for row in evaluate_tasks(asked, runs[:1], 32)} == {0.25}
     assert storage.read_json(Places(out).task_facts)["lambada"]["contaminated"] == {"unfiltered": 0.25}
 
 
@@ -186,19 +186,22 @@ def test_a_task_that_is_added_asks_no_other_again(answered, bench, monkeypatch):
     out, runs, _ = answered
     begun = []
     monkeypatch.setattr(tasks, "carry_out", lambda work, runs, _: begun.extend(runs))
-    evaluate_tasks(experiment(out, bench), runs)
+    evaluate_tasks(experiment(out, bench), runs, 32)
     assert begun == []
     with pytest.raises(FileNotFoundError):  # nobody answers here
-        evaluate_tasks(experiment(out, bench, verdict_tasks=[{"arc_easy": "bare"}]), runs)
+        evaluate_tasks(experiment(out, bench, verdict_tasks=[{"arc_easy": "bare"}]), runs, 32)
     assert [[file.name for file, *_ in one.files] for one in begun] == [["arc_easy.parquet"]] * 4
 
 
-def test_a_file_that_is_not_there_leaves_its_task_out(trained, bench, here, capsys):
+def test_a_file_that_is_not_there_leaves_its_task_out_with_a_count_and_a_reason(trained, bench, here, capsys):
     out, runs = trained
-    rows = evaluate_tasks(experiment(out, bench, ["boolq", "lambada"]), runs[:1])
+    rows = evaluate_tasks(experiment(out, bench, ["boolq", "lambada"]), runs[:1], 32)
     assert {row["task"] for row in rows} == {"lambada"}
-    assert f"evaluate: the task boolq is left out: there is no file {bench / 'boolq.jsonl.gz'}\n" in capsys.readouterr().out
-    assert evaluate_tasks(experiment(out, bench / "none", ["copa"]), runs[:1]) == []
+    why = f"there is no file {bench / 'boolq.jsonl.gz'}"
+    assert f"evaluate: 1 of 2 tasks are left out: boolq: {why}\n" in capsys.readouterr().out
+    assert storage.read_json(Places(out).task_facts)["boolq"] == {"role": "tasks", "missing": why}
+    assert evaluate_tasks(experiment(out, bench / "none", ["copa"]), runs[:1], 32) == []
+    assert list(storage.read_json(Places(out).task_facts)) == ["copa"]
 
 
 def test_a_file_that_changed_is_refused_by_its_hash(trained, bench, here, tmp_path):
@@ -208,9 +211,9 @@ def test_a_file_that_changed_is_refused_by_its_hash(trained, bench, here, tmp_pa
     for gold in (0, 1):
         file.write_bytes(gzip.compress((json.dumps(row | {"gold": gold}) + "\n").encode()))
         if not gold:
-            evaluate_tasks(experiment(out, tmp_path, ["copa"]), runs[:1])
+            evaluate_tasks(experiment(out, tmp_path, ["copa"]), runs[:1], 32)
     with pytest.raises(ExperimentError, match=r"copa.parquet was made by another configuration: sha256 .* --redo evaluate"):
-        evaluate_tasks(experiment(out, tmp_path, ["copa"]), runs[:1])
+        evaluate_tasks(experiment(out, tmp_path, ["copa"]), runs[:1], 32)
 
 
 def test_packed_tasks_need_their_files_no_more(trained, bench, here, tmp_path):
@@ -218,9 +221,9 @@ def test_packed_tasks_need_their_files_no_more(trained, bench, here, tmp_path):
     file = tmp_path / "openbook_qa.jsonl.gz"
     row = {"query": "Rain is", "choices": ["cold", "warm bread"], "gold": 0}
     file.write_bytes(gzip.compress((json.dumps(row) + "\n").encode()))
-    before = evaluate_tasks(experiment(out, tmp_path, ["openbookqa"]), runs[:1])
+    before = evaluate_tasks(experiment(out, tmp_path, ["openbookqa"]), runs[:1], 32)
     file.unlink()
-    assert evaluate_tasks(experiment(out, tmp_path, ["openbookqa"]), runs[:1]) == before
+    assert evaluate_tasks(experiment(out, tmp_path, ["openbookqa"]), runs[:1], 32) == before
 
 
 def test_a_task_of_the_hub_that_cannot_be_read_is_one_sentence(trained, bench, here, monkeypatch):
@@ -232,7 +235,7 @@ def test_a_task_of_the_hub_that_cannot_be_read_is_one_sentence(trained, bench, h
     monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda: SimpleNamespace(load=load))
     sentence = r"^evaluate.tasks: lm-eval's task 'sciq' cannot be read from the hub: no network$"
     with pytest.raises(ExperimentError, match=sentence):
-        evaluate_tasks(experiment(out, bench, [{"hub": "sciq"}]), runs[:1])
+        evaluate_tasks(experiment(out, bench, [{"hub": "sciq"}]), runs[:1], 32)
 
 
 def test_a_task_of_the_hub_is_asked_as_lm_eval_asks_it(trained, bench, here, monkeypatch):
@@ -246,7 +249,7 @@ def test_a_task_of_the_hub_is_asked_as_lm_eval_asks_it(trained, bench, here, mon
     task = ConfigurableTask(config=config | {"custom_dataset": lambda **_: {"test": Dataset.from_list(docs)}})
     loaded = {"tasks": {"boats": task}}
     monkeypatch.setattr("lm_eval.tasks.TaskManager", lambda: SimpleNamespace(load=lambda names: loaded))
-    rows = evaluate_tasks(experiment(out, bench, [{"hub": "boats"}], items=7), runs[:1])
+    rows = evaluate_tasks(experiment(out, bench, [{"hub": "boats"}], items=7), runs[:1], 32)
     assert {(row["task"], row["template"], row["n"], row["benchmark"]) for row in rows} == {
         ("boats", template, 7, "hub: boats") for template in ("harness", "all")
     }
