@@ -276,14 +276,20 @@ def at(location: Path | str) -> Path:
     rest = rest.lstrip("/")
     if found[1] not in SCHEMES:
         raise ValueError(f"{scheme}:// is no store that is known here: give a path, or {'://, '.join(SCHEMES)}://")
-    if "@" in rest.partition("/")[0] or "?" in rest:
-        raise ValueError(
-            f"an address with a login or a query in it is refused ({scheme}://...): give credentials by the environment, "
-            "as the store's own tools take them"
-        )
+    refuse_secrets(f"{scheme}://{rest}")
     if not rest.strip("/"):
         raise ValueError(f"{text} names no bucket: expected such as {scheme}://bucket/prefix")
     return StorePath(f"{scheme}://{rest}")
+
+
+def refuse_secrets(address: str) -> None:
+    """Raise ValueError where an address of a store has a login or a query: a key in a file is a key that gets about."""
+    scheme, _, rest = address.partition("://")
+    if scheme in SCHEMES and ("@" in rest.partition("/")[0] or "?" in rest.partition("/")[0]):
+        raise ValueError(
+            f"an address with a login in it is refused ({scheme}://...): give credentials by the environment, as the "
+            "store's own tools take them"
+        )
 
 
 COPIES: dict[str, Path] = {}

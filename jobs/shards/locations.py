@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 
+from filters.stores import refuse_secrets
 from jobs.shards.members import Members, OnDamage
 
 KINDS = {
@@ -152,6 +153,7 @@ def _refuse_undecodable(name: str) -> None:
 
 def _remote_matches(pattern: str) -> dict[str, int | None]:
     """What a store has under an address or a glob, asked once."""
+    refuse_secrets(pattern)
     try:
         files, path = fsspec.core.url_to_fs(pattern)
         is_glob = any(mark in path for mark in "*[") and not pattern.startswith(("http://", "https://"))

@@ -259,12 +259,12 @@ def test_a_slip_in_a_selection_is_one_sentence(crawl, tmp_path, tasks, waits, ca
 def test_real_shards_give_the_pages_of_a_whole_reading(shared_data, tmp_path, tasks):
     shard = shared_data / "crawl" / "sample-00000.warc.gz"
     data = shard.read_bytes()
-    starts = [record.stream_pos for record in ArchiveIterator(io.BytesIO(data))][:120]
+    starts = [record.stream_pos for record in ArchiveIterator(io.BytesIO(data))][:60]
     cut = tmp_path / shard.name
     cut.write_bytes(data[: starts[-1]])
     assert gzip.decompress(data[starts[3] : starts[4]]).startswith(b"WARC/1.0")
-    place = {"warc_filename": [shard.name] * 119, "warc_record_offset": starts[:-1]}
-    place |= {"warc_record_length": [end - at for at, end in itertools.pairwise(starts)], "url": [""] * 119}
+    place = {"warc_filename": [shard.name] * 59, "warc_record_offset": starts[:-1]}
+    place |= {"warc_record_length": [end - at for at, end in itertools.pairwise(starts)], "url": [""] * 59}
     pq.write_table(pa.table(place), tmp_path / "rows.parquet")
     item = {"index": str(tmp_path / "rows.parquet"), "prefix": str(tmp_path)}
     assert command.run(read.main, read.__doc__, [conf(tmp_path, item)]) == 0
