@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +98,7 @@ class StorePath(PosixPath):
             told = files.ls(path, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted((one for one in told if _last(one) != self.name or one["type"] == "directory"), key=_last)
+        return sorted((one for one in told if str(one["name"]).strip("/") != path.strip("/")), key=_last)
 
     @_asks
     def walk_files(self) -> dict["StorePath", Mapping[str, Any]]:
@@ -143,18 +144,20 @@ class StorePath(PosixPath):
         return os.stat_result((0, 0, 0, 0, 0, 0, told["size"] or 0, 0, changed // 10**9, 0), {"st_mtime_ns": changed})
 
     def open(self, mode: str = "r", *_: Any, encoding: str | None = None, newline: str | None = None, **__: Any) -> IO[Any]:  # type: ignore[override]
-        """The file, to be read: `cut` into blocks. Raises FileNotFoundError, and ValueError for any other mode."""
+        """The file, to be read from its beginning on. Raises FileNotFoundError, and ValueError for any other mode."""
         if mode not in ("r", "rt", "rb"):
             raise ValueError(f"{self} cannot be opened to write: what lies in a store is put there whole")
-        files, path = self.there
-        opened: IO[bytes] = files.open(path, "rb", block_size=BLOCK, cache_type="readahead")
+        opened = self._opened(block_size=BLOCK, cache_type="readahead")
         return opened if mode == "rb" else io.TextIOWrapper(opened, encoding=encoding or "utf-8", newline=newline)
 
-    @_asks
     def open_ranges(self) -> IO[bytes]:
         """The file, of which exactly the ranges are fetched that are read: for columns of Parquet and batches of Arrow."""
+        return self._opened(cache_type="none")
+
+    @_asks
+    def _opened(self, **how: Any) -> IO[bytes]:
         files, path = self.there
-        opened: IO[bytes] = files.open(path, "rb", cache_type="none")
+        opened: IO[bytes] = files.open(path, "rb", **how)
         return opened
 
     @_asks
@@ -168,22 +171,35 @@ class StorePath(PosixPath):
     def put(self, data: bytes | Path) -> None:
         """Write bytes or a local file; it appears whole or not at all."""
         files, path = self.there
-        aside = path if self.parts[0] != "hdfs:" else f"{path}.{os.getpid()}.tmp"
-        if isinstance(data, bytes):
-            files.pipe_file(aside, data)
-        else:
-            files.put_file(str(data), aside)
-        if aside != path:  # HDFS shows a file while it grows, and renames at once; object stores do neither
+        if self._grows:
+            aside = self.with_name(f".{self.name}.{os.getpid()}.tmp").there[1]
+            files.pipe_file(aside, data) if isinstance(data, bytes) else files.put_file(str(data), aside)
+            self.unlink(missing_ok=True)
             files.mv(aside, path)
+        elif isinstance(data, bytes):
+            files.pipe_file(path, data)
+        else:
+            files.put_file(str(data), path)
+
+    @property
+    def _grows(self) -> bool:
+        """Whether a file is seen while it is written, as on HDFS, which renames at once, but never over another file."""
+        return self.parts[0] == "hdfs:"
 
     @_asks
     def create(self, data: bytes) -> bool:
         """Write a small file unless there is one: of several that try, one gets True. A condition of the store's own."""
         files, path = self.there
         try:
-            files.pipe_file(path, data, mode="create")
+            if self._grows:
+                aside = self.with_name(f".{self.name}.{secrets.token_hex(8)}.tmp").there[1]
+                files.pipe_file(aside, data)
+                files.mv(aside, path)
+            else:
+                files.pipe_file(path, data, mode="create")
         except OSError as error:
-            if not isinstance(error, FileExistsError) and "ConditionalRequestConflict" not in str(error):
+            conflict = isinstance(error, FileExistsError) or "ConditionalRequestConflict" in str(error)
+            if not conflict and not (self._grows and self.exists()):
                 raise
             return self.exists() and self.read_bytes() == data  # a first answer that was lost on the way
         return True
@@ -207,10 +223,13 @@ class StorePath(PosixPath):
             if not missing_ok:
                 raise
 
+    @_asks
     def remove_all(self) -> None:
         """Remove the folder with all that lies in it."""
-        for file in self.walk_files():
-            file.unlink(missing_ok=True)
+        files, _ = self.there
+        names = [file.there[1] for file in self.walk_files()]
+        if names:
+            files.rm(names)
 
     def iterdir(self) -> Iterator["StorePath"]:  # type: ignore[override]
         """What lies directly in the folder."""
