@@ -2,7 +2,7 @@
 
     python -m jobs.bench stores
 
-Inputs, good texts and the experiment's folder lie in the store. The job is killed once while it trains, and goes on in
+Inputs and good texts lie in the store for both. The job is killed once while it trains, and goes on in
 another working directory with another scratch, as on another machine. Then both experiments must hold the same bytes.
 """
 
@@ -46,7 +46,7 @@ def rows() -> list[dict[str, Any]]:
             for file in (folder / "in").iterdir():
                 (bucket / "in" / file.name).put(file)
             begun = time.monotonic()
-            _run(folder, "here", str(folder / "in"), str(folder / "out"))
+            _run(folder, "here", "s3://trial/in", str(folder / "out"))
             locally = time.monotonic() - begun
             begun, before = time.monotonic(), len(store.seen)
             killed = _killed(folder, "s3://trial/in", "s3://trial/out", bucket / "out")

@@ -250,10 +250,9 @@ def test_an_experiment_in_a_store_that_fails_gives_the_bytes_of_one_in_a_folder(
         (bucket / ("in" if file.suffix == ".gz" else "tokenizer") / file.name).put(file)
     found = {}
     for name, place in {"store": str(bucket), "folder": str(tmp_path)}.items():
-        inputs = f"{bucket}/in" if name == "store" else str(made_crawl)
         tree = {
             "out": f"{place}/out",
-            "pages": {"from": [f"{inputs}/made-[0].warc.gz"]},
+            "pages": {"from": [f"{bucket}/in/made-[0].warc.gz"]},
             "tokenizer": {"path": f"{place}/tokenizer"},
             "signals": {"gopher": {}},
             "rules": {"word_count": {"min": 20}},
