@@ -25,7 +25,7 @@ from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part
 from jobs.shards import index
 from jobs.shards.index import FILE, LENGTH, OFFSET, SELECTED
-from jobs.shards.locations import expand, expand_list, file_name
+from jobs.shards.locations import Told, expand, expand_list, file_name
 from jobs.shards.reasons import ReadOptions
 from jobs.shards.sources import SELECTS, is_selection, selection_options
 
@@ -86,8 +86,8 @@ def _items(experiment: Experiment) -> list[Mapping[str, Any]]:
     return [item for item in experiment.pages.from_ if isinstance(item, Mapping) and is_selection(item)]
 
 
-def _index(item: Mapping[str, Any]) -> dict[str, int | None]:
-    """The files of an index, with their bytes where someone says."""
+def _index(item: Mapping[str, Any]) -> dict[str, Told]:
+    """The files of an index, with what is said of them."""
     asked = item["index"]
     try:
         listed = asked.removesuffix(".gz").endswith(".paths")
@@ -96,10 +96,10 @@ def _index(item: Mapping[str, Any]) -> dict[str, int | None]:
         raise ExperimentError(f"{SELECTS}.index: {error}") from error
 
 
-def _file(experiment: Experiment, item: Mapping[str, Any], files: Mapping[str, int | None]) -> Path:
+def _file(experiment: Experiment, item: Mapping[str, Any], files: Mapping[str, Told]) -> Path:
     """Where a selection lies: its name is a hash of all that decides it."""
     asked = {key: item.get(key) for key in ("rules", "first", "hashed")}
-    listed = [[file_name(location), size] for location, size in files.items()]
+    listed = [[file_name(location), *told] for location, told in files.items()]
     name = config_hash({"version": VERSION, "index": listed, **as_tree(asked)})
     return Places(experiment.out).selection / f"index-{name}.parquet"
 

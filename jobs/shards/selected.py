@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 
 from jobs.parts import storage
+from jobs.shards.balance import PACKED
 from jobs.shards.index import SELECTED
 from jobs.shards.locations import file_name
 from jobs.shards.ranges import NotFetched, Row, fetched
@@ -28,6 +29,7 @@ def _record(row: Row, data: bytes, options: ReadOptions, report: ShardReport) ->
     one = ShardReport()
     found = [*read_records(io.BytesIO(data), options.limits.bytes, one, options.resources)]
     report.counts.update(one.counts)
+    report.bytes.update({**one.bytes, PACKED: len(data)})
     for damage in one.damages:
         report.damage(row.offset + damage.offset, damage.reason, f"{file_name(row.file)}: {damage.detail}")
     if not found:
