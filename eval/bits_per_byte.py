@@ -17,6 +17,7 @@ from transformers import LlamaForCausalLM
 
 from eval.gpt import CACHED_LOGITS, hidden_states
 from eval.slices import ranges
+from filters.windows import scored_windows
 
 # Tokens that go through the model together; small enough that attention stays in a few MB on a CPU.
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}
@@ -30,21 +31,6 @@ def utf8_bytes(texts: Sequence[str]) -> npt.NDArray[np.int64]:
 def bits_per_byte(nats: npt.ArrayLike, byte_counts: npt.ArrayLike) -> float:
     """Sum of nats / (ln 2 x sum of bytes): the pages taken together, long ones weighing more."""
     return float(np.sum(np.asarray(nats, dtype=np.float64)) / (np.log(2) * np.sum(np.asarray(byte_counts))))
-
-
-def scored_windows(length: int, context: int) -> list[tuple[int, int, int]]:
-    """The windows of a page of ``length`` tokens, as (start, first scored, end) over its tokens.
-
-    A window reads the ``end - start`` tokens before its targets (the end-of-text mark stands before token 0) and scores
-    tokens ``first`` to ``end``; the scored ranges follow one another without gap or overlap.
-    """
-    stride = max(1, context // 2)
-    windows, first = [], 0
-    while first < length:
-        end = min(length, first + (stride if first else context))
-        windows.append((max(0, end - context), first, end))
-        first = end
-    return windows
 
 
 def page_nats(

@@ -36,15 +36,16 @@ from filters.levels import (
     signals_of,
 )
 from filters.quantiles import RANKS, Found, Targets, floats, ranked
-from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, rankings, resolve, spread_signals
+from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, resolve, resolve_all
 from filters.soft_cuts import Copies, Spread
 from filters.survey import overlaps
 from filters.verdicts import Bits, Tally, failing, passing, tally
 from jobs.parts import command, loop, matching, passes, session, storage
+from jobs.parts.breadth import breadths
 from jobs.parts.edits import Edit, Edits, told_of
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
-from jobs.parts.pool import Columns, Over, cuts_of
+from jobs.parts.pool import Columns, Over, cuts_of, cuts_over
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.shuffled import Buckets
@@ -237,6 +238,7 @@ def _decide(
         counted = over(lambda part: _tally(part, columns, decision), _sum)
         _print_containment(decision, columns, over)
     decision = with_bands(levels, with_controls(levels, decision, counted, columns, over), counted)
+    breadth = breadths(decision.rules, decision.levels, columns, over)
     beside = over(lambda part: _sizes_beside(part, columns, decision), lambda some: np.sum(some, axis=0))
     shown = [rule.text for rule in decision.rules[: _shown(decision)]]
     table = _verdicts(places, made_by, shown, decision.repeating)
@@ -252,6 +254,7 @@ def _decide(
         facts = describe(level, decision, counted, sizes.get(level.name), columns.weights, experiment)
         split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copy_of_held_out"]}
         facts |= {"held_out": {**as_tree(experiment.evaluate.held_out), **split}}
+        facts |= {"breadth": [row for row in breadth if row["level"] == level.name]}
         facts |= {"config": made_by[level.name], "config_hash": config_hash(made_by[level.name])}
         storage.write_json(places.subset_facts(level.name), facts)
     by_name = zip(counted.names, counted.pages_by_name.tolist(), strict=True)
@@ -265,10 +268,8 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     asked = {level.name: parse(level.rules) for level in levels if level.of is None and level.control != BAND}
     others = {level.name: other_rules(level) for level in levels if level.of is not None}
     everything = [rule for some in (*asked.values(), *others.values()) for rule in some]
-    deviations = _deviations(spread_signals(everything), columns, over)
-    ranked_by = rankings(everything, deviations)
-    signals = {name for ranking in ranked_by for name in ranking.columns}
-    found = cuts_of(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
+    cuts = partial(cuts_over, columns, over)
+    one_by_one = iter(resolve_all(everything, cuts, lambda signals: _deviations(signals, columns, over)))
     numbers: dict[str, int] = {}
     rules: list[Resolved] = []
 
@@ -278,8 +279,8 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
             rules.append(one)
         return numbers[one.text]
 
-    by_level = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in asked.items()}
-    among = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in others.items()}
+    by_level = {name: tuple(number(next(one_by_one)) for _ in some) for name, some in asked.items()}
+    among = {name: tuple(number(next(one_by_one)) for _ in some) for name, some in others.items()}
     controls = {name: Control(rules_of, "", 0) for name, rules_of in among.items()}
     return Decision(tuple(rules), by_level, controls, {}, {}, {})
 

@@ -61,6 +61,7 @@ class Subset:
     resolved: Mapping[str, Any] = field(default_factory=dict)
     between: tuple[str, ...] = ()
     """The two levels that a band lies between."""
+    breadth: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def label(self) -> str:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
+from eval.report.breadth import breadth
 from eval.report.cards import scorers
 from eval.report.cost import cost
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
@@ -156,13 +157,14 @@ def page(story: Story) -> dict[str, Any]:
     panels = main_panels(story)
     levels = _level_rows(story)
     claim, grounds = advice(story) if facts.trains else kept(facts)
+    scaling = scale(story)
     return {
         "name": plain(facts.name, NAME_SHOWN),
         "trains": facts.trains,
         "swept": plain(facts.swept, NAME_SHOWN),
         "claim": claim,
         "grounds": grounds,
-        "tests": tests(story),
+        "tests": [*tests(story), *filter(None, [scaling and scaling["judged"]])],
         "threats": threats(story),
         "scale": _scale(facts) if facts.trains else "",
         "tiny": _tiny(facts.runs),
@@ -181,10 +183,11 @@ def page(story: Story) -> dict[str, Any]:
         "gap": gap(story),
         "diagnostics": diagnostics(story),
         "tasks": tasks(story),
-        "scaling": scale(story),
+        "scaling": scaling,
         "cost": cost(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
+        "breadth": breadth(facts.subsets),
         "scorers": scorers(facts.scorers),
         "rule_sets": rule_sets(facts.compared),
         "duplicates": duplicates(facts.duplicates),

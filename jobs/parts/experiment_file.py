@@ -33,6 +33,7 @@ from pydantic_core import PydanticCustomError
 from classifiers import kinds
 from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
 from filters.levels import RANDOM
+from filters.niches import Within, are_columns, within_of
 from filters.strict_yaml import read_yaml, read_yaml_file
 from jobs.parts.duplicate_options import SIGNALS, Contamination, DropLines, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
@@ -239,8 +240,21 @@ def _task(given: Any) -> Any:
 Task = Annotated[str | dict[str, Any], BeforeValidator(_task)]
 
 
-Strata = dict[Literal["domain", "language"], Annotated[EachOnce[str], Field(min_length=1)]]
-OneKey = Annotated[Strata, Field(min_length=1, max_length=1)]
+def _strata(given: Any) -> Any:
+    if given is None or are_columns(given):
+        return given
+    if isinstance(given, Mapping) and len(given) == 1:
+        [(column, named)] = given.items()
+        if column in NAMED_STRATA and isinstance(named, list) and named and all(isinstance(one, str) for one in named):
+            return {column: _no_repeats(named)}
+    raise PydanticCustomError(
+        "strata", "a column, {tenths: number} or a list of such, or {domain: [NAME, ...]} or {language: [CODE, ...]}"
+    )
+
+
+Strata = Annotated[str | list[str | dict[str, str]] | dict[str, Any], BeforeValidator(_strata)]
+NAMED_STRATA = ("domain", "language")
+"""Columns whose strata may be named one by one."""
 
 
 class Evaluate(Options):
@@ -248,11 +262,12 @@ class Evaluate(Options):
 
     held_out: HeldOut = Field(default=HeldOut(), examples=["{by: page, share: 0.2}"])
     """Pages that no classifier, tokenizer or model is trained on; without `train:` none, unless this key is there."""
-    strata: Literal["domain", "language"] | OneKey | None = Field(
-        default=None, examples=["domain", "{language: [eng, deu]}"]
+    strata: Strata | None = Field(
+        default=None, examples=["domain", "{language: [eng, deu]}", "[topic, {tenths: text_characters}]"]
     )
-    """Parts of the held-out pages whose mean decides, so that a large one does not: each domain or language that has five
-    clusters or more, or those that are named; the others together are one. Without the key all pages are one part."""
+    """Parts of the held-out pages whose mean decides, so that a large one does not: each domain, language or niche (the
+    columns of a rule's `within`) that has five clusters or more, or those that are named; the others together are one.
+    Without the key all pages are one part."""
     clusters: Literal["site", "path", "page"] | None = None
     """What is drawn together when it is asked how much pages differ: a registrable domain, or a section of it by the first
     segments of the address. By default sites, and sections of a site that holds more than a fifth of the pages."""
@@ -270,6 +285,12 @@ class Evaluate(Options):
     `best` on held-out pages; `random` are the random controls of the levels among them."""
     benchmarks: LocalPath | None = Field(default=None, examples=["bench"])
     """The folder of the benchmarks' files, under the names in docs/tasks.md; a task whose file is not there is left out."""
+
+    @property
+    def niches(self) -> Within:
+        """The columns whose cells are strata, where those are not domains or languages alone."""
+        named = isinstance(self.strata, dict) and set(self.strata) <= set(NAMED_STRATA)
+        return () if self.strata is None or self.strata in NAMED_STRATA or named else within_of(self.strata, {})
 
 
 class Primary(Options):

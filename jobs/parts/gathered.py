@@ -43,6 +43,7 @@ from jobs.parts import grid, storage
 from jobs.parts.evaluated import SETS
 from jobs.parts.places import Places
 from jobs.parts.table import MANIFEST
+from jobs.shards.balance import is_balance
 
 CONTROLS = ("unfiltered", None, "random", "inverted", *BESIDE)
 """The order of subsets in the report: the pool, levels, then controls."""
@@ -238,6 +239,7 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
         rules=facts.get("rules") or {},
         resolved=facts.get("resolved") or {},
         between=tuple(facts.get("between") or ()),
+        breadth=tuple(row for row in facts.get("breadth") or [] if isinstance(row, dict)),
     )
 
 
@@ -377,7 +379,7 @@ def _table(name: str, facts: Mapping[str, Any]) -> Table:
     return Table(
         name=name,
         rows=int(facts.get("rows") or 0),
-        counts=facts.get("counts") or {},
+        counts={name: count for name, count in (facts.get("counts") or {}).items() if not is_balance(name)},
         damaged=tuple(facts.get("damaged") or ()),
         versions=facts.get("versions") or {},
         config_hash=str(facts.get("config_hash", "")),

@@ -5,10 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from eval.bits_per_byte import bits_per_byte, page_nats, scored_windows, summed, token_nats, utf8_bytes
+from eval.bits_per_byte import bits_per_byte, page_nats, summed, token_nats, utf8_bytes
 from eval.gpt import build_model
 from eval.sizes import ModelSize
 
@@ -69,15 +67,6 @@ def test_a_page_scores_the_same_alone_and_among_others_and_twice_the_same(model,
     assert np.array_equal(together, page_nats(model, *flat(pages), CONTEXT, MARK))
     alone = [page_nats(model, *flat([page]), CONTEXT, MARK)[0] for page in pages]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
-
-
-@given(length=st.integers(0, 300), context=st.integers(1, 40))
-def test_windows_score_every_token_once_with_at_least_half_a_window_before_it(length, context):
-    windows = scored_windows(length, context)
-    assert [t for _, first, end in windows for t in range(first, end)] == list(range(length))
-    for start, first, end in windows:
-        assert 0 <= start <= first and end - start <= context
-        assert start == 0 or first - start >= context // 2
 
 
 def test_bytes_are_counted_on_the_text_and_not_by_the_tokenizer():

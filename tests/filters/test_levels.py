@@ -165,6 +165,17 @@ def test_a_key_within_a_bound_leaves_the_other_groups_as_they_are():
     assert rules_at({"rules.a.min.eng": [10]}, rules) == [{"a": {"min": {"eng": 10, "deu": 20}}}]
 
 
+def test_a_quotas_smallest_budget_is_its_hardest_level_and_can_be_inverted():
+    rules = {"quality": {"quota": {"within": "topic", "keep_fraction": 0.5, "floor": 0.05}}, "word_count": {"min": 50}}
+    levels = plan(rules, {"rules.quality.quota.keep_fraction": [0.1, "none", 0.3]}, {"inverted": "hardest"})
+    assert [level.name for level in levels if level.control == "inverted"] == ["inverted-quality-quota-keep_fraction-0.1"]
+    assert [dict(level.rules) for level in levels if level.levels == {"rules.quality.quota.keep_fraction": "none"}] == [
+        {"word_count": {"min": 50}}
+    ]
+    with pytest.raises(RuleError, match=r"a floor of 0.05, above its keep_fraction of 0.01"):
+        plan(rules, {"rules.quality.quota.keep_fraction": [0.3, 0.01]}, {})
+
+
 def test_a_sample_and_a_set_of_any_of_can_be_swept():
     rules = {"any_of": [{"a": {"min": 1}}, {"b": {"max": 2}}]}
     assert rules_at({"rules.sample": ["none", 0.5]}) == [{}, {"sample": 0.5}]
