@@ -123,6 +123,7 @@ def test_the_best_level_is_known_when_the_first_rate_is_measured(experiment):
         {"trained": folder, "subset": name, "set": "held_out", "domain": "macro", "value": value}
         for folder, name, value in rows
     ]
+    told.append({"trained": first.folder, "subset": "unfiltered", "set": "tasks", "task": "piqa", "value": 0.1})
     Places(asked.out).results.write_text("".join(json.dumps(row) + "\n" for row in told))
     assert subsets_of(asked, asked.train, second, LEVELS) == ["word_count-min-50"]
 
