@@ -26,6 +26,12 @@ KINDS: Mapping[str, str] = {
     "importance": "classifiers.importance",
     "ensemble": "classifiers.ensemble",
     "transformer": "classifiers.transformer",
+    "topic": "classifiers.topic",
+    "preference": "classifiers.preference",
+    "criteria": "classifiers.criteria",
+    "language_model": "classifiers.language_model",
+    "judge": "classifiers.judge",
+    "reading_vector": "classifiers.reading_vector",
 }
 """Kind -> its module."""
 CARD = "model.json"

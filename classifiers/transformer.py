@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -106,16 +106,30 @@ def _config(folder: Path) -> dict[str, Any]:
 @functools.cache
 def load(folder: Path, sha256: str, classifier: bool) -> Transformer:
     """The model in a folder of this `folder_digest`, loaded once per process. Raises ValueError."""
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
     if folder_digest(folder) != sha256:
         raise ValueError(f"the files of {folder} are not those that the job began with")
+    if not classifier:
+        return read_model(folder, AutoModel, "an encoder", unused="pooler.")
+    found = read_model(folder, AutoModelForSequenceClassification, "a sequence classifier")
+    config = found.model.config
+    return replace(found, labels=tuple(config.id2label[at] for at in range(config.num_labels)))
+
+
+def read_model(folder: Path, kind: Any, wanted: str, unused: str | None = None, **how: Any) -> Transformer:
+    """The model in a folder as a class of transformers reads it, and its tokenizer; nothing in the folder is run.
+
+    wanted: what the class is, in words. unused: the beginning of names of weights that may be missing. how: what else both
+    are read with. Raises ValueError.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
     disable_progress_bar()
-    kind = AutoModelForSequenceClassification if classifier else AutoModel
-    how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    how |= {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **how)
         model, found = kind.from_pretrained(
@@ -124,17 +138,15 @@ def load(folder: Path, sha256: str, classifier: bool) -> Transformer:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ValueError(f"{folder} does not load as a model: {reason[0]}") from error
-    missing = sorted(name for name in found["missing_keys"] if not (not classifier and name.startswith("pooler.")))
+    missing = sorted(name for name in found["missing_keys"] if not (unused and name.startswith(unused)))
     if missing or found["mismatched_keys"]:
-        held = ", ".join(_config(folder).get("architectures") or ["no named architecture"])
-        wanted = "a sequence classifier" if classifier else "an encoder"
+        held = ", ".join(getattr(model.config, "architectures", None) or ["no named architecture"])
         raise ValueError(f"{folder} holds {held}, not the weights of {wanted}: it lacks {', '.join(missing[:3]) or 'some'}")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     model.config.pad_token_id = tokenizer.pad_token_id
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    labels = tuple(model.config.id2label[at] for at in range(model.config.num_labels)) if classifier else ()
-    return Transformer(tokenizer, model.to(device).eval(), labels, device)
+    return Transformer(tokenizer, model.to(device).eval(), (), device)
 
 
 def check_tokens(found: Transformer, tokens: int, folder: Path) -> None:
@@ -181,17 +193,10 @@ def forward(found: Transformer, ids: Sequence[Sequence[int]]) -> Vectors:
     import torch
 
     out: Vectors | None = None
-    for rows in batches([len(one) for one in ids], AT_ONCE[found.device]):
-        longest = len(ids[rows[0]])
-        padded = np.full((len(rows), longest), found.tokenizer.pad_token_id, np.int64)
-        mask = np.zeros((len(rows), longest), np.int64)
-        for at, row in enumerate(rows):
-            padded[at, : len(ids[row])] = ids[row]
-            mask[at, : len(ids[row])] = 1
+    for rows, inputs, attended in padded(found, ids, AT_ONCE[found.device]):
         with torch.inference_mode():
-            inputs, attended = (torch.from_numpy(array).to(found.device) for array in (padded, mask))
             said = found.model(input_ids=inputs, attention_mask=attended)
-            values = said.logits if found.labels else _mean(said.last_hidden_state, attended)
+            values = said.logits if found.labels else mean_state(said.last_hidden_state, attended)
         part = values.float().cpu().numpy()
         if out is None:
             out = np.empty((len(ids), part.shape[1]), np.float32)
@@ -199,7 +204,22 @@ def forward(found: Transformer, ids: Sequence[Sequence[int]]) -> Vectors:
     return np.empty((0, max(len(found.labels), 1)), np.float32) if out is None else out
 
 
-def _mean(states: Any, mask: Any) -> Any:
+def padded(found: Transformer, ids: Sequence[Sequence[int]], at_once: int) -> Iterator[tuple[list[int], Any, Any]]:
+    """Texts in `batches`: their rows, and on the model's device the tokens padded on the right and which are no padding."""
+    import torch
+
+    for rows in batches([len(one) for one in ids], at_once):
+        longest = len(ids[rows[0]])
+        tokens = np.full((len(rows), longest), found.tokenizer.pad_token_id or 0, np.int64)
+        mask = np.zeros((len(rows), longest), np.int64)
+        for at, row in enumerate(rows):
+            tokens[at, : len(ids[row])] = ids[row]
+            mask[at, : len(ids[row])] = 1
+        yield rows, torch.from_numpy(tokens).to(found.device), torch.from_numpy(mask).to(found.device)
+
+
+def mean_state(states: Any, mask: Any) -> Any:
+    """The mean of each text's states where the mask is not 0: (texts, tokens, width) to (texts, width)."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1)
 
@@ -277,37 +297,46 @@ def read_grades(patterns: Sequence[Path]) -> tuple[list[str], Floats]:
     """
     texts: list[str] = []
     grades: list[float] = []
-    for file in _files(patterns):
-        table = _read_table(file)
-        for column in ("text", "grade"):
-            if column not in table.column_names:
-                raise ValueError(f"{file} has no column {column!r}: it holds {', '.join(table.column_names)}")
+    for file, table in tables(patterns, "grades", ("text", "grade")):
         if not (pa.types.is_integer(table["grade"].type) or pa.types.is_floating(table["grade"].type)):
             raise ValueError(f"grade in {file} is {table['grade'].type}, expected numbers")
-        table = table.filter(pc.and_(pc.is_valid(table["text"]), pc.is_finite(table["grade"].cast(pa.float64()))))
-        texts += table["text"].to_pylist()
-        grades += table["grade"].to_pylist()
+        both = table.filter(pc.and_(pc.is_valid(table["text"]), pc.is_finite(table["grade"].cast(pa.float64()))))
+        texts += both["text"].to_pylist()
+        grades += both["grade"].to_pylist()
     return texts, np.array(grades, np.float64)
 
 
-def _files(patterns: Sequence[Path]) -> list[Path]:
+def tables(patterns: Sequence[Path], key: str, columns: Sequence[str]) -> Iterator[tuple[Path, pa.Table]]:
+    """Files of parquet or JSON lines that the option `key` names, with what they hold.
+
+    Raises ValueError where there is none, and for one that cannot be read or lacks one of the columns.
+    """
+    for file in _files(patterns, key):
+        table = _read_table(file, key)
+        for column in columns:
+            if column not in table.column_names:
+                raise ValueError(f"{file} has no column {column!r}: it holds {', '.join(table.column_names)}")
+        yield file, table
+
+
+def _files(patterns: Sequence[Path], key: str) -> list[Path]:
     files: list[Path] = []
     for pattern in patterns:
         found = sorted(glob.glob(str(pattern)))  # noqa: PTH207 - patterns may be absolute
         if not found:
-            raise ValueError(f"grades: there is no file {pattern}")
+            raise ValueError(f"{key}: there is no file {pattern}")
         files += [Path(name) for name in found]
     return files
 
 
-def _read_table(file: Path) -> pa.Table:
+def _read_table(file: Path, key: str) -> pa.Table:
     try:
         if file.suffix == ".parquet":
             return pq.read_table(file)
         with pa.input_stream(str(file), compression="detect") as stream:
             return pyarrow.json.read_json(stream)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"grades: {file} cannot be read as parquet or JSON lines: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{key}: {file} cannot be read as parquet or JSON lines: {str(error).splitlines()[0]}") from None
 
 
 def fit(vectors: Floats, grades: Floats) -> tuple[Floats, float, float]:
@@ -333,13 +362,14 @@ def fit(vectors: Floats, grades: Floats) -> tuple[Floats, float, float]:
     return weights, float(mean - middle @ weights), strength
 
 
-def _held_out(text: str, seed: int) -> bool:
-    """By a hash of the text, so that copies stand on one side."""
+def is_held_out(text: str, seed: int) -> bool:
+    """Whether a text is kept from training: by its hash, so that copies stand on one side."""
     eight = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8, key=str(seed).encode()).digest()
     return int.from_bytes(eight, "big") < HELD_OUT * 2**64
 
 
-def _embed(found: Transformer, texts: Sequence[str], reading: Reading) -> Floats:
+def embed(found: Transformer, texts: Sequence[str], reading: Reading) -> Floats:
+    """The mean of the last states of each text, (texts, width); there is one text at the least."""
     parts = []
     for start in range(0, len(texts), PAGES_AT_A_TIME):
         some = [text[: reading.characters] for text in texts[start : start + PAGES_AT_A_TIME]]
@@ -373,7 +403,7 @@ def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: in
     texts, numbers = read_grades(grades)
     rows = [row for row, text in enumerate(texts) if text.strip()]
     texts, numbers = [texts[row] for row in rows], numbers[rows]
-    apart = np.array([_held_out(text, seed) for text in texts], bool)
+    apart = np.array([is_held_out(text, seed) for text in texts], bool)
     if np.count_nonzero(~apart) < FEWEST:
         raise TrainingError(
             f"{len(texts)} graded pages with words, some held out, at least {FEWEST} to learn from are needed"
@@ -384,7 +414,7 @@ def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: in
     sha256 = folder_digest(encoder)
     found = load(encoder, sha256, False)
     check_tokens(found, reading.tokens, encoder)
-    vectors = _embed(found, texts, reading)
+    vectors = embed(found, texts, reading)
     weights, bias, strength = fit(vectors[~apart], numbers[~apart])
     said = vectors[apart] @ weights + bias
     mean = float(numbers[~apart].mean())

@@ -68,7 +68,7 @@ def flops(run: RunConfig) -> float:
 
 TRAIN = Work("train", train, "token", lambda run: run.tokens, lambda run: run.label, flops)
 """A run's training, and how a bar counts it."""
-MEASURE = Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.run.label)
+MEASURE = Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.label)
 """What pages cost a run."""
 
 
@@ -95,7 +95,9 @@ def _is_done(run: RunConfig, plan: Plan, folder: Path) -> bool:
     """Whether a run is trained, measured and asked; one that diverged is trained again from its last checkpoint."""
     summary = finished_run(run)
     measured = [one for one in evaluations([(run, summary)], folder / EVALUATED)] if summary else []
-    return bool(summary and measured and measured[0].is_made()) and _to_ask(run, summary, plan, folder) is None
+    return (
+        bool(summary and measured and all(one.is_made() for one in measured)) and _to_ask(run, summary, plan, folder) is None
+    )
 
 
 def _to_ask(run: RunConfig, summary: RunSummary | None, plan: Plan, folder: Path) -> Answering | None:

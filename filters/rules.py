@@ -502,7 +502,7 @@ def check_types(rules: Sequence[Rule], types: Mapping[str, pa.DataType]) -> None
 def check_within(within: Within, types: Mapping[str, pa.DataType]) -> None:
     """Raise RuleError where a column names no groups, or tenths are of no number."""
     for one in within:
-        if isinstance(one, str) and _kind(types[one]) == "a number":
+        if isinstance(one, str) and pa.types.is_floating(types[one]):
             raise RuleError(f"columns that name groups, but {one!r} is a number: write {{tenths: {one}}}")
         if isinstance(one, Tenths) and _kind(types[one.signal]) != "a number":
             raise RuleError(f"tenths of numbers, but {one.signal!r} is {_kind(types[one.signal])}: write {one.signal} alone")

@@ -24,7 +24,7 @@ from filters.nearest import nearest
 from filters.pages import PageBatch
 from filters.quantiles import RANKS, floats, ranked, ranks
 from filters.signals import Group, Signal, configure, load_groups
-from jobs.parts import command, loop, passes, session, storage
+from jobs.parts import command, deadline, loop, passes, session, storage
 from jobs.parts.duplicate_options import SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
@@ -32,16 +32,19 @@ from jobs.parts.pool import Columns, cuts_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, PartReport, StageReport, Table, parts_of
 
+DEADLINE = deadline.Deadline()
 TOKEN_IDS = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
 TOKEN_COUNT = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What a worker is sent: the groups, and where the tokenizer lies if pages are encoded."""
+    """What a worker is sent: the groups, where the tokenizer lies if pages are encoded, which groups are models."""
 
     groups: Mapping[str, Group]
     tokenizer: str | None
+    models: frozenset[str] = frozenset()
+    """Classifiers of the experiment. They have no deadline: a model may take long, and how long says nothing of the page."""
 
 
 def check(experiment: Experiment) -> None:
@@ -52,20 +55,26 @@ def check(experiment: Experiment) -> None:
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Measure what is not measured yet."""
     pages = parts_of(Places(experiment.out).pages)
-    measures, derived = Measures(groups(experiment), _tokenizer(experiment)), _derived(experiment)
+    measures, derived = (
+        Measures(groups(experiment), _tokenizer(experiment), frozenset(experiment.classifiers)),
+        _derived(experiment),
+    )
     tables = _tables(experiment, measures)
     if dry_run:
         print(loop.plan("score", pages, tables))
         return command.OK
 
-    def work(part: Part, missing: Sequence[Table], _: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return score_part(part, {table.name for table in missing}, measures)
+    def work(part: Part, missing: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+        return score_part(part, {table.name for table in missing}, measures, report)
 
     reports = loop.run(lambda: session.session("score"), "score", pages, tables, work)
     for name, kind in derived.items():
         reports[name] = _derive(experiment, name, kind, pages)
     rows = max((report.rows for report in reports.values()), default=0)
     print(f"score: {rows:,} pages, groups {', '.join([*measures.groups, *derived]) or 'none'}")
+    for name, report in reports.items():
+        if slow := report.counts.get(deadline.REASON):
+            print(f"  {slow:>9,}  pages took too long in {name} and have no value there")
     return command.OK
 
 
@@ -168,16 +177,24 @@ def _config(group: Group) -> dict[str, Any]:
     }
 
 
-def score_part(part: Part, missing: set[str], measures: Measures) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """One part's rows for every table that lacks them, a row group of pages at a time."""
+def score_part(
+    part: Part, missing: set[str], measures: Measures, report: PartReport
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One part's rows for every table that lacks them, by row groups of pages; pages over the deadline are counted."""
     file = storage.open_parquet(part.source)
+    wanted = {name: group for name, group in measures.groups.items() if name in missing}
+    models = {name: group for name, group in wanted.items() if name in measures.models}
+    measurer = deadline.measurer({name: group for name, group in wanted.items() if name not in models}, DEADLINE)
     for group_index in range(file.num_row_groups):
         rows = file.read_row_group(group_index, columns=["id", "url", "text"]).combine_chunks()
         ids, text, url = (_only_chunk(rows[name]) for name in ("id", "text", "url"))
+        for name, found, slow in measurer.measure(pa.record_batch([ids, text, url], ["id", "text", "url"])):
+            if slow:
+                report.of_table[name][deadline.REASON] += slow
+            yield name, found
         pages = PageBatch(text, url)
-        for name, group in measures.groups.items():
-            if name in missing:
-                yield name, group.measure(ids, pages)
+        for name, group in models.items():
+            yield name, group.measure(ids, pages)
         if measures.tokenizer and missing & {"tokens", "token_ids"}:
             yield from _tokens(ids, text, measures.tokenizer)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from filters.files import write_whole
-from filters.levels import Level, needed
+from filters.levels import BESIDE, Level, needed
 from filters.rules import Rule, bounds_of_tenths, leaves, tenths_signals
 from filters.slicing import Frequent, Slicing, names_of, shown
 from filters.slicing import counted as count_names
@@ -43,7 +43,7 @@ VALUES = {"in", "not_in", "is", "null"}
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Survey the levels of the sweep, unless that is done, and print their sizes and the alarms."""
-    levels = [level for level in levels_of(experiment) if level.of is None]
+    levels = [level for level in levels_of(experiment) if level.of is None and level.control not in BESIDE]
     if dry_run:
         print(f"sweep: {len(levels):,} levels: {', '.join(level.name for level in levels[:SHOWN_LEVELS])}")
         return command.OK

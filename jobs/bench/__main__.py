@@ -36,6 +36,7 @@ from jobs.bench import (
     read,
     rerun,
     score_job,
+    scorers,
     side_by_side,
     spam,
     sweep_levels,
@@ -43,6 +44,7 @@ from jobs.bench import (
     train,
     transformer,
     tuning,
+    unlabelled,
     write_levels,
 )
 from jobs.parts.session import HOME
@@ -76,6 +78,8 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
+    "unlabelled": lambda shards: unlabelled.rows(shards, texts(shards[:1])),
+    "scorers": lambda shards: scorers.rows(shards),
     "tuning": lambda _: [*tuning.rows(tuning.SMALL), *tuning.rows(tuning.LARGER)],
 }
 """Every benchmark, called as its module is."""
@@ -88,8 +92,10 @@ SLOWEST = (
     "dedup",
     "fasttext_memory",
     "spam",
+    "scorers",
     "task_items",
     "tuning",
+    "unlabelled",
 )
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"

@@ -41,11 +41,9 @@ def rows(shards: list[Path]) -> list[dict[str, Any]]:
     """The rows of `score.spam`, one a signal; none where the texts are not at hand."""
     if not MAIL.exists():
         return []
-    OUT.mkdir(parents=True, exist_ok=True)
-    genres = OUT / "genres.jsonl"
-    write_whole(genres, "".join(json.dumps(text) + "\n" for text in _lines(GENRES) if text["genre"] != "email").encode())
+    good = good_texts(OUT)
     experiment = Experiment.model_validate(
-        {"out": OUT, "pages": {"from": [str(one) for one in shards]}, "classifiers": scorers([str(SPEECHES), str(genres)])}
+        {"out": OUT, "pages": {"from": [str(one) for one in shards]}, "classifiers": scorers(good)}
     )
     for verb in (read, split, train_classifier):
         verb.main(experiment)
@@ -59,6 +57,14 @@ def rows(shards: list[Path]) -> list[dict[str, Any]]:
             better = -values if one.options.lower_is_better() else values
             found.append(_row(column, np.nan_to_num(better, nan=-np.inf), spam, passes, plain))
     return found
+
+
+def good_texts(out: Path) -> list[str]:
+    """The files of good texts; that of the genres without e-mail is written."""
+    out.mkdir(parents=True, exist_ok=True)
+    genres = out / "genres.jsonl"
+    write_whole(genres, "".join(json.dumps(text) + "\n" for text in _lines(GENRES) if text["genre"] != "email").encode())
+    return [str(SPEECHES), str(genres)]
 
 
 def scorers(good: list[str]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from jobs.parts.session import HOME
 from jobs.parts.table import parts_of, sidecar
 
 DEMO = HOME / "conf" / "demo.yaml"
-POOL, NEAR, HARDEST, WORST = "quality-pareto-none", "near", "quality-pareto-5", "inverted-quality-pareto-5"
+POOL, NEAR, HARDEST, WORST = "quality-pareto-none", "near", "quality-pareto-3", "inverted-quality-pareto-3"
 LEVELS = (POOL, NEAR, HARDEST, WORST)
 LEFT_OUT = 0.02
 """The share of the pool's pages that the level next to it lacks."""

@@ -190,6 +190,25 @@ class Controls(Options):
     """The worst pages first: at `all` levels or at the `hardest`."""
 
 
+class Diagnostics(Options):
+    """What is trained and measured beside the levels, to tell why they differ; none of it is part of the verdict."""
+
+    permuted: EachOnce[Annotated[float, Field(gt=0, le=1)]] = Field(default=[], examples=["[0.1, 0.3, 1.0]"])
+    """A ladder that must rise: runs that read what the mildest level's read, with these shares of the tokens of each slice
+    put out of their order. Where its steps are not told apart, neither are levels that differ less."""
+    bands: EachOnce[Literal["removed", "margin"]] = Field(default=[], examples=["[removed, margin]"])
+    """Subsets between two levels, by the bytes that they keep: `removed` is what the mildest keeps and the hardest drops,
+    `margin` what the next-hardest keeps and the hardest drops. Their runs read as many tokens as all others."""
+    second: Named[Several[Any]] = Field(default={}, examples=["{rules.books.pareto: [3, 9]}"])
+    """Two levels or more by another scorer, such as one that learned from other good texts, with the swept keys off: is the
+    scorer a bad proxy, or is any pushed too hard?"""
+    late: bool = False
+    """Whether the weights of three late steps of each level's runs are measured too (at 85, 90 and 95 % of the steps)."""
+    replicates: Count = 2
+    """So many replicates of permuted runs, bands and second levels, the first of `train.replicates`; they are trained for
+    the first model, budget and learning rate alone."""
+
+
 class HeldOut(Options):
     """Pages that no classifier, tokenizer or model is trained on."""
 
@@ -357,6 +376,7 @@ class Experiment(Options):
     """Samples by hash that make levels alike: as many `tokens` as the smallest has (bytes, where there is no tokenizer),
     after which levels are no longer nested; or the `repetition` of `budget:`, one share of every level."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
+    diagnostics: Diagnostics = Field(default=Diagnostics(), examples=["{permuted: [0.3, 1.0], bands: [removed, margin]}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
     tokenizer: Tokenizer | None = Field(default=None, examples=["{vocabulary: 8192}"])

@@ -207,6 +207,7 @@ def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
     report = PartReport()
     try:
         part.check()
+        part = part.hashed()
         states = {table.name: state(table, part) for table in tables}
         for table in tables:
             if states[table.name] == "other":

@@ -154,6 +154,11 @@ class Places:
         return self.out / "results" / "tasks.json"
 
     @property
+    def held_out_kept(self) -> Path:
+        """Which of the held-out pages that runs are evaluated on each level would keep."""
+        return self.out / "results" / "held_out_kept.parquet"
+
+    @property
     def all_items(self) -> Path:
         """What runs answered: a folder for each run."""
         return self.out / "results" / "items"

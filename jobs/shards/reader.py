@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from jobs.shards.balance import PACKED, READ, ROWS, parts
 from jobs.shards.decoding import clean, decode
 from jobs.shards.extraction import Extraction, Extractor, ReadLimits
 from jobs.shards.locations import expand, file_name, is_remote, kind, local_copy, unpacked
@@ -71,10 +72,16 @@ def _rows(location: str, shard: str, options: ReadOptions, report: ShardReport) 
         yield from _told_if_few(read_parquet(location, shard, options, report), "parquet", options, report)
         return
     with local_copy(location) as packed, unpacked(packed, report.damage) as path:
-        if report.damages and path.stat().st_size == 0:  # broken before its first byte, which is told
-            return
-        known = options.kind or kind(str(packed))
-        yield from _told_if_few(_READERS[known](path, shard, options, report), known, options, report)
+        became = report.damages[0].reason if report.damages else READ
+        if not report.damages or path.stat().st_size:  # else it was broken before its first byte, which is told
+            known = options.kind or kind(str(packed))
+            yield from _told_if_few(_READERS[known](path, shard, options, report), known, options, report)
+        if path != packed:  # a stream of bzip2 or xz, which is one member
+            for part in parts(report.bytes, PACKED):
+                del report.bytes[f"{PACKED}: {part}"]
+            report.bytes[f"{PACKED}: {became}"] = packed.stat().st_size
+        if ROWS not in report.bytes:
+            report.bytes[PACKED] = packed.stat().st_size
 
 
 def _told_if_few(

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import idna
 from publicsuffixlist import PublicSuffixList
 
+from jobs.shards import balance
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.members import MOST_DAMAGES
 
@@ -80,6 +81,7 @@ FLAGS: Mapping[str, str] = {
     "bad_id": "the row's id is no text and no exact number, so the page is known by its place",
     "bad_url": "the row's URL is no text, so the page has none",
     "bad_time": "the row's crawl time cannot be read, so the page has none",
+    "lines_joined": "several JSON objects stood in one line, each was read",
     "no_domain": "the page has no registrable domain (no URL, an IP address, a bare suffix)",
 }
 """Notes about pages that were kept (and one about shards); counted beside the reasons, no part of the balance."""
@@ -132,9 +134,13 @@ class Damage(NamedTuple):
 
 @dataclass
 class ShardReport:
-    """What one shard held. `counts` has `records`, `pages`, and every reason and flag that occurred."""
+    """What one shard held. `counts` has `records`, `pages`, and every reason and flag that occurred.
+
+    `bytes` says what became of each of its bytes (see `jobs.shards.balance`).
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
     damages: list[Damage] = field(default_factory=list)
 
     def damage(self, offset: int, reason: str, detail: str) -> None:
@@ -150,8 +156,9 @@ class ShardReport:
             self.counts[name] += times
 
     def balanced(self) -> bool:
-        """Whether every record seen is a page or has its reason."""
-        return self.counts["records"] == self.counts["pages"] + sum(self.counts[reason] for reason in REASONS)
+        """Whether every record seen is a page or has its reason, and every byte is of a record or lost for one."""
+        records = self.counts["pages"] + sum(self.counts[reason] for reason in REASONS)
+        return self.counts["records"] == records and balance.balanced(self.bytes)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jobs.parts.refusals import ExperimentError
 from jobs.shards.locations import (
     COMPRESSED,
     ENDINGS,
+    Told,
     expand,
     expand_list,
     file_name,
@@ -53,8 +54,13 @@ class Shard:
     options: ReadOptions
     file: str
     """Its name in the tables."""
-    size: int | None
-    """Bytes; None where nobody says."""
+    told: Told
+    """Bytes and tag, where someone says."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where nobody says."""
+        return self.told.size
 
     @property
     def name(self) -> str:
@@ -68,14 +74,25 @@ class Shard:
         return self.options.kind or kind(self.location)
 
     @property
-    def identity(self) -> str:
-        """What tells it from another of its name: its size, or its address where that is unknown, and how it is read."""
-        how = self.options
-        told = f"{self.file} {without_secrets(self.location) if self.size is None else f'{self.size} bytes'}"
+    def how(self) -> str:
+        """What is told of the way in which it is read, where there are several."""
+        how, told = self.options, ""
         if self.kind in ("parquet", "jsonl"):
             per_shard = " per shard" if how.id_per_shard else ""
-            told += f", columns {how.text_column} {how.id_column or 'none'}{per_shard} {how.url_column}"
+            told = f", columns {how.text_column} {how.id_column or 'none'}{per_shard} {how.url_column}"
         return told + ", resource records" * how.resources + ", paragraphs" * how.paragraphs
+
+    @property
+    def said(self) -> str | None:
+        """What a store says of its content: bytes and tag, or its address alone; None on a disk, where bytes are hashed."""
+        if not is_remote(self.location):
+            return None
+        told = [] if self.size is None else [f"{self.size} bytes"]
+        return " ".join([*told, *([f"tag {self.told.tag}"] if self.told.tag else [])]) or without_secrets(self.location)
+
+    def identity(self, content: str) -> str:
+        """What tells it from another of its name: its content, and how it is read."""
+        return f"{self.file} {content}{self.how}"
 
 
 @dataclass(frozen=True)
@@ -86,8 +103,8 @@ class _Source:
     options: ReadOptions
     paths: Mapping[str, Any] | None = None
 
-    def files(self) -> dict[str, int | None]:
-        """location -> bytes of every file."""
+    def files(self) -> dict[str, Told]:
+        """Every file, with what is said of it."""
         return expand([self.pattern]) if self.paths is None else expand_list(self.pattern, **self.paths)
 
 
@@ -117,16 +134,16 @@ def shards(asked: Sequence[Any], options: ReadOptions, key: str) -> list[Shard]:
 
 
 def _found(sources: Sequence[_Source]) -> list[Shard]:
-    files: dict[str, tuple[str, int | None, ReadOptions]] = {}
+    files: dict[str, tuple[str, Told, ReadOptions]] = {}
     for source in sources:
-        for location, size in source.files().items():
+        for location, told in source.files().items():
             if one_name(location) in files:
                 raise ValueError(f"{location} is named twice")
-            files[one_name(location)] = location, size, source.options
+            files[one_name(location)] = location, told, source.options
     if not files:
         raise ValueError("no shards are named; give paths, globs or addresses")
     names = shard_names([location for location, _, _ in files.values()])
-    found = [Shard(location, how, names[location], size) for location, size, how in files.values()]
+    found = [Shard(location, how, names[location], told) for location, told, how in files.values()]
     for shard in found:
         if file_name(shard.location).lower().removesuffix(".gz").endswith(".arc"):
             raise ValueError(

@@ -5,10 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from eval.bits_per_byte import bits_per_byte, page_nats, scored_windows, utf8_bytes
+from eval.bits_per_byte import bits_per_byte, page_nats, summed, token_nats, utf8_bytes
 from eval.gpt import build_model
 from eval.sizes import ModelSize
 
@@ -55,20 +53,20 @@ def test_page_nats_agree_with_a_loop_over_single_tokens(model, pages):
     np.testing.assert_allclose(page_nats(model, *flat(pages), CONTEXT, MARK), expected, rtol=1e-5)
 
 
+def test_the_tokens_of_a_page_cost_what_the_page_costs(model, pages):
+    tokens, offsets = flat(pages)
+    nats = token_nats(model, tokens, offsets, CONTEXT, MARK)
+    assert nats.shape == tokens.shape and (nats > 0).all()
+    assert np.array_equal(summed(nats, offsets), page_nats(model, tokens, offsets, CONTEXT, MARK))
+    beginning = slow_nats(model, pages[4]) - slow_nats(model, pages[4][:-1])  # 8 tokens, one window: nothing else changes
+    assert nats[offsets[5] - 1] == pytest.approx(beginning, rel=1e-3)
+
+
 def test_a_page_scores_the_same_alone_and_among_others_and_twice_the_same(model, pages):
     together = page_nats(model, *flat(pages), CONTEXT, MARK)
     assert np.array_equal(together, page_nats(model, *flat(pages), CONTEXT, MARK))
     alone = [page_nats(model, *flat([page]), CONTEXT, MARK)[0] for page in pages]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
-
-
-@given(length=st.integers(0, 300), context=st.integers(1, 40))
-def test_windows_score_every_token_once_with_at_least_half_a_window_before_it(length, context):
-    windows = scored_windows(length, context)
-    assert [t for _, first, end in windows for t in range(first, end)] == list(range(length))
-    for start, first, end in windows:
-        assert 0 <= start <= first and end - start <= context
-        assert start == 0 or first - start >= context // 2
 
 
 def test_bytes_are_counted_on_the_text_and_not_by_the_tokenizer():
