@@ -74,7 +74,7 @@ def test_the_least_passes_with_rules_of_every_type():
         ({"train": {}, "evaluate": {"strata": "topc"}}, "evaluate.strata: no signal 'topc' is measured: "),
         (
             {"train": {}, "evaluate": {"strata": "mean_word_length"}},
-            "evaluate.strata: columns that name groups, but 'mean_word_length' is a number: write {tenths: mean_word_length}",
+            "evaluate.strata: columns that name groups, but 'mean_word_length' is a number: write {tenths:",
         ),
         (
             {"rules": {"quality": {"quota": {"within": "mean_word_length", "keep_fraction": 0.1, "weight": "tokens"}}}},
