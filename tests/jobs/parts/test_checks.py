@@ -73,12 +73,12 @@ def test_the_least_passes_with_rules_of_every_type():
         ({"signals": {"url": {}}}, "signals.url: signal group 'url' needs the option"),
         ({"train": {}, "evaluate": {"strata": "topc"}}, "evaluate.strata: no signal 'topc' is measured: "),
         (
-            {"train": {}, "evaluate": {"strata": "word_count"}},
-            "evaluate.strata: columns that name groups, but 'word_count' is a number: write {tenths: word_count}",
+            {"train": {}, "evaluate": {"strata": "mean_word_length"}},
+            "evaluate.strata: columns that name groups, but 'mean_word_length' is a number: write {tenths:",
         ),
         (
-            {"rules": {"quality": {"quota": {"within": "word_count", "keep_fraction": 0.1, "weight": "tokens"}}}},
-            "rule 'quality': within takes columns that name groups, but 'word_count' is a number",
+            {"rules": {"quality": {"quota": {"within": "mean_word_length", "keep_fraction": 0.1, "weight": "tokens"}}}},
+            "rule 'quality': within takes columns that name groups, but 'mean_word_length' is a number",
         ),
         (
             {
