@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup kenlm-tools check test demo bench planted mutate
+.PHONY: help setup kenlm-tools check test demo bench planted mutate torture fuzz
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -39,6 +39,13 @@ bench: $(READY) ## The benchmarks on the shards at hand, beside their peers
 
 planted: $(READY) ## What the verdict says in worlds whose answer is known (some minutes)
 	$(PY) -m jobs.bench.planted
+
+torture: $(READY) ## A WARC, a zst and a parquet cut at every byte (a minute)
+	$(PY) tests/hostile/cuts.py
+
+fuzz: $(READY) ## 1.4 million mutations, then kernels with their bounds checked (some minutes); SHARE=20 makes one in 20
+	$(PY) tests/hostile/fuzz.py --share $(or $(SHARE),1)
+	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/out/bounds-checked $(PY) tests/hostile/fuzz.py --share $(or $(SHARE),1) kernels
 
 mutate: $(READY) ## Which wrong lines the tests do not notice (half an hour)
 	$(PY) -m jobs.bench.mutants

@@ -3,10 +3,13 @@
 import functools
 import hashlib
 import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
@@ -17,6 +20,11 @@ from filters.kernels.text import Bytes, Codes, Offsets
 from filters.pages import PageBatch
 
 Places = npt.NDArray[np.int32]
+
+VECTOR = pa.struct(
+    [("type", pa.int8()), ("size", pa.int32()), ("indices", pa.list_(pa.int32())), ("values", pa.list_(pa.float64()))]
+)
+"""A vector as Spark ML lays it down in a file; type 0 is sparse, 1 dense."""
 
 
 def lower_case_of(pages: PageBatch) -> tuple[Bytes, Offsets]:
@@ -51,15 +59,23 @@ def sums(weights: Floats, buckets: Codes, first: Offsets) -> Floats:
     return found
 
 
-def write_weights(path: Path, weights: Floats, intercept: float) -> str:
+def sparse(size: int, places: Places, values: npt.NDArray[Any]) -> dict[str, Any]:
+    """A value of VECTOR: these values in these places of `size`, in rising order, and 0 in all others."""
+    return {"type": 0, "size": size, "indices": places.astype(np.int32), "values": values.astype(np.float64)}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Floats]) -> str:
     """Write a model and give its SHA-256."""
-    data = save({"weights": weights, "intercept": np.array([intercept])})
+    data = save(dict(tensors))
     write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
-def read_weights(path: Path, places: int) -> tuple[Floats, float, str]:
-    """The weights of `places` places, the intercept, and the file's SHA-256. Raises ValueError for what is no such model."""
+def read_tensors(path: Path, expected: Mapping[str, Sequence[int | None]]) -> tuple[dict[str, Floats], str]:
+    """The tensors of these names and shapes, float64, and the file's SHA-256; None stands for any size but none.
+
+    Raises ValueError for what is no such model.
+    """
     if not path.is_file():
         raise ValueError(f"{path} is missing: run jobs.train_classifier first")
     data = path.read_bytes()
@@ -68,13 +84,33 @@ def read_weights(path: Path, places: int) -> tuple[Floats, float, str]:
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or damaged ({error}): train it again") from None
     found = {name: (tensor["dtype"], list(tensor["shape"])) for name, tensor in tensors.items()}
-    expected = {"weights": ("F64", [places]), "intercept": ("F64", [1])}
-    if found != expected:
-        raise ValueError(f"{path} holds {found}, expected {expected}: it is another kind of model")
-    weights, intercept = (np.frombuffer(tensors[name]["data"], "<f8") for name in expected)
-    if not (np.isfinite(weights).all() and np.isfinite(intercept).all()):
+    wanted = {name: ("F64", list(shape)) for name, shape in expected.items()}
+    if found.keys() != wanted.keys() or not all(_fits(found[name], wanted[name]) for name in wanted):
+        raise ValueError(f"{path} holds {found}, expected {wanted}: it is another kind of model")
+    values = {name: np.frombuffer(tensors[name]["data"], "<f8").reshape(found[name][1]) for name in expected}
+    if not all(np.isfinite(one).all() for one in values.values()):
         raise ValueError(f"{path} holds weights that are no finite numbers: train it again")
-    return weights, float(intercept[0]), hashlib.sha256(data).hexdigest()
+    return values, hashlib.sha256(data).hexdigest()
+
+
+def _fits(found: tuple[str, list[int]], wanted: tuple[str, list[int | None]]) -> bool:
+    same_type, sizes = found[0] == wanted[0], (found[1], wanted[1])
+    return (
+        same_type
+        and len(sizes[0]) == len(sizes[1])
+        and all(a == b or (b is None and a) for a, b in zip(*sizes, strict=True))
+    )
+
+
+def write_weights(path: Path, weights: Floats, intercept: float) -> str:
+    """Write a model of one weight a place and give its SHA-256."""
+    return write_tensors(path, {"weights": weights, "intercept": np.array([intercept])})
+
+
+def read_weights(path: Path, places: int) -> tuple[Floats, float, str]:
+    """The weights of `places` places, the intercept, and the file's SHA-256. Raises ValueError for what is no such model."""
+    found, sha256 = read_tensors(path, {"weights": [places], "intercept": [1]})
+    return found["weights"], float(found["intercept"][0]), sha256
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Pages of two classes to learn from: drawn, balanced, and some held out to see what was learned.
+"""Pages to learn from, mostly of two classes: drawn, balanced, and some held out to see what was learned.
 
 Hashes decide everything, never the order in which pages arrive: two of (id, seed) which pages are drawn and in which order
 they are shown; one of the page's site, or of what is read of a page without a site, which are held out. A site that is more
@@ -35,12 +35,16 @@ Prepare = Callable[[PageBatch], Sequence[bytes]]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How many pages a classifier learns from, and the share that it is measured on."""
+    """How many pages a classifier learns from, and the share that it is measured on.
+
+    told_bytes: of the text of every page, kept for what is told of those that are trained on.
+    """
 
     most_per_class: int
     fewest_per_class: int
     held_out: float
     balanced: bool = True
+    told_bytes: int = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
@@ -51,7 +55,8 @@ class Sampling:
 class Example:
     """One page: its class, the order it is shown in, hashes of its site, of its near copies and of what is read.
 
-    What is read lies in the spool. Behind it, up to `text_end`, lies the beginning of its text, where it may be held out.
+    What is read lies in the spool. Behind it, up to `text_end`, lies the beginning of its text, where it may be held out
+    or told of.
     """
 
     order: int
@@ -83,10 +88,11 @@ class Sample:
         sides: list[Side] = []
         for positive, (name, _) in classes.items():
             some = [example for example in self.held_out if example.positive == positive][:MOST_HELD_OUT]
-            sides.append(Side(name, positive, [self._text(example) for example in some]))
+            sides.append(Side(name, positive, [self.text(example) for example in some]))
         write_held_out(sides, folder)
 
-    def _text(self, example: Example) -> str:
+    def text(self, example: Example) -> str:
+        """The beginning of the text of an example; `told_bytes` of one that is not held out."""
         self.spool.seek(example.end)
         return self.spool.read(example.text_end - example.end).decode(errors="ignore")
 
@@ -108,7 +114,7 @@ def write_held_out(sides: Sequence[Side], folder: Path) -> None:
 
 
 def sample(classes: Mapping[bool, tuple[str, Pages]], prepare: Prepare, how: Sampling, seed: int, spool: BinaryIO) -> Sample:
-    """Draw, balance and split two classes, each under its name. Raises TrainingError where one has too few pages.
+    """Draw, balance and split one class or two, each under its name. Raises TrainingError where one has too few pages.
 
     What is read is written to `spool`, also of pages that later ones push out (ln(pages / most_per_class) times as many).
     """
@@ -189,7 +195,7 @@ def _draw(
             by = _split_hash(content, seed)
             may_be_held_out = min(one for one in (by, site, cluster) if one is not None) < how.held_out * 2**64
             begin, end = spool.tell(), spool.tell() + len(content)
-            spool.write(content + text[: MOST_BYTES * may_be_held_out])
+            spool.write(content + text[: MOST_BYTES if may_be_held_out else how.told_bytes])
             example = Example(order, positive, site, cluster, by, begin, end, spool.tell())
             (heapq.heappush if len(heap) < most else heapq.heapreplace)(heap, (-rank, -begin, example))
     drawn = [example for _, _, example in sorted(heap, key=lambda entry: entry[:2], reverse=True)]

@@ -18,7 +18,18 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from classifiers import card, kinds
-from classifiers.bags import Places, bags, loaded, lower_case_of, opened, read_weights, sums, write_weights
+from classifiers.bags import (
+    VECTOR,
+    Places,
+    bags,
+    loaded,
+    lower_case_of,
+    opened,
+    read_weights,
+    sparse,
+    sums,
+    write_weights,
+)
 from classifiers.examples import Sample, Sampling, sample
 from classifiers.kinds import Floats, Pages, PagesOrFiles, Seed, Several, Source, TrainingError
 from filters.files import write_whole
@@ -34,11 +45,7 @@ FEWEST, HELD_OUT = 20, 0.1
 """Pages of a class that are no sample, and the share kept from training: as in conf/classifiers/gao.yaml."""
 ROWS_AT_A_TIME = 1000
 
-SPARSE = pa.struct(
-    [("type", pa.int8()), ("size", pa.int32()), ("indices", pa.list_(pa.int32())), ("values", pa.list_(pa.float64()))]
-)
-"""A vector as Spark ML lays it down in a file; type 0 is sparse."""
-VECTORS = pa.schema([("place", pa.int64()), ("label", pa.float64()), ("features", SPARSE)])
+VECTORS = pa.schema([("place", pa.int64()), ("label", pa.float64()), ("features", VECTOR)])
 
 
 class Fitted(NamedTuple):
@@ -197,6 +204,5 @@ def _write_vectors(drawn: Sample, seen: Places, path: Path) -> None:
 def _rows(drawn: Sample, seen: Places, begin: int) -> Iterator[dict[str, Any]]:
     for place, example in enumerate(drawn.training[begin : begin + ROWS_AT_A_TIME], begin):
         features, counts = opened(drawn.content(example))
-        indices, values = np.searchsorted(seen, features).astype(np.int32), counts.astype(np.float64)
-        vector = {"type": 0, "size": len(seen), "indices": indices, "values": values}
+        vector = sparse(len(seen), np.searchsorted(seen, features).astype(np.int32), counts)
         yield {"place": place, "label": float(example.positive), "features": vector}

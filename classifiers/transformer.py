@@ -297,37 +297,46 @@ def read_grades(patterns: Sequence[Path]) -> tuple[list[str], Floats]:
     """
     texts: list[str] = []
     grades: list[float] = []
-    for file in _files(patterns):
-        table = _read_table(file)
-        for column in ("text", "grade"):
-            if column not in table.column_names:
-                raise ValueError(f"{file} has no column {column!r}: it holds {', '.join(table.column_names)}")
+    for file, table in tables(patterns, "grades", ("text", "grade")):
         if not (pa.types.is_integer(table["grade"].type) or pa.types.is_floating(table["grade"].type)):
             raise ValueError(f"grade in {file} is {table['grade'].type}, expected numbers")
-        table = table.filter(pc.and_(pc.is_valid(table["text"]), pc.is_finite(table["grade"].cast(pa.float64()))))
-        texts += table["text"].to_pylist()
-        grades += table["grade"].to_pylist()
+        both = table.filter(pc.and_(pc.is_valid(table["text"]), pc.is_finite(table["grade"].cast(pa.float64()))))
+        texts += both["text"].to_pylist()
+        grades += both["grade"].to_pylist()
     return texts, np.array(grades, np.float64)
 
 
-def _files(patterns: Sequence[Path]) -> list[Path]:
+def tables(patterns: Sequence[Path], key: str, columns: Sequence[str]) -> Iterator[tuple[Path, pa.Table]]:
+    """Files of parquet or JSON lines that the option `key` names, with what they hold.
+
+    Raises ValueError where there is none, and for one that cannot be read or lacks one of the columns.
+    """
+    for file in _files(patterns, key):
+        table = _read_table(file, key)
+        for column in columns:
+            if column not in table.column_names:
+                raise ValueError(f"{file} has no column {column!r}: it holds {', '.join(table.column_names)}")
+        yield file, table
+
+
+def _files(patterns: Sequence[Path], key: str) -> list[Path]:
     files: list[Path] = []
     for pattern in patterns:
         found = sorted(glob.glob(str(pattern)))  # noqa: PTH207 - patterns may be absolute
         if not found:
-            raise ValueError(f"grades: there is no file {pattern}")
+            raise ValueError(f"{key}: there is no file {pattern}")
         files += [Path(name) for name in found]
     return files
 
 
-def _read_table(file: Path) -> pa.Table:
+def _read_table(file: Path, key: str) -> pa.Table:
     try:
         if file.suffix == ".parquet":
             return pq.read_table(file)
         with pa.input_stream(str(file), compression="detect") as stream:
             return pyarrow.json.read_json(stream)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"grades: {file} cannot be read as parquet or JSON lines: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{key}: {file} cannot be read as parquet or JSON lines: {str(error).splitlines()[0]}") from None
 
 
 def fit(vectors: Floats, grades: Floats) -> tuple[Floats, float, float]:
@@ -353,13 +362,14 @@ def fit(vectors: Floats, grades: Floats) -> tuple[Floats, float, float]:
     return weights, float(mean - middle @ weights), strength
 
 
-def _held_out(text: str, seed: int) -> bool:
-    """By a hash of the text, so that copies stand on one side."""
+def is_held_out(text: str, seed: int) -> bool:
+    """Whether a text is kept from training: by its hash, so that copies stand on one side."""
     eight = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8, key=str(seed).encode()).digest()
     return int.from_bytes(eight, "big") < HELD_OUT * 2**64
 
 
-def _embed(found: Transformer, texts: Sequence[str], reading: Reading) -> Floats:
+def embed(found: Transformer, texts: Sequence[str], reading: Reading) -> Floats:
+    """The mean of the last states of each text, (texts, width); there is one text at the least."""
     parts = []
     for start in range(0, len(texts), PAGES_AT_A_TIME):
         some = [text[: reading.characters] for text in texts[start : start + PAGES_AT_A_TIME]]
@@ -393,7 +403,7 @@ def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: in
     texts, numbers = read_grades(grades)
     rows = [row for row, text in enumerate(texts) if text.strip()]
     texts, numbers = [texts[row] for row in rows], numbers[rows]
-    apart = np.array([_held_out(text, seed) for text in texts], bool)
+    apart = np.array([is_held_out(text, seed) for text in texts], bool)
     if np.count_nonzero(~apart) < FEWEST:
         raise TrainingError(
             f"{len(texts)} graded pages with words, some held out, at least {FEWEST} to learn from are needed"
@@ -404,7 +414,7 @@ def train_head(encoder: Path, grades: Sequence[Path], reading: Reading, seed: in
     sha256 = folder_digest(encoder)
     found = load(encoder, sha256, False)
     check_tokens(found, reading.tokens, encoder)
-    vectors = _embed(found, texts, reading)
+    vectors = embed(found, texts, reading)
     weights, bias, strength = fit(vectors[~apart], numbers[~apart])
     said = vectors[apart] @ weights + bias
     mean = float(numbers[~apart].mean())

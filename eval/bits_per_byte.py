@@ -3,8 +3,8 @@
 Every token of a page is scored exactly once, the first after an end-of-text mark, each with as much of the page before it
 as the window allows. A page longer than the window is read by windows that overlap by half; each scores only what the one
 before did not reach, and the last ends with the page. So every token but those of the first window has at least half a
-window of context. The function gives nats per page, so that any grouping (domain, site, length) can be formed afterwards;
-bytes are counted on the text itself.
+window of context. The functions give nats per page or token, so that any grouping (domain, length, entry of the vocabulary)
+can be formed afterwards; bytes are counted on the text itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +16,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from eval.gpt import CACHED_LOGITS, hidden_states
+from eval.slices import ranges
 from filters.windows import scored_windows
 
 # Tokens that go through the model together; small enough that attention stays in a few MB on a CPU.
@@ -32,7 +33,6 @@ def bits_per_byte(nats: npt.ArrayLike, byte_counts: npt.ArrayLike) -> float:
     return float(np.sum(np.asarray(nats, dtype=np.float64)) / (np.log(2) * np.sum(np.asarray(byte_counts))))
 
 
-@torch.no_grad()
 def page_nats(
     model: LlamaForCausalLM,
     tokens: npt.NDArray[np.unsignedinteger],
@@ -41,7 +41,26 @@ def page_nats(
     end_of_text: int,
     device: str = "cpu",
 ) -> npt.NDArray[np.float64]:
-    """Negative log likelihood of each page in nats, float64 [pages]; 0 for a page without tokens.
+    """Negative log likelihood of each page in nats, float64 [pages]; 0 for a page without tokens. As `token_nats`."""
+    return summed(token_nats(model, tokens, offsets, context, end_of_text, device), offsets)
+
+
+def summed(nats: npt.NDArray[np.float64], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The sum over the tokens of each page; float64 [pages]."""
+    page = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets).astype(np.int64))
+    return np.asarray(np.bincount(page, nats, len(offsets) - 1), np.float64)
+
+
+@torch.no_grad()
+def token_nats(
+    model: LlamaForCausalLM,
+    tokens: npt.NDArray[np.unsignedinteger],
+    offsets: npt.NDArray[np.int64],
+    context: int,
+    end_of_text: int,
+    device: str = "cpu",
+) -> npt.NDArray[np.float64]:
+    """Negative log likelihood of each token in nats, float64 [tokens].
 
     ``tokens`` is flat, page i owns ``tokens[offsets[i]:offsets[i + 1]]`` (`eval.tokenizer.encode_batch`), without
     end-of-text. The model is moved to ``device``, put into evaluation mode and run in float32. On a CPU one thread is used
@@ -61,13 +80,14 @@ def page_nats(
         ],
         dtype=np.int64,
     ).reshape(-1, 4)
-    nats = np.zeros(len(offsets) - 1, dtype=np.float64)
+    nats = np.zeros(len(tokens), dtype=np.float64)
     for batch in _by_length(windows, BATCH_TOKENS["cpu" if device == "cpu" else "cuda"]):
         inputs, targets, scored = _window_batch(tokens, offsets, batch, end_of_text)
-        losses = _token_nats(model, *(torch.from_numpy(each).to(device) for each in (inputs, targets, scored)))
-        np.add.at(nats, np.repeat(batch[:, 0], scored.sum(axis=1)), losses)
+        losses = _nats_of(model, *(torch.from_numpy(each).to(device) for each in (inputs, targets, scored)))
+        nats[ranges(offsets[batch[:, 0]] + batch[:, 2], batch[:, 3] - batch[:, 2])] = losses
     if not np.isfinite(nats).all():
-        raise ValueError(f"the model gives no finite likelihood for page {int(np.argmin(np.isfinite(nats)))}")
+        page = int(np.searchsorted(offsets, np.argmin(np.isfinite(nats)), side="right")) - 1
+        raise ValueError(f"the model gives no finite likelihood for page {page}")
     return nats
 
 
@@ -103,7 +123,7 @@ def _window_batch(
     return inputs, targets, scored
 
 
-def _token_nats(
+def _nats_of(
     model: LlamaForCausalLM, inputs: torch.Tensor, targets: torch.Tensor, scored: torch.Tensor
 ) -> npt.NDArray[np.float64]:
     """Nats of each target that is scored, float64, row by row; logits are held a few rows at a time, of no other."""

@@ -14,7 +14,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from eval.slices import SLICES, Integers, ranges, slice_key, tokens_in_slices
 from eval.tokenizer import token_dtype
+from filters.draws import draw, uniform
 from filters.files import sha256_of, sync_file, write_whole
 
 Regime = Literal["fresh", "fixed_pool"]
@@ -194,6 +195,45 @@ def _marked(
         yield block
 
 
+def write_permuted(of: Path, path: Path, share: float) -> PackedHeader:
+    """Write the stream of ``of`` again with a share of each slice's tokens put out of their order, its marks left alone.
+
+    Which tokens move is a hash of their place in the stream, and those of a smaller share move too. A slice keeps its
+    tokens: with all of them moved a model can learn how often each is used, and little more.
+
+    Raises:
+        ValueError: ``of`` is missing, unfinished or damaged in length.
+    """
+    source = Packed.open(of)
+    starts = pq.read_table(index_path(of), columns=["offset"])["offset"].to_numpy()
+    ends = np.append(starts[1:], len(source.tokens))
+    aside = path.with_name(path.name + ".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = _write(aside, _out_of_order(source.tokens, ends, share))
+    header_path(path).unlink(missing_ok=True)
+    aside.replace(path)
+    write_whole(index_path(path), index_path(of).read_bytes())
+    header = replace(source.header, sha256=digest)
+    write_whole(header_path(path), json.dumps(asdict(header), indent=2).encode())
+    return header
+
+
+def _out_of_order(tokens: npt.NDArray[np.integer], ends: Integers, share: float) -> Iterator[npt.NDArray[np.integer]]:
+    """The tokens of slices that end, with their mark, at ``ends``, in blocks of whole slices."""
+    begin = 0
+    for some in np.split(ends, np.flatnonzero(np.diff(ends // BLOCK_TOKENS)) + 1):
+        block = np.array(tokens[begin : some[-1]])
+        held = np.diff(some, prepend=begin)
+        place = np.arange(begin, some[-1]).astype(np.uint64)
+        moves = uniform(draw(place, 0, "permuted tokens")) < share
+        moves[np.cumsum(held) - 1] = False
+        where = np.flatnonzero(moves)
+        of_slice = np.repeat(np.arange(len(held)), held)[where]
+        block[where] = block[where[np.lexsort((draw(place[where], 0, "their order"), of_slice))]]
+        yield block
+        begin = int(some[-1])
+
+
 def header_path(path: Path) -> Path:
     """Where the header of packed file ``path`` lies."""
     return path.with_suffix(".json")
@@ -202,6 +242,25 @@ def header_path(path: Path) -> Path:
 def index_path(path: Path) -> Path:
     """Where the list of the slices of packed file ``path`` lies."""
     return path.with_suffix(".parquet")
+
+
+def read_header(path: Path) -> PackedHeader:
+    """What is known of packed file ``path``.
+
+    Raises:
+        ValueError: the header is missing or unreadable, or the file is not as long as it says.
+    """
+    where = header_path(path)
+    if not where.is_file() or not path.is_file():
+        raise ValueError(f"{path} is missing or unfinished (its header {where.name} is written last); run jobs.pack")
+    try:
+        header = PackedHeader(**json.loads(where.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where} is not the header of a packed file ({error}); run jobs.pack again") from error
+    size, expected = path.stat().st_size, header.tokens * np.dtype(header.dtype).itemsize
+    if size != expected:
+        raise ValueError(f"{path} has {size} bytes, its header says {expected}; delete both and run jobs.pack again")
+    return header
 
 
 @dataclass(frozen=True)
@@ -214,21 +273,8 @@ class Packed:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map a packed file.
-
-        Raises:
-            ValueError: the header is missing or unreadable, or the file is not as long as it says.
-        """
-        where = header_path(path)
-        if not where.is_file() or not path.is_file():
-            raise ValueError(f"{path} is missing or unfinished (its header {where.name} is written last); run jobs.pack")
-        try:
-            header = PackedHeader(**json.loads(where.read_text(encoding="utf-8")))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{where} is not the header of a packed file ({error}); run jobs.pack again") from error
-        size, expected = path.stat().st_size, header.tokens * np.dtype(header.dtype).itemsize
-        if size != expected:
-            raise ValueError(f"{path} has {size} bytes, its header says {expected}; delete both and run jobs.pack again")
+        """Map a packed file. Raises ValueError as `read_header` does."""
+        header = read_header(path)
         return cls(path, header, np.memmap(path, dtype=np.dtype(header.dtype), mode="r"))
 
     def verify(self) -> None:

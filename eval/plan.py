@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from eval.sizes import ModelSize
 from filters.files import write_whole
 
-VERSION = 2
+VERSION = 3
 """Changes whenever the files of a plan, or what a run makes of them, mean something else."""
 FILE, TOKENIZER, EVALUATED, RUNS = "plan.json", "tokenizer", "evaluated.parquet", "runs"
 TASKS, RESULTS = "tasks", "results"
@@ -44,6 +44,8 @@ class RunConfig:
     """Seconds of training between checkpoints, at the least."""
     log_every: int = 10
     """Steps between rows of metrics.jsonl, when losses are read and the progress function is called."""
+    late: bool = False
+    """Whether the weights of its late steps are measured too."""
 
     def on(self, device: str) -> "RunConfig":
         """The same run on a device."""
@@ -80,6 +82,7 @@ def write_plan(folder: Path, plan: Plan, tokenizer: Path, versions: Mapping[str,
             "size": asdict(run.size),
             "tokens": run.tokens,
             "replicate": run.replicate,
+            "late": run.late,
             "out": str(Path(RUNS) / run.subset / run.out.parent.name / str(run.replicate)),
         }
         for run in plan.runs

@@ -20,7 +20,7 @@ import torch
 
 from eval import side_by_side
 from eval.evaluation import evaluate, evaluations
-from eval.packed import Packed
+from eval.packed import read_header
 from eval.plan import EVALUATED, RESULTS, RUNS, Plan, RunConfig, items, read_plan, requests
 from eval.side_by_side import RunsFailed, Slots, Tell, Work, cores
 from eval.tasks.answers import Answering, answer, unanswered
@@ -63,12 +63,12 @@ def train(run: RunConfig, tell: Tell) -> RunSummary:
 
 def flops(run: RunConfig) -> float:
     """Operations for each token that a run trains on."""
-    return run.size.flops(Packed.open(run.packed).header.vocabulary)
+    return run.size.flops(read_header(run.packed).vocabulary)
 
 
 TRAIN = Work("train", train, "token", lambda run: run.tokens, lambda run: run.label, flops)
 """A run's training, and how a bar counts it."""
-MEASURE = Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.run.label)
+MEASURE = Work("evaluate", evaluate, "token", lambda one: one.tokens, lambda one: one.label)
 """What pages cost a run."""
 
 
@@ -95,7 +95,9 @@ def _is_done(run: RunConfig, plan: Plan, folder: Path) -> bool:
     """Whether a run is trained, measured and asked; one that diverged is trained again from its last checkpoint."""
     summary = finished_run(run)
     measured = [one for one in evaluations([(run, summary)], folder / EVALUATED)] if summary else []
-    return bool(summary and measured and measured[0].is_made()) and _to_ask(run, summary, plan, folder) is None
+    return (
+        bool(summary and measured and all(one.is_made() for one in measured)) and _to_ask(run, summary, plan, folder) is None
+    )
 
 
 def _to_ask(run: RunConfig, summary: RunSummary | None, plan: Plan, folder: Path) -> Answering | None:

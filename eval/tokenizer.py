@@ -118,6 +118,22 @@ def tokenizer_digest(path: Path) -> str:
     return sha256_of(path / "tokenizer.json")
 
 
+def entry_bytes(tokenizer: Tokenizer) -> list[bytes]:
+    """The bytes that each entry of the vocabulary stands for, in the order of ids; none for the mark.
+
+    A byte-level vocabulary writes each byte as a letter: itself where that can be printed, else one from 256 on (Radford et
+    al. 2019).
+    """
+    printed = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printed]
+    of_letter = {chr(byte): byte for byte in printed} | {chr(256 + at): byte for at, byte in enumerate(others)}
+    marks = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    found = [b""] * tokenizer.get_vocab_size()
+    for entry, at in tokenizer.get_vocab().items():
+        found[at] = b"" if entry in marks else bytes(of_letter[letter] for letter in entry)
+    return found
+
+
 def token_dtype(vocabulary: int) -> np.dtype[np.unsignedinteger]:
     """The smallest of uint16 and uint32 (little-endian) that holds every id below ``vocabulary``."""
     return np.dtype("<u2") if vocabulary <= 2**16 else np.dtype("<u4")

@@ -6,7 +6,7 @@ from typing import Any
 
 from filters.rules import ANY_OF, BOUNDS, CUTS, SAMPLE, RuleError, checked, groups_of, keeps_nothing, lower, parse, upper
 
-RANKED = ("pareto", "keep_fraction", "temperature", "between", "upsample", "lowest", "within", "weight")
+RANKED = ("pareto", "keep_fraction", "temperature", "between", "upsample", "quota", "lowest", "within", "weight")
 """Conditions of which a rule has one set: two different ones on a signal have no joint meaning."""
 
 

@@ -35,6 +35,11 @@ Truth = npt.NDArray[np.bool_]
 
 UNFILTERED = "unfiltered"
 CONTROLS = ("random", "inverted")
+BAND, SECOND = "band", "second"
+BESIDE = (BAND, SECOND)
+"""What the `control` of subsets says that are trained beside the levels: none is part of a verdict."""
+BANDS = ("removed", "margin")
+"""Pages between two levels: what the mildest keeps and the hardest drops, and what of it the next-hardest keeps."""
 LIST, RANDOM = "list", "random"
 """Keys of a sweep that are no keys of rules: levels written out, and how many are drawn."""
 MOST_LEVELS = 1000
@@ -85,6 +90,52 @@ def plan(rules: Mapping[str, Any], sweep: Mapping[str, Any], controls: Mapping[s
         if swept(level) and at in ("all", level is hardest(levels) and "hardest")
     ]
     return [Level(UNFILTERED, {}, control=UNFILTERED), *levels, *controlled]
+
+
+def second_levels(rules: Mapping[str, Any], sweep: Mapping[str, Any], second: Mapping[str, Any]) -> list[Level]:
+    """Levels of another sweep in place of the first, whose keys are off in them: is it the scorer, or how hard it is pushed?
+
+    Raises RuleError for what cannot be meant.
+    """
+    if not second:
+        return []
+    if both := [key for key in second if key in sweep]:
+        raise RuleError(f"diagnostics.second: {both[0]} is a key of the sweep: name one of another scorer")
+    if sweep.keys() & {LIST, RANDOM} or second.keys() & {LIST, RANDOM}:
+        raise RuleError(f"diagnostics.second: neither it nor the sweep beside it may be a {LIST} or {RANDOM}: name keys")
+    others = rules
+    for key in sweep:
+        others = _in_place(others, _path(key), "none")
+    try:
+        cells = _cells(second, 0)
+    except RuleError as error:
+        raise RuleError(str(error).replace("sweep:", "diagnostics.second:", 1)) from error
+    if len(cells) < 2:
+        raise RuleError("diagnostics.second: takes two levels or more, such as {rules.books.pareto: [3, 9]}")
+    found = []
+    for strength, cell in enumerate(cells):
+        asked: Mapping[str, Any] = others
+        for key, value in cell:
+            asked = _in_place(asked, _path(key), value)
+        parse(asked)
+        found.append(Level(folder_name(f"second-{_text(cell)}"), asked, dict(cell), strength, SECOND))
+    return found
+
+
+def band_levels(bands: Sequence[str], levels: Sequence[Level]) -> list[Level]:
+    """What lies between two levels; which two is known when it is measured how much each keeps. Raises RuleError."""
+    ordered = [level for level in levels if level.control is None]
+    if bands and (len(ordered) < 2 or len({key for level in ordered for key in level.levels}) != 1):
+        raise RuleError(
+            "diagnostics.bands: they lie between levels, so they need a sweep over one key with two values or more"
+        )
+    return [Level(f"band-{band}", {}, control=BAND) for band in bands]
+
+
+def ends_of(band: str, kept: Mapping[str, int]) -> tuple[str, str]:
+    """The two levels that a band lies between, the milder first. `kept`: how much each keeps; of equal ones the first."""
+    milder_first = sorted(kept, key=lambda name: -kept[name])
+    return milder_first[0 if band == "band-removed" else -2], milder_first[-1]
 
 
 def _cells(sweep: Mapping[str, Any], seed: int) -> list[tuple[tuple[str, Any], ...]]:

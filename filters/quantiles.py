@@ -230,15 +230,20 @@ def merged(counts: Sequence[Mapping[Key, Buckets]]) -> dict[Key, Buckets]:
     return {key: _added(key, [one[key] for one in counts]) for key in counts[0]}
 
 
+def check_groups(key: Hashable, names: Sequence[str] | None) -> None:
+    """Raise ValueError for a ranking within more groups than are served."""
+    if names is not None and len(names) > MOST_GROUPS:
+        raise ValueError(
+            f"{key} is ranked within {len(names):,} groups, at most {MOST_GROUPS:,} are served: "
+            "take a column with fewer values"
+        )
+
+
 def _added(key: Hashable, many: Sequence[Buckets]) -> Buckets:
     names, limits, cells_of = None, many[0].limits, [np.arange(len(one.bits)) for one in many]
     if many[0].names is not None:
         names = tuple(sorted({name for one in many for name in one.names or ()}))
-        if len(names) > MOST_GROUPS:
-            raise ValueError(
-                f"{key} is ranked within {len(names):,} groups, at most {MOST_GROUPS:,} are served: "
-                "take a column with fewer values"
-            )
+        check_groups(key, names)
         known = {name: cell for cell, name in enumerate(names)}
         cells_of = [np.array([known[name] for name in one.names or ()], np.int64) for one in many]
         limits = np.full(len(names), GROUP_BUCKETS)

@@ -3,15 +3,15 @@
 Every condition that cuts is a bound on some key. For `pareto` the key is the page's own strength: with u drawn from the page
 id, u < (2 - score)^-a holds exactly for a < -ln(u) / ln(2 - score), so the subsets of a sweep over a are nested, and solving
 for a share to keep is a quantile. `temperature` bounds a noisy score, `keep_fraction` and `between` become thresholds the
-same way. What must be ranked for that is said by `rankings`, found over all parts by `filters.quantiles`, and put into the
-rules by `resolve`; what a rule resolved to is kept beside what was asked.
+same way. What must be ranked for that is said by `rankings`, and then by `fillings` for quotas, found over all parts by
+`filters.quantiles`, and put into the rules by `resolve`; what a rule resolved to is kept beside what was asked.
 
 Two rules ask of no single signal: `sample` keeps pages by chance, `any_of` those that pass one of several sets of rules.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from filters import quotas
 from filters.draws import Hashes, draw, id_hashes, uniform
 from filters.nearest import nearest
+from filters.niches import TENTHS, Tenths, Within, are_columns, signals_of, within_of
 from filters.quantiles import RANKS, Column, Found, Targets, count, find, floats, merged, ranked
 from filters.soft_cuts import MOST_COPIES, TAU, Spread, repeats, scale_of, strengths, tempered
 
@@ -35,10 +37,10 @@ BOUNDS: dict[str, Callable[[Floats, float | Floats], Truth]] = {
     "below": lambda values, bound: values < bound,
 }
 NO_BOUND = {"min": -math.inf, "above": -math.inf, "max": math.inf, "below": math.inf}
-CUTS = (*BOUNDS, "pareto", "keep_fraction", "temperature", "between", "upsample", "in", "not_in", "is")
+CUTS = (*BOUNDS, "pareto", "keep_fraction", "temperature", "between", "upsample", "quota", "in", "not_in", "is")
 QUALIFIES = {
     "null": CUTS,
-    "lowest": ("keep_fraction", "temperature", "upsample"),
+    "lowest": ("keep_fraction", "temperature", "upsample", "quota"),
     "within": ("keep_fraction", "temperature", "between", *BOUNDS),
     "weight": ("keep_fraction", "temperature", "between", "pareto"),
 }
@@ -133,12 +135,13 @@ class Pool:
         kept: Floats = self._kept[key]
         return kept
 
-    def groups(self, within: Sequence[str]) -> pa.ChunkedArray | pa.Array:
+    def groups(self, within: Within) -> pa.ChunkedArray | pa.Array:
         """The group of each page by one column or several together, null as `None`."""
-        if len(within) == 1:
-            return self.column(within[0])
-        columns = [pc.cast(self.column(name), pa.string()) for name in within]
-        return pc.binary_join_element_wise(*columns, JOINT, null_handling="replace", null_replacement="None")
+        columns = [one.names(self.numbers(one.signal)) if isinstance(one, Tenths) else self.column(one) for one in within]
+        if len(columns) == 1:
+            return columns[0]
+        texts = [pc.cast(column, pa.string()) for column in columns]
+        return pc.binary_join_element_wise(*texts, JOINT, null_handling="replace", null_replacement="None")
 
     def weight(self, name: str) -> npt.NDArray[np.int64]:
         """What each page weighs; shape (pages,)."""
@@ -152,12 +155,14 @@ class Pool:
 class Rule:
     """What is asked of one signal, as in the experiment file: conditions by name.
 
-    `any_of` holds the sets of rules of which a page must pass one; such a rule has no conditions of its own.
+    `any_of` holds the sets of rules of which a page must pass one; such a rule has no conditions of its own. `tenths` are
+    the bounds between those of the numbers that it stands within, once they are known.
     """
 
     signal: str
     conditions: Mapping[str, Any]
     any_of: tuple[tuple["Rule", ...], ...] = ()
+    tenths: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def keeps_null(self) -> bool:
@@ -179,22 +184,35 @@ class Rule:
         return self.conditions[SAMPLE] if self.signal == SAMPLE else dict(self.conditions)
 
     @property
-    def within(self) -> tuple[str, ...]:
+    def within(self) -> Within:
         """The columns that its thresholds stand within."""
         by_group = any(isinstance(self.conditions.get(bound), Mapping) for bound in BOUNDS)
-        return _listed(self.conditions.get("within", [GROUPED_BY] if by_group else []))
+        return within_of(self.conditions.get("within", [GROUPED_BY] if by_group else []), self.tenths)
+
+    @property
+    def quota(self) -> quotas.Quota | None:
+        """Its budget over niches, where it has one."""
+        asked = self.conditions.get("quota")
+        return None if asked is None else quotas.Quota.of(asked, self.tenths)
+
+    @property
+    def groupings(self) -> Within:
+        """All columns that pages are told apart by: those of thresholds, and of niches."""
+        return self.within + (self.quota.within if self.quota else ())
+
+    @property
+    def weights(self) -> set[str]:
+        """What it weighs pages by."""
+        quota = self.quota
+        return {self.conditions.get("weight", "pages"), quota.weight if quota else "pages"}
 
     @property
     def columns(self) -> set[str]:
         """The columns that it is decided by."""
         if self.signal in NO_SIGNALS:
             return {name for leaf in self.leaves for name in leaf.columns}
-        weighed = {"text_characters"} if self.conditions.get("weight") == "characters" else set()
-        return {self.signal, *self.within} | weighed
-
-
-def _listed(value: Any) -> tuple[str, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+        weighed = {"text_characters"} if "characters" in self.weights else set()
+        return {self.signal} | signals_of(self.groupings) | weighed
 
 
 def leaves(rules: Iterable[Rule]) -> list[Rule]:
@@ -213,7 +231,7 @@ class Test:
     condition: str
     bound: Any
     groups: Mapping[str, float] | None = None
-    within: tuple[str, ...] = ()
+    within: Within = ()
     scale: float | None = None
     quantiles: tuple[float, ...] = ()
     lowest: bool = False
@@ -257,7 +275,7 @@ class Test:
         """The condition as a person reads it."""
         parts = [self.condition, _short(self.bound), *(["lowest"] if self.lowest else [])]
         parts += [] if self.scale is None else ["at", _short(self.scale)]
-        return " ".join([*parts, *(["within", ",".join(self.within)] if self.within else [])])
+        return " ".join([*parts, *(["within", ",".join(map(str, self.within))] if self.within else [])])
 
     @property
     def fact(self) -> Any:
@@ -475,9 +493,19 @@ def check_types(rules: Sequence[Rule], types: Mapping[str, pa.DataType]) -> None
             if expected:
                 kind = _kind(types[rule.signal])
                 raise RuleError(f"rule {rule.signal!r}: {name}: {value!r} cannot be meant, the signal is {kind}: {expected}")
-        for within in rule.within:
-            if _kind(types[within]) == "a number":
-                raise RuleError(f"rule {rule.signal!r}: within takes columns that name groups, but {within!r} is a number")
+        try:
+            check_within(rule.groupings, types)
+        except RuleError as error:
+            raise RuleError(f"rule {rule.signal!r}: within takes {error}") from error
+
+
+def check_within(within: Within, types: Mapping[str, pa.DataType]) -> None:
+    """Raise RuleError where a column names no groups, or tenths are of no number."""
+    for one in within:
+        if isinstance(one, str) and pa.types.is_floating(types[one]):
+            raise RuleError(f"columns that name groups, but {one!r} is a number: write {{tenths: {one}}}")
+        if isinstance(one, Tenths) and _kind(types[one.signal]) != "a number":
+            raise RuleError(f"tenths of numbers, but {one.signal!r} is {_kind(types[one.signal])}: write {one.signal} alone")
 
 
 def _kind(type_: pa.DataType) -> str:
@@ -495,7 +523,7 @@ def _unfit(name: str, value: Any, type_: pa.DataType) -> str:
         return "use min, max, above or below"
     if name == "pareto" and not pa.types.is_floating(type_):
         return "pareto takes a score in [0, 1]"
-    if name in ("temperature", "upsample") and kind == "a flag":
+    if name in ("temperature", "upsample", "quota") and kind == "a flag":
         return f"{name} takes a number"
     if name in ("in", "not_in") and not all(_is_value(one, type_) for one in value):
         return {"text": "list texts", "a flag": "use is: true or is: false"}.get(kind, "list numbers")
@@ -514,6 +542,10 @@ def _is_value(value: Any, type_: pa.DataType) -> bool:
 
 def _check(signal: str, name: str, value: Any) -> None:
     """One condition's value: its type and its range."""
+    if name == "quota":
+        if fault := quotas.fault(value, WEIGHTS):
+            raise RuleError(f"rule {signal!r}: quota {fault}")
+        return
     share = "a share in (0, 1]"
     expected = {
         **dict.fromkeys(BOUNDS, (_is_bound(value), "a finite number, or one for each group such as {eng: 50, other: null}")),
@@ -539,7 +571,7 @@ def _check(signal: str, name: str, value: Any) -> None:
         "is": (isinstance(value, bool), "true or false"),
         "null": (value in ("keep", "drop"), "keep or drop"),
         "lowest": (isinstance(value, bool), "true or false"),
-        "within": (_are_columns(value), "the name of a column, or a list of different ones"),
+        "within": (are_columns(value), "the name of a column or {tenths: number}, or a list of different ones"),
         "weight": (value in WEIGHTS, f"{', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}"),
     }
     holds, what = expected[name]
@@ -577,12 +609,6 @@ def _curve(value: Mapping[Any, Any]) -> bool:
     return fits and all(map(_quantile, quantiles)) and len(set(quantiles)) == len(value) and any(value.values())
 
 
-def _are_columns(value: Any) -> bool:
-    if not isinstance(value, list):
-        return isinstance(value, str)
-    return len(value) > 0 and all(isinstance(one, str) for one in value) and len(set(value)) == len(value)
-
-
 def _quantile(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
@@ -601,17 +627,17 @@ class Ranking:
     signal: str
     lowest: bool = False
     weight: str = "pages"
-    within: tuple[str, ...] = ()
+    within: Within = ()
     noisy: bool = False
     scale: float | None = None
 
     def __str__(self) -> str:
-        return self.signal + (f" within {', '.join(self.within)}" if self.within else "")
+        return self.signal + (f" within {', '.join(map(str, self.within))}" if self.within else "")
 
     @property
     def columns(self) -> set[str]:
         """The columns that are read for it, but for the weights that every pool has."""
-        return {self.signal, *self.within} | ({"text_characters"} if self.weight == "characters" else set())
+        return {self.signal} | signals_of(self.within) | ({"text_characters"} if self.weight == "characters" else set())
 
     def column(self, pool: Pool) -> Column:
         """The pages of a pool, or of one part, as they are ranked."""
@@ -640,7 +666,8 @@ class Ranking:
 def _shares(rule: Rule, deviations: Mapping[str, float]) -> list[tuple[Ranking, float]]:
     """The shares that a rule keeps, and of what ranking."""
     asked = rule.conditions
-    weight, within, lowest = asked.get("weight", "pages"), _listed(asked.get("within", [])), bool(asked.get("lowest", False))
+    weight, within = asked.get("weight", "pages"), within_of(asked.get("within", []), rule.tenths)
+    lowest = bool(asked.get("lowest", False))
     shares = []
     if isinstance(asked.get("pareto"), Mapping):
         shares.append((Ranking(rule.signal, weight=weight, noisy=True), asked["pareto"]["keep_fraction"]))
@@ -659,6 +686,67 @@ def _shares(rule: Rule, deviations: Mapping[str, float]) -> list[tuple[Ranking, 
     return shares
 
 
+@dataclass(frozen=True)
+class Filling:
+    """The pages among which the threshold of quotas is found: those between the floor and the ceiling of their niches."""
+
+    ranking: Ranking
+    floor: float
+    ceiling: float
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The shares of niches that must be found first; for a floor of 0 nothing need be."""
+        return tuple(sorted({self.floor, self.ceiling} - {0.0}))
+
+    def column(self, pool: Pool, ends: Found) -> Column:
+        """The free pages of a pool, or of one part; `ends` are the cuts of its ranking."""
+        return quotas.free(self.ranking.column(pool), ends, self.floor, self.ceiling)
+
+    def test(self, share: float, ends: Found, thresholds: Found | None) -> Test:
+        """The bound of each niche for a budget of all weight."""
+        left, threshold = quotas.left(ends, self.floor, share), np.uint64(0)
+        if left and thresholds is not None:
+            threshold = thresholds.places[thresholds.targets.amounts.index(left), 0]
+        found = floats(quotas.bounds(ends, threshold, self.floor, self.ceiling), self.ranking.lowest).tolist()
+        groups = dict(zip(ends.names or (), found, strict=True))
+        of = f"of all {self.ranking.weight} and {_short(self.floor)} to {_short(self.ceiling)} of each group"
+        return Test("max" if self.ranking.lowest else "min", f"{_short(share)} {of}", groups, self.ranking.within)
+
+
+def filling_of(rule: Rule) -> Filling | None:
+    """Where the threshold of a rule's quota is found; None without one."""
+    if (quota := rule.quota) is None:
+        return None
+    ranking = Ranking(rule.signal, bool(rule.conditions.get("lowest", False)), quota.weight, quota.within)
+    return Filling(ranking, quota.floor, quota.ceiling)
+
+
+Cuts = Callable[[Mapping[Any, Targets], Callable[[Any, Pool], Column], Collection[str]], dict[Any, Found]]
+"""Targets of some rankings, what a part has of each, and the signals that are read for it -> the cuts over all pages."""
+
+
+def tenths_signals(rules: Iterable[Rule]) -> list[str]:
+    """The signals whose tenths must be known before the rules can be ranked."""
+    return sorted({one.signal for leaf in leaves(rules) for one in leaf.groupings if isinstance(one, Tenths)})
+
+
+def with_tenths(rule: Rule, bounds: Mapping[str, tuple[float, ...]]) -> Rule:
+    """A rule with the bounds between the tenths that it stands within."""
+    sets = tuple(tuple(with_tenths(one, bounds) for one in some) for some in rule.any_of)
+    return replace(rule, any_of=sets, tenths=bounds)
+
+
+def bounds_of_tenths(signals: Collection[str], cuts: Cuts) -> dict[str, tuple[float, ...]]:
+    """The bounds between the tenths of each number; one that is nowhere measured has none."""
+    found = cuts(
+        dict.fromkeys(signals, TENTHS),
+        lambda name, pool: ranked(pool.numbers(name), pool.weight("pages"), lowest=True),
+        signals,
+    )
+    return {name: tuple(floats(one.places[:, 0], lowest=True).tolist()) for name, one in found.items() if one.measured[0]}
+
+
 def spread_signals(rules: Iterable[Rule]) -> list[str]:
     """The signals whose standard deviation must be known before the rules can be resolved."""
     return sorted({leaf.signal for leaf in leaves(rules) if "temperature" in leaf.conditions})
@@ -675,10 +763,22 @@ def rankings(rules: Iterable[Rule], deviations: Mapping[str, float]) -> dict[Ran
             shares.setdefault(ranking, set()).add(share)
         if "upsample" in rule.conditions:
             shares.setdefault(Ranking(rule.signal, lowest=True), set()).update(RANKS.amounts)
+        if (filling := filling_of(rule)) is not None:
+            shares.setdefault(filling.ranking, set()).update(filling.ends)
     return {ranking: Targets("share", tuple(sorted(some))) for ranking, some in shares.items()}
 
 
-def resolve(rule: Rule, found: Mapping[Ranking, Found], deviations: Mapping[str, float]) -> Resolved:
+def fillings(rules: Iterable[Rule], found: Mapping[Ranking | Filling, Found]) -> dict[Filling, Targets]:
+    """What must be ranked after the ends of niches are found, before quotas can be resolved."""
+    wanted: dict[Filling, set[int]] = {}
+    for leaf in leaves(rules):
+        if (filling := filling_of(leaf)) is not None:
+            share = leaf.conditions["quota"]["keep_fraction"]
+            wanted.setdefault(filling, set()).add(quotas.left(found[filling.ranking], filling.floor, share))
+    return {filling: Targets("at least", tuple(sorted(some - {0}))) for filling, some in wanted.items() if some - {0}}
+
+
+def resolve(rule: Rule, found: Mapping[Ranking | Filling, Found], deviations: Mapping[str, float]) -> Resolved:
     """Turn shares into thresholds: those over the pages that were ranked and on which the signal is measured."""
     if rule.any_of:
         sets = tuple(tuple(resolve(one, found, deviations) for one in rules) for rules in rule.any_of)
@@ -696,6 +796,8 @@ def resolve(rule: Rule, found: Mapping[Ranking, Found], deviations: Mapping[str,
     tests += [ranking.test(share, found[ranking]) for ranking, share in _shares(rule, deviations)]
     if "upsample" in asked:
         tests.append(_curve_test(rule, found[Ranking(rule.signal, lowest=True)]))
+    if (filling := filling_of(rule)) is not None:
+        tests.append(filling.test(asked["quota"]["keep_fraction"], found[filling.ranking], found.get(filling)))
     return Resolved(rule, tuple(tests))
 
 
@@ -706,11 +808,25 @@ def _curve_test(rule: Rule, found: Found) -> Test:
     return Test("upsample", rule.conditions["upsample"], quantiles=quantiles, lowest=bool(rule.conditions.get("lowest")))
 
 
+def resolve_all(rules: Sequence[Rule], cuts: Cuts, deviations_of: Callable[[list[str]], dict[str, float]]) -> list[Resolved]:
+    """The rules of any number of levels resolved over all pages, in their order."""
+    bounds = bounds_of_tenths(tenths_signals(rules), cuts)
+    rules = [with_tenths(rule, bounds) for rule in rules]
+    deviations = deviations_of(spread_signals(rules))
+    wanted = rankings(rules, deviations)
+    read = {name for ranking in wanted for name in ranking.columns}
+    ends = cuts(wanted, lambda ranking, pool: ranking.column(pool), read)
+    thresholds = cuts(fillings(rules, ends), lambda filling, pool: filling.column(pool, ends[filling.ranking]), read)
+    return [resolve(rule, {**ends, **thresholds}, deviations) for rule in rules]
+
+
 def resolve_in(pool: Pool, rules: Sequence[Rule]) -> list[Resolved]:
     """The rules resolved over a pool that is in memory as a whole."""
-    deviations = {signal: Spread.of(pool.numbers(signal)).deviation for signal in spread_signals(rules)}
-    found = find(rankings(rules, deviations), lambda wanted: merged([count(wanted, lambda ranking: ranking.column(pool))]))
-    return [resolve(rule, found, deviations) for rule in rules]
+
+    def cuts(targets: Mapping[Any, Targets], column: Callable[[Any, Pool], Column], _: Collection[str]) -> dict[Any, Found]:
+        return find(targets, lambda wanted: merged([count(wanted, lambda key: column(key, pool))]))
+
+    return resolve_all(rules, cuts, lambda signals: {name: Spread.of(pool.numbers(name)).deviation for name in signals})
 
 
 def preference(rule: Rule, pool: Pool, invert: bool = False) -> Floats:
@@ -728,11 +844,11 @@ def keeps_highest(rule: Rule) -> bool:
     """Whether a rule keeps the largest values as it gets harder, or the smallest. Raises RuleError where it is neither."""
     asked = rule.conditions
     down = any(name in asked for name in ("max", "below")) or bool(asked.get("lowest", False))
-    soft = any(name in asked for name in ("keep_fraction", "temperature", "upsample"))
+    soft = any(name in asked for name in ("keep_fraction", "temperature", "upsample", "quota"))
     up = any(name in asked for name in ("min", "above", "pareto")) or (soft and not down)
     if down == up:
         raise RuleError(
             f"rule {rule.signal!r} has no direction to invert: it needs one of min, above, max, below, keep_fraction, "
-            "temperature, upsample, pareto"
+            "temperature, upsample, quota, pareto"
         )
     return up

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from filters.kernels.compiled import kernel
-from filters.quantiles import Targets
+from filters.niches import LABELS, tenths
 from filters.rules import Pool
 
 Counts = npt.NDArray[np.int64]
@@ -23,8 +23,6 @@ Kept = npt.NDArray[np.uint8]
 
 MOST_NAMES, MOST_CANDIDATES = 200, 4096
 OTHER, NULL = "(other)", "(null)"
-TENTHS = Targets("share", tuple(round(tenth / 10, 1) for tenth in range(1, 10)))
-"""Of a ranking from the lowest: the nine bounds between tenths."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +80,14 @@ class Slicing:
     def labels(self) -> tuple[str, ...]:
         """What each slice is called."""
         if self.bounds:
-            return (*(f"{tenth:02}" for tenth in range(1, 11)), NULL)
+            return (*LABELS, NULL)
         return (*self.names, OTHER, NULL)
 
     def codes(self, pool: Pool) -> Counts:
         """The slice of each page; shape (pages,)."""
         if self.bounds:
             values = pool.numbers(self.column)
-            tenths = np.searchsorted(np.array(self.bounds), values, side="left")
-            return np.where(np.isnan(values), len(self.bounds) + 1, tenths)
+            return np.where(np.isnan(values), len(LABELS), tenths(values, self.bounds))
         column = names_of(pool, self.column)
         places = pc.fill_null(pc.index_in(column, value_set=pa.array(self.names, column.type)), len(self.names))
         return np.asarray(pc.if_else(pc.is_null(column), len(self.names) + 1, places).to_numpy(), np.int64)

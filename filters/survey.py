@@ -112,6 +112,8 @@ def asked_share(rule: Rule) -> tuple[float, str] | None:
     if len(cuts) != 1:
         return None
     [(name, value)] = cuts.items()
+    if name == "quota":
+        return value["keep_fraction"], str(value.get("weight", "pages"))
     if name == "between":
         return value[1] - value[0], weight
     share = value.get("keep_fraction") if isinstance(value, Mapping) else value if name == "keep_fraction" else None

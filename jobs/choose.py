@@ -11,7 +11,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,19 +20,31 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from filters.levels import UNFILTERED, Level, Order, needed, order_of, other_rules, signals_of
+from filters.levels import (
+    BAND,
+    BESIDE,
+    SECOND,
+    UNFILTERED,
+    Level,
+    Order,
+    ends_of,
+    needed,
+    order_of,
+    other_rules,
+    signals_of,
+)
 from filters.quantiles import RANKS, Found, Targets, floats, ranked
-from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, rankings, resolve, spread_signals
+from filters.rules import SAMPLE, Floats, Pool, Resolved, parse, preference, resolve, resolve_all
 from filters.soft_cuts import Copies, Spread
 from filters.survey import overlaps
 from filters.verdicts import Bits, Tally, failing, passing, tally
 from jobs.parts import command, loop, matching, passes, session, storage
+from jobs.parts.breadth import breadths
 from jobs.parts.edits import Edit, Edits, told_of
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
-from jobs.parts.pool import Columns, Over, cuts_of
+from jobs.parts.pool import Columns, Over, cuts_of, cuts_over
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
 from jobs.parts.shuffled import Buckets
@@ -78,6 +90,8 @@ class Decision:
     orders: Mapping[str, Order]
     quantiles: Mapping[str, Floats]
     cuts: Mapping[str, Found]
+    bands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """The two levels that each band lies between: it has what the first keeps and the second drops."""
 
     def failing(self, pool: Pool) -> Bits:
         """Which rules each page fails."""
@@ -122,6 +136,12 @@ class Decision:
                 columns[key] = self.orders[control.order].column(pool, self.passing(pool, control.among), self.quantiles)
             yield name, self.cuts[_cut_name(*key)].keeps(columns[key], control.target)
 
+    def kept_beside(self, pool: Pool, bits: Bits) -> Iterator[tuple[str, Truth]]:
+        """What each control and each band keeps of the pages that may be chosen, given which rules each fails."""
+        yield from self.kept_by_controls(pool)
+        for name, (milder, harder) in self.bands.items():
+            yield name, passing(bits, self.levels[milder]) & ~passing(bits, self.levels[harder])
+
 
 def _cut_name(order: str, among: Sequence[int]) -> str:
     return f"{order} among {' '.join(map(str, among))}"
@@ -138,7 +158,9 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     pages = parts_of(places.pages)
     columns = Columns.find(experiment, needed(levels))
     identities = columns.identities()
-    made_by = {level.name: _config(level, columns, identities) | matching.config(experiment, levels) for level in levels}
+    made_by = {
+        level.name: _config(level, levels, columns, identities) | matching.config(experiment, levels) for level in levels
+    }
     for level in levels:
         _refuse_other(places, level.name, made_by[level.name])
     if not _is_decided(places, pages, made_by):
@@ -151,9 +173,15 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
-def _config(level: Level, columns: Columns, identities: Mapping[str, str]) -> dict[str, Any]:
-    """What decides a subset: its rules, the pages, their split and the signals it was chosen by, the seed."""
-    own = needed([level]) | {"text_bytes"} | ({"token_count"} if level.of is not None else set())  # what controls match
+def _config(level: Level, levels: Sequence[Level], columns: Columns, identities: Mapping[str, str]) -> dict[str, Any]:
+    """What decides a subset: its rules, the pages, their split and the signals it was chosen by, the seed.
+
+    A band is decided by all levels: their sizes say which it lies between.
+    """
+    between = [one for one in levels if one.control is None] if level.control == BAND else []
+    own = (
+        needed([level, *between]) | {"text_bytes"} | ({"token_count"} if level.of is not None else set())
+    )  # what controls match
     others = {table: signals for table, signals in columns.tables.items() if table != columns.places.pages}
     not_used = {table.name for table, signals in others.items() if not own & set(signals)}
     return {
@@ -162,6 +190,7 @@ def _config(level: Level, columns: Columns, identities: Mapping[str, str]) -> di
         "control": level.control,
         "seed": columns.seed,
         "tables": {table: identity for table, identity in identities.items() if table not in not_used},
+        **({"between": {one.name: as_tree(one.rules) for one in between}} if between else {}),
     }
 
 
@@ -207,8 +236,9 @@ def _decide(
         decision = matched(experiment, decision, counted, columns, over)
         counted = over(lambda part: _tally(part, columns, decision), _sum)
         _print_containment(decision, columns, over)
-    decision = with_controls(levels, decision, counted, columns, over)
-    controls = over(lambda part: _control_sizes(part, columns, decision), lambda some: np.sum(some, axis=0))
+    decision = with_bands(levels, with_controls(levels, decision, counted, columns, over), counted)
+    breadth = breadths(decision.rules, decision.levels, columns, over)
+    beside = over(lambda part: _sizes_beside(part, columns, decision), lambda some: np.sum(some, axis=0))
     shown = [rule.text for rule in decision.rules[: _shown(decision)]]
     table = _verdicts(places, made_by, shown, decision.repeating)
 
@@ -218,11 +248,12 @@ def _decide(
         yield from ((table.name, batch) for batch in rows.to_batches())
 
     report = loop.run(lambda: spark, "choose", pages, [table], work)[table.name]
-    sizes = dict(zip(decision.controls, controls, strict=True))
+    sizes = dict(zip([*decision.controls, *decision.bands], beside, strict=True))
     for level in levels:
         facts = describe(level, decision, counted, sizes.get(level.name), columns.weights, experiment)
         split = {"pages": report.counts["held_out"], "copies_dropped": report.counts["copy_of_held_out"]}
         facts |= {"held_out": {**as_tree(experiment.evaluate.held_out), **split}}
+        facts |= {"breadth": [row for row in breadth if row["level"] == level.name]}
         facts |= {"config": made_by[level.name], "config_hash": config_hash(made_by[level.name])}
         storage.write_json(places.subset_facts(level.name), facts)
     by_name = zip(counted.names, counted.pages_by_name.tolist(), strict=True)
@@ -233,13 +264,11 @@ def _decide(
 
 def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
     """The rules of all levels with their thresholds, and the rules that controls choose among."""
-    asked = {level.name: parse(level.rules) for level in levels if level.of is None}
+    asked = {level.name: parse(level.rules) for level in levels if level.of is None and level.control != BAND}
     others = {level.name: other_rules(level) for level in levels if level.of is not None}
     everything = [rule for some in (*asked.values(), *others.values()) for rule in some]
-    deviations = _deviations(spread_signals(everything), columns, over)
-    ranked_by = rankings(everything, deviations)
-    signals = {name for ranking in ranked_by for name in ranking.columns}
-    found = cuts_of(ranked_by, lambda ranking, pool: ranking.column(pool), columns.only(signals), over)
+    cuts = partial(cuts_over, columns, over)
+    one_by_one = iter(resolve_all(everything, cuts, lambda signals: _deviations(signals, columns, over)))
     numbers: dict[str, int] = {}
     rules: list[Resolved] = []
 
@@ -249,8 +278,8 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
             rules.append(one)
         return numbers[one.text]
 
-    by_level = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in asked.items()}
-    among = {name: tuple(number(resolve(rule, found, deviations)) for rule in some) for name, some in others.items()}
+    by_level = {name: tuple(number(next(one_by_one)) for _ in some) for name, some in asked.items()}
+    among = {name: tuple(number(next(one_by_one)) for _ in some) for name, some in others.items()}
     controls = {name: Control(rules_of, "", 0) for name, rules_of in among.items()}
     return Decision(tuple(rules), by_level, controls, {}, {}, {})
 
@@ -258,7 +287,8 @@ def resolved(levels: Sequence[Level], columns: Columns, over: Over) -> Decision:
 def matched(experiment: Experiment, decision: Decision, counted: Tally, columns: Columns, over: Over) -> Decision:
     """With a sample for each level that makes them alike."""
     sizes = dict(zip(decision.levels, counted.read[:, -1].tolist(), strict=True))
-    del sizes[UNFILTERED]
+    for name in (UNFILTERED, *(level.name for level in levels_of(experiment) if level.control == SECOND)):
+        del sizes[name]  # what is trained beside the levels does not decide how large they are
     if experiment.match == "repetition":
         found = dict.fromkeys(sizes, matching.one_share(experiment, int(counted.all_pages[-1])))
     else:
@@ -363,11 +393,19 @@ def _wishes(orders: Sequence[Order], columns: Columns, over: Over) -> dict[str, 
     return {signal: floats(one.places[:, 0], lowest=True) for signal, one in found.items()}
 
 
-def _control_sizes(part: Part, columns: Columns, decision: Decision) -> npt.NDArray[np.int64]:
-    """What each control keeps of a part; shape (controls, weights)."""
+def with_bands(levels: Sequence[Level], decision: Decision, counted: Tally) -> Decision:
+    """With the levels that each band lies between, by the bytes that levels keep."""
+    ordered = [level.name for level in levels if level.control is None]
+    kept = dict(zip(decision.levels, counted.kept[:, 1].tolist(), strict=True))
+    bands = [level.name for level in levels if level.control == BAND]
+    return replace(decision, bands={band: ends_of(band, {name: kept[name] for name in ordered}) for band in bands})
+
+
+def _sizes_beside(part: Part, columns: Columns, decision: Decision) -> npt.NDArray[np.int64]:
+    """What each control and each band keeps of a part; shape (controls and bands, weights)."""
     pool = columns.of(part).chosen_from()
     weights = np.stack([pool.weights[name] for name in columns.weights], axis=1)
-    kept = [weights[mask].sum(axis=0) for _, mask in decision.kept_by_controls(pool)]
+    kept = [weights[mask].sum(axis=0) for _, mask in decision.kept_beside(pool, decision.failing(pool))]
     return np.array(kept, np.int64).reshape(len(kept), weights.shape[1])
 
 
@@ -383,7 +421,7 @@ def _judged(part: Part, columns: Columns, decision: Decision, schema: pa.Schema)
     for name, rules in decision.levels.items():
         kept_by = repeated.get(name)
         verdicts[f"subset {name}"] = free & passing(bits, rules) if kept_by is None else kept_by * free
-    for name, mask in decision.kept_by_controls(found.chosen_from()):
+    for name, mask in decision.kept_beside(found.chosen_from(), bits[free]):
         kept = np.zeros(len(free), bool)
         kept[free] = mask
         verdicts[f"subset {name}"] = kept
@@ -402,7 +440,8 @@ class Texts:
         """The columns of the files."""
         columns = [("id", pa.string()), ("url", pa.string()), ("text", pa.large_string())]
         types = [
-            (name, pq.read_schema(table / f"{part.name}.parquet").field(name).type) for name, table in self.signals.items()
+            (name, storage.read_schema(table / f"{part.name}.parquet").field(name).type)
+            for name, table in self.signals.items()
         ]
         return pa.schema([*columns, *types, *more])
 
@@ -582,9 +621,9 @@ def describe(
     def sizes(values: npt.NDArray[np.int64]) -> dict[str, int | None]:
         return {"tokens": None} | dict(zip(weights, values.tolist(), strict=True))
 
-    own = level.of is None
-    at = list(decision.levels).index(level.name if own else str(level.of))
-    rules = decision.levels[level.name if own else str(level.of)]
+    between = decision.bands.get(level.name)
+    own, of = level.of is None and not between, between[1] if between else level.of or level.name
+    at, rules = list(decision.levels).index(of), decision.levels[of]
     kept = sizes(counted.kept[at] if own or control is None else control)
     read = sizes(counted.read[at]) if own else kept
     dropped = [
@@ -597,17 +636,23 @@ def describe(
         }
         for place, rule in enumerate(rules)
     ]
-    status, reason = _status(read, experiment)
+    status, reason = _status(read, experiment, level.control in BESIDE)
     alone = [decision.rules[rule].text for rule in rules if counted.failed[rule][0] == counted.all_pages[0]]
-    reason = f"{alone[0]} removes every page" if status == "empty" and alone else reason
+    if status == "empty" and between:
+        reason = f"no page lies between {between[0]} and {between[1]}"
+    elif status == "empty" and alone:
+        reason = f"{alone[0]} removes every page"
     return {
         "name": level.name,
         "control": level.control,
         "of": level.of,
+        "between": list(between) if between else None,
         "levels": as_tree(level.levels),
         "strength": level.strength,
         "rules": as_tree(level.rules),
-        "resolved": {decision.rules[rule].rule.signal: as_tree(decision.rules[rule].facts()) for rule in rules},
+        "resolved": {}
+        if between
+        else {decision.rules[rule].rule.signal: as_tree(decision.rules[rule].facts()) for rule in rules},
         "in": sizes(counted.all_pages),
         "kept": kept,
         "read": read,
@@ -629,16 +674,14 @@ def _by_name(decision: Decision, counted: Tally, rules: Sequence[int]) -> dict[s
     return told
 
 
-def _status(kept: Mapping[str, int | None], experiment: Experiment) -> tuple[str, str]:
-    """ok, empty, or too small for the training budget, with a sentence."""
+def _status(kept: Mapping[str, int | None], experiment: Experiment, beside: bool) -> tuple[str, str]:
+    """ok, empty, or too small for the training budget, with a sentence; what is `beside` levels has the first one alone."""
     if not kept["pages"]:
         return "empty", "no page passes its rules"
     train = experiment.train
-    if train and train.regime == "fresh" and kept["tokens"] is not None and kept["tokens"] < max(train.tokens):
-        return (
-            "too small",
-            f"it has {kept['tokens']:,} tokens, a run needs {max(train.tokens):,} different ones (train.regime: fresh)",
-        )
+    needed = (train.tokens[0] if beside else max(train.tokens)) if train and train.regime == "fresh" else 0
+    if kept["tokens"] is not None and kept["tokens"] < needed:
+        return "too small", f"it has {kept['tokens']:,} tokens, a run needs {needed:,} different ones (train.regime: fresh)"
     return "ok", ""
 
 

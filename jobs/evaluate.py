@@ -4,12 +4,14 @@
 
 Each run writes what every evaluated page costs it (`evaluation.parquet`); `results.jsonl` sums that up by set, and by
 stratum or the largest domains: `held_out` are pages that pass the rules which all levels share, `pool` are pages as they
-come, `reference` are good texts. Tasks are scored item by item (`results/items/`) and summed up there too.
+come, `reference` are good texts. What is measured to tell why levels differ has sets of its own
+(`jobs.parts.diagnostics`). Tasks are scored item by item (`results/items/`) and summed up there too.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,15 @@ from eval.plan import RunConfig
 from eval.runs import MEASURE
 from eval.training import RunSummary
 from filters.files import write_whole
-from jobs.parts import command, storage
+from filters.levels import CONTROLS
+from jobs.parts import command, diagnostics, storage
 from jobs.parts.evaluated import SETS, write_evaluated
 from jobs.parts.experiment_file import Experiment, config_hash
-from jobs.parts.grid import asked_of, cells, runs, smallest_context
+from jobs.parts.grid import asked_of, cells, names_beside, permuted, runs, smallest_context
 from jobs.parts.places import Places
+from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.scratch_runs import evaluate_on_scratch
 from jobs.parts.spread import carry_out
 from jobs.parts.table import code_version
 from jobs.parts.tasks import Run, evaluate_tasks
@@ -48,18 +53,21 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     measured = _evaluations(experiment, [run for run in asked if run not in untrained])
     to_do = [one for one in measured if not one.is_made()]
     if dry_run:
-        left = len(to_do) + len(untrained)
+        left = len({one.run.out for one in to_do}) + len(untrained)
         print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
         return command.OK
     if to_do and experiment.train:
-        carry_out(MEASURE, to_do, experiment.train.device)
-    rows = [row for one in measured for row in _results(one, experiment)]
+        carry_out(replace(MEASURE, function=evaluate_on_scratch), to_do, experiment.train.device)
+    models, late = ([one for one in measured if (one.step is None) == final] for final in (True, False))
+    rows = [row for one in models for row in _results(one, experiment)]
+    rows += [row for one in late for row in _late(one, experiment)]
+    rows += _diagnosed(models, experiment)
     results = Places(experiment.out).results
     _write(results, rows)  # which level is best, tasks may have to know
-    if experiment.train and measured:
-        rows += evaluate_tasks(experiment, _tested(experiment, measured), smallest_context(experiment.train))
+    if experiment.train and models:
+        rows += evaluate_tasks(experiment, _tested(experiment, models), smallest_context(experiment.train))
     _write(results, rows)
-    print(f"evaluate: {len(rows):,} measurements of {len(measured)} runs in {results}")
+    print(f"evaluate: {len(rows):,} measurements of {len(models)} runs in {results}")
     return command.OK
 
 
@@ -71,7 +79,8 @@ def _tested(experiment: Experiment, measured: Sequence[Evaluation]) -> list[Run]
     """The runs that are asked tasks."""
     if experiment.train is None:
         return []
-    there = {one.run.subset: None for one in measured}
+    beside = {*names_beside(experiment), *permuted(experiment)}
+    there = {one.run.subset: None for one in measured if one.run.subset not in beside}
     asked = {cell.folder: asked_of(experiment, experiment.train, cell, list(there)) for cell in cells(experiment.train)}
     return [
         Run(one.run, str(one.summary.model_sha256), _about(one, experiment))
@@ -128,6 +137,30 @@ def _results(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]
             yield _row(one, name, group, bits_per_byte(nll[mask], size[mask]), mask, size) | about
         each = [bits_per_byte(nll[here & (strata == part)], size[here & (strata == part)]) for part in parts]
         yield _row(one, name, "macro", float(np.mean(each)), here, size) | about
+
+
+def _late(one: Evaluation, experiment: Experiment) -> Iterator[dict[str, Any]]:
+    """What decides of the weights of a late step: the mean over strata."""
+    for row in _results(one, experiment):
+        if (row["set"], row["domain"]) == ("held_out", "macro"):
+            yield row | {"set": diagnostics.LATE, "step": one.step}
+
+
+def _diagnosed(models: Sequence[Evaluation], experiment: Experiment) -> list[dict[str, Any]]:
+    """The models by how often they read what, and those that are no controls on what each level would keep."""
+    if not models:
+        return []
+    controls = {level.name for level in levels_of(experiment) if level.control in CONTROLS}
+    kept, pages = diagnostics.write_kept(experiment), diagnostics.judged_pages(experiment)
+    found = []
+    for one in models:
+        exposed = storage.read_table(one.exposure)
+        rows = [*diagnostics.by_exposure(exposed), *diagnostics.least_seen(exposed, pages)]
+        if one.run.subset not in controls:
+            rows += diagnostics.matrix(storage.read_table(one.file), kept)
+        about = {"subset": one.run.subset, "replicate": one.run.replicate}
+        found += [about | row | _about(one, experiment) for row in rows]
+    return found
 
 
 def _groups(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from eval.packed import Regime, Stream, header_path, write_packed
+from eval.packed import Regime, Stream, header_path, stream_tokens, write_packed, write_permuted
 from eval.plan import Plan, write_plan
 from eval.slices import SLICES
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest
@@ -24,10 +24,21 @@ from jobs.parts import command, loop, passes, session, storage
 from jobs.parts.edits import Edits, told_of
 from jobs.parts.evaluated import write_evaluated
 from jobs.parts.experiment_file import Experiment, Train
-from jobs.parts.grid import budgets, chosen_subsets, may_be_asked, runs, smallest_context
+from jobs.parts.grid import (
+    budgets,
+    cells,
+    chosen_subsets,
+    may_be_asked,
+    mildest,
+    names_beside,
+    permuted,
+    runs,
+    smallest_context,
+)
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.scratch_runs import stream_here
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
 from jobs.parts.table import Part, PartReport, Table, code_version, identity_of, make_again, parts_of, sidecar
 from jobs.parts.tasks import pack_tasks
@@ -44,24 +55,53 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         if facts["status"] != "ok":
             print(f"pack: {name} is {facts['status']}: {facts['reason']}")
     whole = {name: facts for name, facts in subsets.items() if facts["status"] == "ok"}
-    for context, budget in budgets(train).items():
-        packing = Packing.of(experiment, train, whole, context, budget)
+    for context, budget, names in _asked(experiment, train, list(whole)):
+        packing = Packing.of(experiment, train, {name: whole[name] for name in names}, context, budget)
         if dry_run:
             missing = packing.missing()
             print(
-                f"pack: {len(whole)} subsets in {len(train.numbers)} replicates for models of context {context}; "
+                f"pack: {len(names)} subsets in {len(train.numbers)} replicates for models of context {context}; "
                 f"{len(missing)} subsets to pack" + (f": {', '.join(missing)}" if missing else "")
             )
         else:
             _pack(packing)
     if not dry_run:
+        write_ladder(experiment, train)
         write_evaluated(experiment)
         places, asked = Places(experiment.out), runs(experiment)
         tasks = [one.asked.name for one in pack_tasks(experiment, smallest_context(train))[0]]
-        put_to = may_be_asked(experiment, list(dict.fromkeys(run.subset for run in asked))) if tasks else []
+        beside = {*names_beside(experiment), *permuted(experiment)}
+        levels = dict.fromkeys(run.subset for run in asked if run.subset not in beside)
+        put_to = may_be_asked(experiment, list(levels)) if tasks else []
         plan = Plan(asked, train.device, tasks, put_to)
         write_plan(places.packs, plan, places.tokenizer, {"goodhart": code_version()})
     return command.OK
+
+
+def _asked(experiment: Experiment, train: Train, names: Sequence[str]) -> Iterator[tuple[int, int, list[str]]]:
+    """Context, budget and subsets of what is packed together: what is trained beside the levels is so in one cell alone."""
+    there, first = [name for name in names if name in names_beside(experiment)], cells(train)[0]
+    alone = first.size.context, stream_tokens(first.tokens, first.size.batch, first.size.context)
+    for context, budget in budgets(train).items():
+        yield context, budget, [name for name in names if name not in there or (context, budget) == alone]
+    if there and alone not in budgets(train).items():
+        yield *alone, there
+
+
+def write_ladder(experiment: Experiment, train: Train) -> None:
+    """Write what permuted runs read: the streams of the mildest level with tokens out of their order."""
+    places, context = Places(experiment.out), cells(train)[0].size.context
+    of, steps = mildest(experiment, context), permuted(experiment)
+    if steps and of is None:
+        print("pack: no level can be trained on, so diagnostics.permuted has no stream to put out of order")
+    for name, share in steps.items() if of else ():
+        for replicate in train.numbers[: experiment.diagnostics.replicates]:
+            source, file = (places.packed(subset, context, replicate) for subset in (str(of), name))
+            made_by = {"of": of, "stream": storage.read_json(header_path(source))["sha256"], "permuted": share}
+            if not is_made(file, made_by, "pack"):
+                with storage.on_scratch(file, last=[header_path(file).name]) as here:
+                    write_permuted(stream_here(source), here, share)
+                say_made(file, made_by)
 
 
 def _pack(packing: "Packing") -> None:
@@ -192,14 +232,15 @@ def _write_stream(number: Part, packing: Packing, streams: Mapping[LevelStream, 
     given = (storage.read_batches(packing.places.slices / f"{part}.arrow", slice(at, None, len(streams))) for part in parts)
     asked = Stream(packing.context, stream.replicate, packing.regime, packing.budget, pool)
     try:
-        header = write_packed(
-            given,
-            file,
-            asked,
-            vocabulary=tokenizer.get_vocab_size(),
-            end_of_text=end_of_text(tokenizer),
-            tokenizer=tokenizer_digest(packing.places.tokenizer),
-        )
+        with storage.on_scratch(file, last=[header_path(file).name]) as here:
+            header = write_packed(
+                given,
+                here,
+                asked,
+                vocabulary=tokenizer.get_vocab_size(),
+                end_of_text=end_of_text(tokenizer),
+                tokenizer=tokenizer_digest(packing.places.tokenizer),
+            )
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     say_made(file, packing.made_by(stream.level, stream.replicate))

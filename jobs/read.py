@@ -19,12 +19,13 @@ from pyspark.sql import functions as sql
 
 from filters.pages import PageBatch
 from filters.signals import Group, configure, load_groups
-from jobs.parts import command, loop, reuse, session, storage
+from jobs.parts import command, contents, loop, reuse, selection, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.frames import frame
 from jobs.parts.places import Places
 from jobs.parts.refusals import InvariantBroken
 from jobs.parts.table import MANIFEST, Part, PartReport, StageReport, Table, identity_of, parts_of
+from jobs.shards import balance
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.reader import read_shard
 from jobs.shards.reasons import Page, ReadOptions, Rejected, ShardReport
@@ -52,7 +53,7 @@ REJECTED = pa.schema(
     ]
 )
 HASHES = pa.schema([("high", pa.int64()), ("low", pa.int64()), ("part", pa.int64())])
-READER = 3
+READER = 4
 """Changes whenever the same shard gives other pages or other text."""
 UNIQUE = "_unique.json"
 """Says of which pages it was found that no id is there twice."""
@@ -64,13 +65,19 @@ BATCH_PAGES = 8192
 def check(experiment: Experiment) -> None:
     """Find what is wrong with `pages:` before anything is read. Raises ExperimentError."""
     shards(experiment.pages.from_, _options(experiment), "pages.from")
+    selection.check(experiment, _options(experiment))
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Read what is not read yet. Returns 1 where a shard was damaged, after listing each with its offset and reason."""
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
-    named = [Part(name, shard.location, shard.identity) for name, shard in found.items()]
+    if not dry_run:
+        selection.select(experiment)
+    chosen = {one.name: one for one in selection.parts(experiment, options)}
+    seen = contents.times([*found.values()])
+    named = contents.parts([*found.values()], Places(experiment.out).pages)
+    named += [Part(name, one.location, one.identity) for name, one in chosen.items()]
     extractor = f"{options.extract} {version(options.extract)}"
     config = {"reader": READER, "pages": {"limits": options.limits, "extract": extractor}}
     places, size = Places(experiment.out), configure("size", {}, load_groups("filters"))
@@ -80,13 +87,17 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         Table(places.signals("size"), config, size.schema),
     ]
     if dry_run:
+        for one in selection.pending(experiment):
+            print(f"read: rows of {one} are to be selected first, which says how many parts they are")
         print(loop.plan("read", named, tables))
         return command.OK
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return read_part(part, found[part.name].options, report, size, found[part.name].file)
+        shard = chosen.get(part.name) or found[part.name]
+        return read_part(part, shard.options, report, size, shard.file)
 
     report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
+    contents.note(experiment.out, [*found.values()], seen, {part.name: part.origin for part in parts_of(places.pages)})
     code = tell(report)
     refuse_repeated_ids(tables[0].path)
     return code
@@ -123,8 +134,9 @@ def read_part(
     if rejected:
         yield "rejected", _batch(rejected, REJECTED)
     if not shard.balanced():
-        raise InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}")
+        raise InvariantBroken(f"the records of {part.name} do not add up: {dict(shard.counts)}, {dict(shard.bytes)}")
     report.counts.update(shard.counts)
+    report.counts.update({name: count for name, count in shard.bytes.items() if count})
     report.damaged += [damage._asdict() for damage in shard.damages]
 
 
@@ -191,7 +203,10 @@ def tell(report: StageReport) -> int:
     counts.pop("pages", None)
     print(f"read: {report.rows:,} pages of {records:,} records")
     for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
-        print(f"  {count:>9,}  {reason}")
+        if not balance.is_balance(reason):
+            print(f"  {count:>9,}  {reason}")
+    for line in balance.told(counts):
+        print(f"  of {line}")
     for damage in report.damaged:
         print(f"  damaged: {damage['part']} at byte {damage['offset']:,}: {damage['reason']} ({damage['detail']})")
     return command.DAMAGED if report.damaged else command.OK

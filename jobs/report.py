@@ -23,7 +23,9 @@ from eval.report.appendix import appendix
 from eval.report.facts import Facts
 from eval.report.page import answer, html, main_figure, markdown, terminal_table
 from filters.files import write_whole
+from filters.stores import at
 from jobs.parts import command, storage
+from jobs.parts.diagnosed import diagnosed
 from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
 from jobs.parts.gathered import collect, page_ids
 from jobs.parts.grid import cells
@@ -56,9 +58,13 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
     return command.OK
 
 
+BESIDE_THE_FIGURE = ("out", "reuse", "scratch", "diagnostics")
+"""Keys of the file that no number of the main figure hangs on."""
+
+
 def made_by(experiment: Experiment) -> dict[str, Any]:
     """What decides the numbers of the main figure, wherever the experiment lies: its file, and its model by content."""
-    asked = {key: value for key, value in as_tree(experiment).items() if key not in ("out", "reuse", "scratch")}
+    asked = {key: value for key, value in as_tree(experiment).items() if key not in BESIDE_THE_FIGURE}
     asked["evaluate"] = {key: value for key, value in asked["evaluate"].items() if key not in OF_TASKS}
     model = asdict(cells(experiment.train)[0].size) if experiment.train else None
     return {"experiment": config_hash(asked), "model": model}
@@ -109,7 +115,11 @@ def _collected(out: Path, train: Train | None) -> Facts:
     """What there is: judged are the runs of the first model at the first budget and learning rate."""
     grid = cells(train) if train else []
     first = grid[0] if grid else None
-    return collect(out, first.folder if first else None, first.size.context if first else 0, grid)
+    facts = collect(out, first.folder if first else None, first.size.context if first else 0, grid)
+    if first is None:
+        return facts
+    found, missing = diagnosed(out, first.folder, facts)
+    return replace(facts, diagnosed=found, missing=tuple(dict.fromkeys([*facts.missing, *missing])))
 
 
 def run(arguments: list[str]) -> int:
@@ -117,8 +127,8 @@ def run(arguments: list[str]) -> int:
     if len(arguments) != 2 or any(given.startswith("-") for given in arguments):
         return command.run(main, __doc__, arguments)
     try:
-        return side_by_side(*map(Path, arguments))
-    except ExperimentError as error:
+        return side_by_side(*map(at, arguments))
+    except (ExperimentError, ValueError) as error:
         return command.tell(error, command.REFUSED)
 
 

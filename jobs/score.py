@@ -24,7 +24,8 @@ from filters.nearest import nearest
 from filters.pages import PageBatch
 from filters.quantiles import RANKS, floats, ranked, ranks
 from filters.signals import Group, Signal, configure, load_groups
-from jobs.parts import command, loop, passes, session, storage
+from filters.stores import SCHEMES, local
+from jobs.parts import command, deadline, loop, passes, session, storage
 from jobs.parts.duplicate_options import SIGNALS
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
@@ -32,16 +33,20 @@ from jobs.parts.pool import Columns, cuts_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.table import Part, PartReport, StageReport, Table, parts_of
 
+DEADLINE = deadline.Deadline()
 TOKEN_IDS = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
+STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 TOKEN_COUNT = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What a worker is sent: the groups, and where the tokenizer lies if pages are encoded."""
+    """What a worker is sent: the groups, where the tokenizer lies if pages are encoded, which groups are models."""
 
     groups: Mapping[str, Group]
     tokenizer: str | None
+    models: frozenset[str] = frozenset()
+    """Classifiers of the experiment. They have no deadline: a model may take long, and how long says nothing of the page."""
 
 
 def check(experiment: Experiment) -> None:
@@ -52,20 +57,26 @@ def check(experiment: Experiment) -> None:
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Measure what is not measured yet."""
     pages = parts_of(Places(experiment.out).pages)
-    measures, derived = Measures(groups(experiment), _tokenizer(experiment)), _derived(experiment)
+    measures, derived = (
+        Measures(groups(experiment), _tokenizer(experiment), frozenset(experiment.classifiers)),
+        _derived(experiment),
+    )
     tables = _tables(experiment, measures)
     if dry_run:
         print(loop.plan("score", pages, tables))
         return command.OK
 
-    def work(part: Part, missing: Sequence[Table], _: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return score_part(part, {table.name for table in missing}, measures)
+    def work(part: Part, missing: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+        return score_part(part, {table.name for table in missing}, measures, report)
 
     reports = loop.run(lambda: session.session("score"), "score", pages, tables, work)
     for name, kind in derived.items():
         reports[name] = _derive(experiment, name, kind, pages)
     rows = max((report.rows for report in reports.values()), default=0)
     print(f"score: {rows:,} pages, groups {', '.join([*measures.groups, *derived]) or 'none'}")
+    for name, report in reports.items():
+        if slow := report.counts.get(deadline.REASON):
+            print(f"  {slow:>9,}  pages took too long in {name} and have no value there")
     return command.OK
 
 
@@ -75,7 +86,7 @@ def _tokenizer(experiment: Experiment) -> str | None:
     folder = Places(experiment.out).tokenizer
     if not storage.exists(folder / "tokenizer.json"):
         raise ExperimentError(f"{folder} has no tokenizer: run jobs.train_tokenizer first")
-    return str(folder)
+    return str(local(folder))
 
 
 def groups(experiment: Experiment) -> dict[str, Group]:
@@ -102,11 +113,21 @@ def _bound(experiment: Experiment, asked: Sequence[str]) -> dict[str, Group]:
 def _group(experiment: Experiment, name: str, options: dict[str, Any], known: dict[str, dict[str, Signal]]) -> Group:
     """A group as workers are sent it. Models and lists are tried here, on no pages, so that a bad one stops the job."""
     if name in experiment.classifiers:
-        group = experiment.classifiers[name].options.group(name, Places(experiment.out).classifier(name))
+        asked = experiment.classifiers[name].options
+        folder = Places(experiment.out).classifier(name)
+        group = asked.group(name, local(folder) if asked.trained else folder)
     else:
+        options = {key: _here(value) for key, value in options.items()}
         group = configure(name, language.resolve(options) if name == "language" else options, known)
     group.measure(pa.array([], pa.string()), PageBatch(pa.array([], pa.string()), pa.array([], pa.string())))
     return group
+
+
+def _here(value: Any) -> Any:
+    """An option; the address of a list or model in a store becomes its copy on this machine."""
+    if isinstance(value, list):
+        return [_here(item) for item in value]
+    return str(local(value)) if isinstance(value, str) and value.startswith(STORES) else value
 
 
 def _tables(experiment: Experiment, measures: Measures) -> list[Table]:
@@ -168,16 +189,24 @@ def _config(group: Group) -> dict[str, Any]:
     }
 
 
-def score_part(part: Part, missing: set[str], measures: Measures) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """One part's rows for every table that lacks them, a row group of pages at a time."""
+def score_part(
+    part: Part, missing: set[str], measures: Measures, report: PartReport
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """One part's rows for every table that lacks them, by row groups of pages; pages over the deadline are counted."""
     file = storage.open_parquet(part.source)
+    wanted = {name: group for name, group in measures.groups.items() if name in missing}
+    models = {name: group for name, group in wanted.items() if name in measures.models}
+    measurer = deadline.measurer({name: group for name, group in wanted.items() if name not in models}, DEADLINE)
     for group_index in range(file.num_row_groups):
         rows = file.read_row_group(group_index, columns=["id", "url", "text"]).combine_chunks()
         ids, text, url = (_only_chunk(rows[name]) for name in ("id", "text", "url"))
+        for name, found, slow in measurer.measure(pa.record_batch([ids, text, url], ["id", "text", "url"])):
+            if slow:
+                report.of_table[name][deadline.REASON] += slow
+            yield name, found
         pages = PageBatch(text, url)
-        for name, group in measures.groups.items():
-            if name in missing:
-                yield name, group.measure(ids, pages)
+        for name, group in models.items():
+            yield name, group.measure(ids, pages)
         if measures.tokenizer and missing & {"tokens", "token_ids"}:
             yield from _tokens(ids, text, measures.tokenizer)
 

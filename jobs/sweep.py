@@ -9,7 +9,7 @@ tables are in sweep/ under `out:`, each as parquet and as CSV (docs/choosing.md)
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -17,18 +17,18 @@ import pyarrow as pa
 from pyarrow import csv
 
 from filters.files import write_whole
-from filters.levels import Level, needed
-from filters.quantiles import floats, ranked
-from filters.rules import Rule, leaves
-from filters.slicing import TENTHS, Frequent, Slicing, names_of, shown
+from filters.levels import BESIDE, Level, needed
+from filters.rules import Rule, bounds_of_tenths, leaves, tenths_signals
+from filters.slicing import Frequent, Slicing, names_of, shown
 from filters.slicing import counted as count_names
 from filters.survey import Asked, Survey
 from filters.verdicts import Tally
 from jobs import choose
 from jobs.parts import command, matching, passes, session, storage
+from jobs.parts.breadth import breadths
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.places import Places
-from jobs.parts.pool import Columns, Over, cuts_of
+from jobs.parts.pool import Columns, Over, cuts_over
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sweep_tables import Counted, tables
@@ -43,7 +43,7 @@ VALUES = {"in", "not_in", "is", "null"}
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Survey the levels of the sweep, unless that is done, and print their sizes and the alarms."""
-    levels = [level for level in levels_of(experiment) if level.of is None]
+    levels = [level for level in levels_of(experiment) if level.of is None and level.control not in BESIDE]
     if dry_run:
         print(f"sweep: {len(levels):,} levels: {', '.join(level.name for level in levels[:SHOWN_LEVELS])}")
         return command.OK
@@ -90,7 +90,10 @@ def _count(experiment: Experiment, levels: Sequence[Level], columns: Columns) ->
         decision = choose.matched(experiment, decision, plain, columns, over)
     asked = leaves(one.rule for one in decision.rules)
     numbers = sorted({leaf.signal for leaf in asked if set(leaf.conditions) - VALUES})
-    slicings = [*_by_name(asked, columns, over), *_by_tenths(["text_bytes", *numbers], columns, over)]
+    sliced = dict.fromkeys(["text_bytes", *numbers, *tenths_signals(asked)])
+    tenths = bounds_of_tenths(sliced, partial(cuts_over, columns, over))
+    by_tenths = [Slicing(signal, bounds=bounds) for signal, bounds in tenths.items()]
+    slicings = [*_by_name(asked, columns, over), *by_tenths]
     wanted = Asked(decision.rules, list(decision.levels.values()), slicings, numbers, _targets(experiment), columns.weights)
 
     def survey(part: Part) -> Survey:
@@ -101,7 +104,7 @@ def _count(experiment: Experiment, levels: Sequence[Level], columns: Columns) ->
     found: Survey = over(survey, lambda some: reduce(add, some))
     if not found.tally.all_pages[0]:
         raise ExperimentError(f"{columns.places.pages} has no pages that may be chosen: none was read, or all are held out")
-    return Counted(experiment, levels, wanted, found)
+    return Counted(experiment, levels, wanted, found, breadths(decision.rules, decision.levels, columns, over))
 
 
 def _tally(part: Part, columns: Columns, decision: choose.Decision) -> Tally:
@@ -110,9 +113,10 @@ def _tally(part: Part, columns: Columns, decision: choose.Decision) -> Tally:
 
 
 def _by_name(rules: Sequence[Rule], columns: Columns, over: Over) -> list[Slicing]:
-    """Slices by domain, its ending, language, and the signals that rules take values of."""
+    """Slices by domain, its ending, language, the signals that rules take values of, and the columns they cut within."""
     have = {signal for some in columns.tables.values() for signal in some}
     texts = {leaf.signal for leaf in rules if not set(leaf.conditions) - VALUES} | ({"language"} & have)
+    texts |= {one for leaf in rules for one in leaf.groupings if isinstance(one, str)}
     named = ["domain", "tld", *sorted(texts - {"domain"})]
     few = columns.only({"domain", *texts})
 
@@ -142,18 +146,6 @@ def _exactly(candidates: Mapping[str, Sequence[str]], columns: Columns, over: Ov
 
     found: dict[str, dict[str, int]] = over(count, together)
     return found
-
-
-def _by_tenths(signals: Sequence[str], columns: Columns, over: Over) -> list[Slicing]:
-    """Slices by the tenths of each number; one that is nowhere measured has no bounds to slice by."""
-    found = cuts_of(
-        dict.fromkeys(signals, TENTHS),
-        lambda signal, pool: ranked(pool.numbers(signal), pool.weight("pages"), lowest=True),
-        columns.only(signals),
-        over,
-    )
-    bounds = {signal: floats(one.places[:, 0], lowest=True).tolist() for signal, one in found.items() if one.measured[0]}
-    return [Slicing(signal, bounds=tuple(some)) for signal, some in bounds.items()]
 
 
 def _csv(table: pa.Table) -> bytes:

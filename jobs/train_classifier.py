@@ -13,7 +13,7 @@ from classifiers import card
 from classifiers.examples import HELD_OUT
 from classifiers.kinds import CARD, Scorer, TrainingError
 from classifiers.texts import KIND
-from jobs.parts import command, logistic, reuse, storage
+from jobs.parts import command, contents, k_means, logistic, reuse, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
@@ -66,7 +66,7 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
     files = [file for named in kind.texts().values() for file in named]
     return {
         "identity": kind.identity(),
-        "files": [shard.identity for shard in shards(files, ReadOptions(), "classifiers")],
+        "files": contents.identities(shards(files, ReadOptions(), "classifiers"), experiment.out) if files else [],
         "pages": pool_identity(experiment) if kind.pool_key() else None,
         "seed": experiment.seed,
     }
@@ -75,20 +75,28 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
 def _train(experiment: Experiment, name: str, kind: Scorer, made_by: Mapping[str, Any]) -> None:
     folder = Places(experiment.out).classifier(name)
     print(f"train_classifier: {name} from {_sources(kind)} ...", flush=True)
-    try:
-        about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, folder)
-    except TrainingError as error:
-        raise ExperimentError(f"classifiers.{name}: {error}") from error
-    storage.write_json(folder / KIND, as_tree(experiment.classifiers[name]))
-    _complete_card(experiment, name, kind, folder)
+    with storage.on_scratch(folder) as here:
+        try:
+            about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, here)
+        except TrainingError as error:
+            raise ExperimentError(f"classifiers.{name}: {error}") from error
+        storage.write_json(here / KIND, as_tree(experiment.classifiers[name]))
+        _complete_card(experiment, name, kind, here)
     say_made(folder, made_by)
     print(f"train_classifier: {name} {about}")
 
 
 def _complete_card(experiment: Experiment, name: str, kind: Scorer, folder: Path) -> None:
     """Add to what the kind wrote: where each side is from, and what its signals say of pages it held out, if any."""
-    if not storage.exists(folder / HELD_OUT):
+    if not storage.exists(folder / CARD):
         return
+    about = {"kind": experiment.classifiers[name].kind, **storage.read_json(folder / CARD)}
+    told = {"columns": _tried(name, kind, folder)} if storage.exists(folder / HELD_OUT) else {}
+    storage.write_json(folder / CARD, {**about, "sources": _sides(experiment, kind), **told})
+
+
+def _tried(name: str, kind: Scorer, folder: Path) -> dict[str, Any]:
+    """What each signal says of pages that were held out, and which words move it, by column."""
     pages = storage.read_table(folder / HELD_OUT)
     sides, texts = (pages[column].to_pylist() for column in ("side", "text"))
     group, words = kind.group(name, folder), card.common_words(texts)
@@ -97,16 +105,14 @@ def _complete_card(experiment: Experiment, name: str, kind: Scorer, folder: Path
     told = card.tried(group, sides, pages["positive"].to_numpy(), texts, kind.lower_is_better())
     for column, values in by_word.items():
         told[column]["telling"] = card.telling(words, values)
-    about = storage.read_json(folder / CARD)
-    kind_of = experiment.classifiers[name].kind
-    storage.write_json(folder / CARD, {"kind": kind_of, **about, "sources": _sides(experiment, kind), "columns": told})
+    return told
 
 
 def _sides(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
-    """Each side's files as they are named, how many they are, and a hash of their names and sizes; or the pool's tables."""
+    """Each side's files as they are named, how many they are, and a hash of their content; or the pool's tables."""
     found: dict[str, Any] = {}
     for key, files in kind.texts().items():
-        identities = [shard.identity for shard in shards(files, ReadOptions(), key)]
+        identities = contents.identities(shards(files, ReadOptions(), key), experiment.out)
         found[key] = {"from": as_tree(files), "files": len(identities), "hash": config_hash(identities)}
     if (pool := kind.pool_key()) is not None:
         found[pool] = {"from": ["pages of the pool"], "files": None, "hash": config_hash(pool_identity(experiment))}
@@ -123,7 +129,10 @@ def fit_here(experiment: Experiment, name: str, folder: Path) -> str:
     return experiment.classifiers[name].options.train(training_texts(experiment, name), folder)
 
 
-FITS: Mapping[str, Callable[[Experiment, str, Path], str]] = {"hashing_tf": logistic.fit_hashing_tf}
+FITS: Mapping[str, Callable[[Experiment, str, Path], str]] = {
+    "hashing_tf": logistic.fit_hashing_tf,
+    "topic": k_means.fit_topic,
+}
 """Kinds that are fitted on DataFrames, each with the function that writes the model: kinds themselves know no Spark."""
 
 

@@ -8,7 +8,7 @@ from eval.report.safe_text import plain, private_masked
 from eval.report.scorers import Bars, Card, Column, Overlap, Scorers
 from eval.report.wording import percent
 
-LABEL_SHOWN, WORD_SHOWN, SOURCES_SHOWN = 28, 24, 120
+LABEL_SHOWN, WORD_SHOWN, TITLE_SHOWN, SOURCES_SHOWN = 28, 24, 60, 120
 WIDTH, HALF = 240.0, 40.0  # of a histogram, in its own units; one side up, the other down
 
 
@@ -43,6 +43,24 @@ def _told(card: Card, styles: Sequence[str]) -> dict[str, Any]:
         ],
         "columns": [_column_told(column, styles) for column in card.columns],
         "calibration": [{"score": f"{score:.2f}", "share": percent(share)} for score, share in card.calibration],
+        "criteria": [
+            {
+                "side": plain(one.side, LABEL_SHOWN),
+                "sentence": plain(one.sentence, SOURCES_SHOWN),
+                "mean": f"{one.mean:+.2f}".replace("-", "−"),
+                "titles": [private_masked(title, TITLE_SHOWN) for title in one.titles],
+            }
+            for one in card.criteria
+        ],
+        "preferred": [(plain(kind, LABEL_SHOWN), percent(share)) for kind, share in card.preferred.items()],
+        "topics": [
+            {
+                "pages": f"{topic.pages:,}",
+                "words": [private_masked(word, WORD_SHOWN) for word in topic.words],
+                "titles": [private_masked(title, TITLE_SHOWN) for title in topic.titles],
+            }
+            for topic in card.topics
+        ],
     }
 
 

@@ -59,6 +59,9 @@ class Subset:
     reason: str
     rules: Mapping[str, Any] = field(default_factory=dict)
     resolved: Mapping[str, Any] = field(default_factory=dict)
+    between: tuple[str, ...] = ()
+    """The two levels that a band lies between."""
+    breadth: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def label(self) -> str:
@@ -118,6 +121,32 @@ class Scores:
     bytes: Integers
     cluster: Labels
     stratum: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class Exposures:
+    """How often runs read each entry of the vocabulary, and what entries cost them on the pages that models are judged by.
+
+    seen, nats: [subsets, replicates, entries]; held_out: [entries], how often each stands in those pages.
+    """
+
+    subsets: tuple[str, ...]
+    replicates: tuple[int, ...]
+    seen: Integers
+    nats: Floats
+    held_out: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosed:
+    """What is known of levels beside the verdict. `subsets`: bands and second levels; `permuted`: the ladder's subsets, each
+    with its share of tokens out of their order; `scores`: all these and the levels, on the replicates that they have.
+    """
+
+    subsets: tuple[Subset, ...] = ()
+    permuted: Mapping[str, float] = field(default_factory=dict)
+    scores: Scores | None = None
+    exposures: Exposures | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +243,7 @@ class Facts:
     scorers: Scorers = field(default_factory=Scorers)
     experiment: str = ""
     missing: tuple[str, ...] = ()
+    diagnosed: Diagnosed = field(default_factory=Diagnosed)
     primary: tuple[str, str] | None = None
     """The hypothesis that the experiment file names: the second minus the first."""
     trains: bool = True

@@ -16,9 +16,11 @@ from markupsafe import Markup
 
 from eval.report import figures
 from eval.report.advice import advice, kept, tests
+from eval.report.breadth import breadth
 from eval.report.cards import scorers
 from eval.report.cost import cost
 from eval.report.curves import NAME_SHOWN, domains, gap, main_panels
+from eval.report.diagnostics import diagnostics
 from eval.report.duplicates import duplicates
 from eval.report.facts import Facts, Run, Sample, Subset, Table, evenly
 from eval.report.figures import Grid, Panel
@@ -155,13 +157,14 @@ def page(story: Story) -> dict[str, Any]:
     panels = main_panels(story)
     levels = _level_rows(story)
     claim, grounds = advice(story) if facts.trains else kept(facts)
+    scaling = scale(story)
     return {
         "name": plain(facts.name, NAME_SHOWN),
         "trains": facts.trains,
         "swept": plain(facts.swept, NAME_SHOWN),
         "claim": claim,
         "grounds": grounds,
-        "tests": tests(story),
+        "tests": [*tests(story), *filter(None, [scaling and scaling["judged"]])],
         "threats": threats(story),
         "scale": _scale(facts) if facts.trains else "",
         "tiny": _tiny(facts.runs),
@@ -178,11 +181,13 @@ def page(story: Story) -> dict[str, Any]:
         "notes": any(row["note"] for row in levels),
         "domains": domains(story),
         "gap": gap(story),
+        "diagnostics": diagnostics(story),
         "tasks": tasks(story),
-        "scaling": scale(story),
+        "scaling": scaling,
         "cost": cost(story),
         "explorer": facts.explorer,
         "removal": [removal(level, facts) for level in evenly(with_rules(facts), MOST_RULE_LEVELS)],
+        "breadth": breadth(facts.subsets),
         "scorers": scorers(facts.scorers),
         "rule_sets": rule_sets(facts.compared),
         "duplicates": duplicates(facts.duplicates),

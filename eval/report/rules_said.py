@@ -23,7 +23,7 @@ def as_asked(signal: str, asked: Mapping[str, Any]) -> str:
 
 def _shares(asked: Mapping[str, Any]) -> list[str]:
     """The conditions that cut by rank or by chance."""
-    of = f"of {asked.get('weight', 'pages')}" + (f" within {asked['within']}" if "within" in asked else "")
+    of = f"of {asked.get('weight', 'pages')}" + (f" within {_columns(asked['within'])}" if "within" in asked else "")
     says = []
     if isinstance(cut := asked.get("pareto"), Mapping):
         says.append(f"noisy cut that keeps {percent(cut['keep_fraction'])} {of}")
@@ -31,10 +31,24 @@ def _shares(asked: Mapping[str, Any]) -> list[str]:
         says.append(f"noisy cut, pareto {_number(cut)}")
     if "keep_fraction" in asked:
         says.append(f"keep the {'lowest' if asked.get('lowest') else 'best'} {percent(asked['keep_fraction'])} {of}")
+    if "quota" in asked:
+        says.append(_quota(asked["quota"], "lowest" if asked.get("lowest") else "best"))
     if "between" in asked:
         low, high = asked["between"]
         says.append(f"keep the quantiles {_number(low)} to {_number(high)} {of}")
     return says
+
+
+def _quota(asked: Mapping[str, Any], end: str) -> str:
+    floor, ceiling = percent(asked.get("floor", 0)), percent(asked.get("ceiling", 1))
+    of = f"{percent(asked['keep_fraction'])} of all {asked.get('weight', 'pages')}"
+    return f"keep the {end} {of}, {floor} to {ceiling} of each niche of {_columns(asked['within'])}"
+
+
+def _columns(within: Any) -> str:
+    """The columns whose cells are groups."""
+    listed = within if isinstance(within, list) else [within]
+    return " × ".join(f"tenths of {one['tenths']}" if isinstance(one, Mapping) else str(one) for one in listed)
 
 
 def as_resolved(asked: Mapping[str, Any], resolved: Mapping[str, Any], groups: Sequence[str] = ()) -> str:
@@ -42,7 +56,7 @@ def as_resolved(asked: Mapping[str, Any], resolved: Mapping[str, Any], groups: S
 
     Groups that a threshold is found within come in the order of `groups`.
     """
-    if not {"keep_fraction", "between"} & set(asked) and not isinstance(asked.get("pareto"), Mapping):
+    if not {"keep_fraction", "between", "quota"} & set(asked) and not isinstance(asked.get("pareto"), Mapping):
         return ""
     return "; ".join(_threshold(name, bound, groups) for name, bound in resolved.items() if name in (*BOUNDS, "pareto"))
 

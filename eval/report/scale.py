@@ -82,6 +82,7 @@ def scale(story: Story) -> dict[str, Any] | None:
         "moves": _moves(whole),
         "decisions": _decisions(whole),
         "claims": claims,
+        "judged": _judged(cells[0], claims) if cells[0].cell.scores is story.facts.held_out else "",
         "one_rate": "" if claims else ONE_RATE,
         "rates": [Markup(figures.panel_svg(panel, 4.0, 2.9)) for some in _by_rates(cells) if (panel := _rates(some))],
         "refusal": REFUSAL,
@@ -218,11 +219,17 @@ def _claims(some: Sequence[_Told]) -> list[dict[str, Any]]:
     claims = []
     for one, other in asked:
         gaps = [(told, _picked(told, one, other) if told is first else told.gap(one, other)) for told in some]
-        if one != other and all(gap is not None for _, gap in gaps):
-            each = [(f"{told.cell.learning_rate:g}", signed(gap)) for told, gap in gaps]
+        if gaps[0][1] is not None:
+            each = [(f"{told.cell.learning_rate:g}", signed(gap) or "not measured") for told, gap in gaps]
             what = f"{plain(one, NAME_SHOWN)} minus {plain(other, NAME_SHOWN)}"
-            claims.append({"where": first.name, "what": what, "each": each, "says": _holds([gap for _, gap in gaps if gap])})
+            claims.append({"where": first.name, "what": what, "each": each, "says": _holds([gap for _, gap in gaps])})
     return claims
+
+
+def _judged(first: _Told, claims: Sequence[dict[str, Any]]) -> str:
+    """Whether what the first sentence of the page rests on holds at another rate; empty where there is none."""
+    told = [f"{claim['what']}, {claim['says']}" for claim in claims if claim["where"] == first.name]
+    return f"At every learning rate of this size and budget (Scale, below): {'; '.join(told)}." if told else ""
 
 
 def _picked(told: _Told, one: str, other: str) -> Interval | None:
@@ -233,8 +240,11 @@ def _picked(told: _Told, one: str, other: str) -> Interval | None:
     return told.comparison.all_pairs(names)[one, other] if one != other else None
 
 
-def _holds(gaps: Sequence[Interval]) -> str:
+def _holds(found: Sequence[Interval | None]) -> str:
     """What several rates say together."""
+    gaps = [gap for gap in found if gap is not None]
+    if len(gaps) < len(found):
+        return "not measured at every rate"
     for sign in ("positive", "negative"):
         seen = sum(getattr(gap, sign) for gap in gaps)
         against = any(getattr(gap, "negative" if sign == "positive" else "positive") for gap in gaps)

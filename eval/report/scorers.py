@@ -50,8 +50,30 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Topic:
+    """A cluster of pages: how many of those that it was found in, words that are its own, and titles of pages."""
+
+    pages: int
+    words: tuple[str, ...]
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A sentence that pages are held against: whether it is wanted, their mean cosine to it, and titles of the nearest."""
+
+    side: str
+    sentence: str
+    mean: float
+    titles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Card:
-    """A scorer. precision, recall: at one half. calibration: (mean score, share of positives) by tenth; empty for others."""
+    """A scorer. precision, recall: at one half. calibration: (mean score, share of positives) by tenth; empty for others.
+
+    preferred: in which share of held-out pairs a page is preferred to its revision, by the revision.
+    """
 
     name: str
     kind: str
@@ -61,6 +83,9 @@ class Card:
     recall: float | None
     calibration: tuple[tuple[float, float], ...]
     warning: str
+    topics: tuple[Topic, ...]
+    preferred: Mapping[str, float | None]
+    criteria: tuple[Criterion, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +111,7 @@ def read_scorers(cards: Mapping[str, Path], overlap: Path, missing: list[str]) -
     found = []
     for name, file in cards.items():
         card = _read(file, partial(_card, name), missing)
-        found += [card] if card and card.columns else []
+        found += [card] if card and (card.columns or card.topics) else []
     return Scorers(tuple(found), _read(overlap, _overlap, missing))
 
 
@@ -124,6 +149,15 @@ def _card(name: str, tree: Any) -> Card:
         recall=_number(measured.get("recall")),
         calibration=tuple((float(one["mean_score"]), float(one["positives"])) for one in measured.get("calibration") or ()),
         warning=str((measured.get("spread") or {}).get("warning") or ""),
+        topics=tuple(
+            Topic(int(one["pages"]), tuple(map(str, one["words"])), tuple(map(str, one["titles"])))
+            for one in tree.get("topics") or ()
+        ),
+        criteria=tuple(
+            Criterion(str(one["side"]), str(one["criterion"]), float(one["mean_cosine"]), tuple(map(str, one["titles"])))
+            for one in tree.get("tried_criteria") or ()
+        ),
+        preferred={str(kind): _number(one["preferred"]) for kind, one in (tree.get("pairs") or {}).items()},
     )
 
 

@@ -7,6 +7,7 @@ the end-of-text mark.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -136,14 +137,18 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """lm-eval warns of what is meant."""
+    """lm-eval warns of what is meant, and compiles a template anew for every item."""
+    from lm_eval.utils import env
+
     log = logging.getLogger("lm_eval")
-    before = log.level
+    before, compiled = log.level, env.from_string
     log.setLevel(logging.ERROR)
+    env.from_string = functools.lru_cache(compiled)
     try:
         yield
     finally:
         log.setLevel(before)
+        env.from_string = compiled
 
 
 def _requests(task: Any, docs: Iterable[Mapping[str, Any]], named: Iterable[Doc]) -> Iterator[Request]:

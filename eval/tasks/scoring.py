@@ -2,8 +2,9 @@
 
 The answers to one question begin alike, so a question goes through the model as one row: its shared beginning, then what is
 left of each answer as a branch. A branch stands at the positions that follow the beginning and sees the beginning and itself
-alone, so each answer costs what it costs by itself, to rounding. Rows are sorted by length and padded to the longest of
-their batch; only the positions whose next token is an answer's go through the output matrix.
+alone, so each answer costs what it costs by itself, to rounding. Where answers share too little for that to pay, since all
+pairs of a row's tokens are looked at, each is a row of its own. Rows are sorted by length and padded to the longest of their
+batch; only the positions whose next token is an answer's go through the output matrix.
 """
 
 from collections.abc import Iterator, Sequence
@@ -55,7 +56,9 @@ class Scores(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A question as it is fed: ids, positions, branches [length]; where each scored token is predicted, and what it is."""
+    """A question or one of its answers, as it is fed: ids, positions, branches [length]; where each scored token is
+    predicted, and what it is.
+    """
 
     tokens: Ids
     positions: Ids
@@ -77,19 +80,24 @@ def score(model: LlamaForCausalLM, questions: Sequence[Question], context: int, 
     if device == "cpu":
         torch.set_num_threads(1)
     model = model.to(device=device, dtype=torch.float32).eval()
-    rows = [_row(question, context) for question in questions]
-    answered: dict[int, Answered] = {}
+    a_token = (4 * model.config.hidden_size + 3 * model.config.intermediate_size) / 2
+    rows = [row for question in questions for row in _rows(question, context, a_token)]
+    found: dict[int, tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]] = {}
     fed = padding = 0
-    for batch in _batches([len(row.tokens) for row in rows], BATCH_TOKENS["cpu" if device == "cpu" else "cuda"]):
+    for batch in _batches(rows, BATCH_TOKENS["cpu" if device == "cpu" else "cuda"]):
         longest = len(rows[batch[0]].tokens)
         fed += longest * len(batch)
         padding += sum(longest - len(rows[at].tokens) for at in batch)
-        found = _token_nats(model, [rows[at] for at in batch], device)
-        for at, (nats, greedy) in zip(batch, found, strict=True):
-            if not np.isfinite(nats).all():
-                raise ValueError(f"the model gives no finite likelihood for question {at}")
-            answered[at] = Answered(nats, greedy, _cut(questions[at], context))
-    return Scores([answered[at] for at in range(len(questions))], fed, padding)
+        found |= dict(zip(batch, _token_nats(model, [rows[at] for at in batch], device), strict=True))
+    nats, greedy = (np.concatenate([found[at][kind] for at in range(len(rows))] or [np.empty(0)]) for kind in (0, 1))
+    answered, begin = [], 0
+    for at, question in enumerate(questions):
+        here = slice(begin, begin + len(question.answers))
+        if not np.isfinite(nats[here]).all():
+            raise ValueError(f"the model gives no finite likelihood for question {at}")
+        answered.append(Answered(nats[here], greedy[here], _cut(question, context)))
+        begin = here.stop
+    return Scores(answered, fed, padding)
 
 
 def _cut(question: Question, context: int) -> Ids:
@@ -97,14 +105,26 @@ def _cut(question: Question, context: int) -> Ids:
     return np.maximum(np.array(lengths, dtype=np.int64) - (context + 1), 0)
 
 
-def _row(question: Question, context: int) -> _Row:
-    """The shared beginning of all answers and a branch for the rest of each; the last token of an answer is never fed."""
+def _rows(question: Question, context: int, a_token: float) -> list[_Row]:
+    """All answers as one row, or each as its own, whichever is less work; the last token of an answer is never fed.
+
+    ``a_token``: what a token costs in all matrices, in pairs of tokens that attention looks at. Of a row without branches it
+    looks at the earlier tokens alone, which are half of the pairs.
+    """
     pairs = zip(question.contexts, question.answers, strict=True)
     fed = [np.concatenate(pair)[-(context + 1) :][:-1] for pair in pairs]
-    shared = _shared(fed)
+    shared, lengths = _shared(fed), np.array([len(one) for one in fed])
+    together = lengths.sum() - shared * (len(fed) - 1)
+    if together * (a_token + together) <= np.sum(lengths * (a_token + lengths / 2)):
+        return [_row(fed, question.answers, shared)]
+    return [_row([one], [answer], len(one)) for one, answer in zip(fed, question.answers, strict=True)]
+
+
+def _row(fed: Sequence[Ids], answers: Sequence[Ids], shared: int) -> _Row:
+    """The shared beginning of all answers and a branch for the rest of each."""
     tokens, positions, branches = [fed[0][:shared]], [np.arange(shared)], [np.zeros(shared, np.int64)]
     places, end = [], shared
-    for branch, (one, answer) in enumerate(zip(fed, question.answers, strict=True), 1):
+    for branch, (one, answer) in enumerate(zip(fed, answers, strict=True), 1):
         at = np.arange(len(one) - len(answer), len(one))
         places.append(np.where(at < shared, at, at - shared + end))
         tokens.append(one[shared:])
@@ -112,7 +132,7 @@ def _row(question: Question, context: int) -> _Row:
         branches.append(np.full(len(one) - shared, branch))
         end += len(one) - shared
     beginning, where, which = (np.concatenate(each) for each in (tokens, positions, branches))
-    return _Row(beginning, where, which, places, list(question.answers))
+    return _Row(beginning, where, which, places, list(answers))
 
 
 def _shared(sequences: Sequence[Ids]) -> int:
@@ -122,16 +142,21 @@ def _shared(sequences: Sequence[Ids]) -> int:
     return shortest if same.all() else int(np.argmin(same))
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Rows from long to short, in batches of about ``batch_tokens`` tokens of which less than a tenth is padding."""
-    order = np.argsort(-np.array(lengths), kind="stable")
-    descending = -np.array(lengths)[order]
-    at = 0
-    while at < len(order):
-        alike = int(np.searchsorted(descending, (1 - MOST_PADDING) * descending[at], side="right"))
-        end = min(at + max(1, batch_tokens // -int(descending[at])), alike)
-        yield order[at:end].tolist()
-        at = end
+def _batches(rows: Sequence[_Row], batch_tokens: int) -> Iterator[list[int]]:
+    """Rows with and without branches apart, from long to short, in batches of about ``batch_tokens`` tokens of which less
+    than a tenth is padding.
+    """
+    lengths = np.array([len(row.tokens) for row in rows], dtype=np.int64)
+    branched = np.array([bool(row.branches[-1]) for row in rows], dtype=bool)
+    for kind in (np.flatnonzero(branched), np.flatnonzero(~branched)):
+        order = kind[np.argsort(-lengths[kind], kind="stable")]
+        descending = -lengths[order]
+        at = 0
+        while at < len(order):
+            alike = int(np.searchsorted(descending, (1 - MOST_PADDING) * descending[at], side="right"))
+            end = min(at + max(1, batch_tokens // -int(descending[at])), alike)
+            yield order[at:end].tolist()
+            at = end
 
 
 def _token_nats(
@@ -154,7 +179,10 @@ def _token_nats(
 
 
 def _padded(rows: Sequence[Any], length: int, fill: int) -> Tensor:
-    return torch.from_numpy(np.stack([np.pad(row, (0, length - len(row)), constant_values=fill) for row in rows]))
+    padded = np.full((len(rows), length), fill, dtype=np.int64)
+    for place, row in zip(padded, rows, strict=True):
+        place[: len(row)] = row
+    return torch.from_numpy(padded)
 
 
 def _states(model: LlamaForCausalLM, tokens: Tensor, positions: Tensor, branches: Tensor) -> Tensor:
@@ -168,7 +196,8 @@ def _states(model: LlamaForCausalLM, tokens: Tensor, positions: Tensor, branches
     if bool((branches > 0).any()):
         before = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
         seen = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
-        mask = (seen & before)[:, None]
+        # A mask of truths would be made one of numbers in every layer anew.
+        mask = torch.zeros(seen.shape, device=seen.device).masked_fill_(~(seen & before), -torch.inf)[:, None]
     states = trunk.embed_tokens(tokens)
     turned = trunk.rotary_emb(states, positions)
     for layer in trunk.layers:

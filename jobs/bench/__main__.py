@@ -32,17 +32,20 @@ from jobs.bench import (
     heuristics,
     kenlm,
     pipeline,
+    quotas,
     read,
     rerun,
     score_job,
     scorers,
     side_by_side,
     spam,
+    stores,
     sweep_levels,
     task_items,
     train,
     transformer,
     tuning,
+    unlabelled,
     write_levels,
 )
 from jobs.parts.session import HOME
@@ -60,6 +63,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "choose_levels": lambda shards: choose_levels.rows(texts(shards[:2])),
     "sweep_levels": lambda shards: sweep_levels.rows(texts(shards[:2])),
     "write_levels": lambda shards: write_levels.rows(texts(shards[:2])),
+    "quotas": lambda _: quotas.rows(),
     "pipeline": lambda shards: pipeline.rows(shards[:2]),
     "train": lambda _: train.rows(),
     "task_items": lambda shards: task_items.rows(texts(shards[:1])),
@@ -75,6 +79,8 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "dedup": lambda _: dedup.rows(),
     "fasttext_memory": lambda _: fasttext_memory.rows(),
     "spam": lambda shards: spam.rows(shards),
+    "stores": lambda _: stores.rows(),
+    "unlabelled": lambda shards: unlabelled.rows(shards, texts(shards[:1])),
     "scorers": lambda shards: scorers.rows(shards),
     "tuning": lambda _: [*tuning.rows(tuning.SMALL), *tuning.rows(tuning.LARGER)],
 }
@@ -88,9 +94,11 @@ SLOWEST = (
     "dedup",
     "fasttext_memory",
     "spam",
+    "stores",
     "scorers",
     "task_items",
     "tuning",
+    "unlabelled",
 )
 """Those that take minutes: they run only when they are named."""
 ROWS = HOME / "out" / "bench.jsonl"

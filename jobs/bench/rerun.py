@@ -99,7 +99,7 @@ def _as_chosen(conf: Path) -> None:
     storage.write_json(places.pages / UNIQUE, {"pages": identity_of(places.pages)})
     columns = Columns.find(experiment, needed(levels))
     identities = columns.identities()
-    made_by = {level.name: choose._config(level, columns, identities) for level in levels}
+    made_by = {level.name: choose._config(level, levels, columns, identities) for level in levels}
     table = choose._verdicts(places, made_by)
     _rewrite(table.manifest, lambda told: told | {"config": as_tree(table.config), "config_hash": table.hash})
     for name, one in made_by.items():

@@ -1,9 +1,9 @@
 """What the score job costs around its kernels: a part from Parquet to Parquet, beside the same groups called in process."""
 
+import os
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from filters.pages import PageBatch
 from filters.signals import configure, load_groups
+from jobs.bench.processes import ticks
 from jobs.parts import loop
 from jobs.parts.table import Part, PartReport, Table
 from jobs.read import PAGES, read_part
@@ -88,15 +89,24 @@ def _batches(file: str) -> list[tuple[pa.Array, pa.Array]]:
 
 
 def _score(folder: Path, pages: list[Part], measures: Measures) -> None:
+
+    def work(part: Part, missing: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
+        return score_part(part, {table.name for table in missing}, measures, report)
+
     with tempfile.TemporaryDirectory(dir=folder) as out:
         tables = [Table(Path(out) / name, {}, group.schema) for name, group in measures.groups.items()]
         for table in tables:
             table.path.mkdir()
         for part in pages:
-            loop.write_part(part, tables, lambda part, missing, _: score_part(part, {t.name for t in missing}, measures))
+            loop.write_part(part, tables, work)
 
 
 def _seconds(side: Callable[[], None]) -> float:
-    begun = time.process_time()
+    begun = _processor_seconds()
     side()
-    return time.process_time() - begun
+    return _processor_seconds() - begun
+
+
+def _processor_seconds() -> float:
+    """Of this process and all below it."""
+    return sum(ticks(os.getpid()).values()) / os.sysconf("SC_CLK_TCK")

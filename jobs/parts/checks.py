@@ -16,7 +16,8 @@ from classifiers.language import ISO_639_3
 from eval.sizes import MODELS, size_names
 from filters.levels import Level, needed, unswept
 from filters.nearest import nearest
-from filters.rules import NO_SIGNALS, Rule, RuleError, check_types, leaves, parse
+from filters.niches import signals_of
+from filters.rules import NO_SIGNALS, Rule, RuleError, check_types, check_within, leaves, parse
 from filters.signals import Signal, configure, load_groups
 from filters.transforms import TRANSFORMS
 from jobs.parts import matching
@@ -48,6 +49,7 @@ def check(experiment: Experiment) -> None:
     compared = [Level(name, rules) for name, rules in compared_sets(experiment).items()]
     _check_rules(experiment, [*levels, *compared], types, groups)
     _check_write(experiment, levels, types)
+    _check_strata(experiment, types)
     _check_train(experiment)
     _check_primary(experiment, [level for level in levels if level.control is None])
     matching.check(experiment)
@@ -189,7 +191,7 @@ def _check_rules(
         check_types(rules, types)
         for rule in leaves(rules):
             _check_codes(rule)
-            if rule.conditions.get("weight") == "tokens" and experiment.tokenizer is None:
+            if "tokens" in rule.weights and experiment.tokenizer is None:
                 raise RuleError(f"rule {rule.signal!r}: weight: tokens needs a tokenizer: section")
 
 
@@ -224,10 +226,23 @@ def _check_write(experiment: Experiment, levels: Sequence[Level], types: Types) 
                 raise ExperimentError(f"write.{what}s: unknown {what} {name!r}: {nearest(name, have)}")
 
 
+def _check_strata(experiment: Experiment, types: Types) -> None:
+    """The columns of strata are measured, and name parts."""
+    within = experiment.evaluate.niches
+    if unknown := sorted(signals_of(within) - set(types)):
+        raise ExperimentError(f"evaluate.strata: no signal {unknown[0]!r} is measured: {nearest(unknown[0], list(types))}")
+    try:
+        check_within(within, types)
+    except RuleError as error:
+        raise ExperimentError(f"evaluate.strata: {error}") from error
+
+
 def _check_train(experiment: Experiment) -> None:
     """Runs need a model size, a tokenizer and pages to be evaluated on."""
     train = experiment.train
     if train is None:
+        if asked := sorted(experiment.diagnostics.model_fields_set):
+            raise ExperimentError(f"diagnostics.{asked[0]} needs a train: section: without models there is nothing to tell")
         return
     for model in train.model:
         if not (Path(model) if model.endswith(".yaml") else MODELS / f"{model}.yaml").is_file():

@@ -8,6 +8,7 @@ enough, so that no other page leaves its part.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,14 @@ from eval.strata import OTHER, clusters, strata
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest
 from filters.draws import Hashes, draw, id_hashes
 from filters.levels import needed, swept
+from filters.niches import Tenths, signals_of, within_of
 from filters.quantiles import Column, Targets, count, find, merged, ranked
-from filters.rules import SAMPLE
+from filters.rules import SAMPLE, bounds_of_tenths
 from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment, as_tree
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
+from jobs.parts.pool import Columns, cuts_over
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sample import is_reference
@@ -83,6 +86,9 @@ def write_evaluated(experiment: Experiment) -> None:
         "split": identity_of(places.split),
         "tokenizer": tokenizer_digest(places.tokenizer),
     }
+    if within := experiment.evaluate.niches:
+        read = sorted(tables[name] for name in signals_of(within) if name in tables)
+        config["strata"] = {table.name: identity_of(table) for table in read}
     if is_made(file, config, "evaluate"):
         return
     spark, parts = session.session("pack"), parts_of(places.pages)
@@ -91,6 +97,9 @@ def write_evaluated(experiment: Experiment) -> None:
         return passes.merged(spark, "pack", parts, function, merge)
 
     held_out, reference = held_out_pages(experiment, over, list(shared)), _reference_pages(experiment)
+    if experiment.evaluate.niches:
+        niches = niches_of(experiment, [page["id"] for page in held_out], over)
+        held_out = [{**page, "niche": niches[page["id"]]} for page in held_out]
     if not held_out:
         how = experiment.evaluate.held_out
         raise ExperimentError(
@@ -111,6 +120,24 @@ def write_evaluated(experiment: Experiment) -> None:
         print(f"pack: evaluated on {len(chosen):,} pages of {name}, {sum(chosen):,} bytes", flush=True)
 
 
+def niches_of(experiment: Experiment, pages: Sequence[str], over: Over) -> dict[str, str | None]:
+    """The niche of each of some pages, by its id; tenths are those of the pages that may be chosen."""
+    within = experiment.evaluate.niches
+    columns = Columns.find(experiment, signals_of(within))
+    tenths = [one.signal for one in within if isinstance(one, Tenths)]
+    bounds = bounds_of_tenths(tenths, partial(cuts_over, columns, over))
+    bounded, wanted = within_of(experiment.evaluate.strata, bounds), pa.array(pages, pa.string())
+
+    def of_part(part: Part) -> dict[str, str | None]:
+        ids = storage.read_table(part.source, ["id"])["id"]
+        here = pc.is_in(ids, value_set=wanted)
+        niches = pc.cast(columns.of(part).pages.groups(bounded), pa.string())
+        return dict(zip(ids.filter(here).to_pylist(), niches.filter(here).to_pylist(), strict=True))
+
+    found: dict[str, str | None] = over(of_part, lambda some: {page: niche for one in some for page, niche in one.items()})
+    return found
+
+
 def parts_of_pages(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Cluster and stratum of each page, as the experiment has them. Raises ExperimentError for a stratum without pages."""
     by = experiment.evaluate.strata
@@ -118,8 +145,8 @@ def parts_of_pages(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) ->
     cluster = clusters(site, url, [str(one) for one in page], experiment.evaluate.clusters)
     if by is None:
         return {"cluster": cluster, "stratum": [ALL] * len(rows)}
-    column, named = (by, None) if isinstance(by, str) else next(iter(by.items()))
-    values = site if column == "domain" else [row.get("language") for row in rows]
+    column, named = next(iter(by.items())) if isinstance(by, dict) and not experiment.evaluate.niches else (by, None)
+    values = site if column == "domain" else [row.get("language" if column == "language" else "niche") for row in rows]
     # Only the pages that models are judged by decide what is a stratum.
     judged = [at for at, row in enumerate(rows) if row["set"] == "held_out" and row.get("passes")]
     if named is None:

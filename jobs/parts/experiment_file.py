@@ -31,8 +31,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from classifiers import kinds
-from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
+from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source, StoredPath
 from filters.levels import RANDOM
+from filters.niches import Within, are_columns, within_of
+from filters.stores import address_of
 from filters.strict_yaml import read_yaml, read_yaml_file
 from jobs.parts.duplicate_options import SIGNALS, Contamination, DropLines, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
@@ -189,6 +191,25 @@ class Controls(Options):
     """The worst pages first: at `all` levels or at the `hardest`."""
 
 
+class Diagnostics(Options):
+    """What is trained and measured beside the levels, to tell why they differ; none of it is part of the verdict."""
+
+    permuted: EachOnce[Annotated[float, Field(gt=0, le=1)]] = Field(default=[], examples=["[0.1, 0.3, 1.0]"])
+    """A ladder that must rise: runs that read what the mildest level's read, with these shares of the tokens of each slice
+    put out of their order. Where its steps are not told apart, neither are levels that differ less."""
+    bands: EachOnce[Literal["removed", "margin"]] = Field(default=[], examples=["[removed, margin]"])
+    """Subsets between two levels, by the bytes that they keep: `removed` is what the mildest keeps and the hardest drops,
+    `margin` what the next-hardest keeps and the hardest drops. Their runs read as many tokens as all others."""
+    second: Named[Several[Any]] = Field(default={}, examples=["{rules.books.pareto: [3, 9]}"])
+    """Two levels or more by another scorer, such as one that learned from other good texts, with the swept keys off: is the
+    scorer a bad proxy, or is any pushed too hard?"""
+    late: bool = False
+    """Whether the weights of three late steps of each level's runs are measured too (at 85, 90 and 95 % of the steps)."""
+    replicates: Count = 2
+    """So many replicates of permuted runs, bands and second levels, the first of `train.replicates`; they are trained for
+    the first model, budget and learning rate alone."""
+
+
 class HeldOut(Options):
     """Pages that no classifier, tokenizer or model is trained on."""
 
@@ -220,8 +241,21 @@ def _task(given: Any) -> Any:
 Task = Annotated[str | dict[str, Any], BeforeValidator(_task)]
 
 
-Strata = dict[Literal["domain", "language"], Annotated[EachOnce[str], Field(min_length=1)]]
-OneKey = Annotated[Strata, Field(min_length=1, max_length=1)]
+def _strata(given: Any) -> Any:
+    if given is None or are_columns(given):
+        return given
+    if isinstance(given, Mapping) and len(given) == 1:
+        [(column, named)] = given.items()
+        if column in NAMED_STRATA and isinstance(named, list) and named and all(isinstance(one, str) for one in named):
+            return {column: _no_repeats(named)}
+    raise PydanticCustomError(
+        "strata", "a column, {tenths: number} or a list of such, or {domain: [NAME, ...]} or {language: [CODE, ...]}"
+    )
+
+
+Strata = Annotated[str | list[str | dict[str, str]] | dict[str, Any], BeforeValidator(_strata)]
+NAMED_STRATA = ("domain", "language")
+"""Columns whose strata may be named one by one."""
 
 
 class Evaluate(Options):
@@ -229,11 +263,12 @@ class Evaluate(Options):
 
     held_out: HeldOut = Field(default=HeldOut(), examples=["{by: page, share: 0.2}"])
     """Pages that no classifier, tokenizer or model is trained on; without `train:` none, unless this key is there."""
-    strata: Literal["domain", "language"] | OneKey | None = Field(
-        default=None, examples=["domain", "{language: [eng, deu]}"]
+    strata: Strata | None = Field(
+        default=None, examples=["domain", "{language: [eng, deu]}", "[topic, {tenths: text_characters}]"]
     )
-    """Parts of the held-out pages whose mean decides, so that a large one does not: each domain or language that has five
-    clusters or more, or those that are named; the others together are one. Without the key all pages are one part."""
+    """Parts of the held-out pages whose mean decides, so that a large one does not: each domain, language or niche (the
+    columns of a rule's `within`) that has five clusters or more, or those that are named; the others together are one.
+    Without the key all pages are one part."""
     clusters: Literal["site", "path", "page"] | None = None
     """What is drawn together when it is asked how much pages differ: a registrable domain, or a section of it by the first
     segments of the address. By default sites, and sections of a site that holds more than a fifth of the pages."""
@@ -251,6 +286,12 @@ class Evaluate(Options):
     `best` on held-out pages; `random` are the random controls of the levels among them."""
     benchmarks: LocalPath | None = Field(default=None, examples=["bench"])
     """The folder of the benchmarks' files, under the names in docs/tasks.md; a task whose file is not there is left out."""
+
+    @property
+    def niches(self) -> Within:
+        """The columns whose cells are strata, where those are not domains or languages alone."""
+        named = isinstance(self.strata, dict) and set(self.strata) <= set(NAMED_STRATA)
+        return () if self.strata is None or self.strata in NAMED_STRATA or named else within_of(self.strata, {})
 
 
 class Primary(Options):
@@ -307,9 +348,9 @@ class Explore(Options):
 class Experiment(Options):
     """The whole file. Each verb uses the keys it needs."""
 
-    out: LocalPath = Path("out/experiment")
-    """Folder of all tables, models, runs and the report."""
-    reuse: LocalPath | None = Field(default=None, examples=["out/other"])
+    out: StoredPath = Path("out/experiment")
+    """Folder of all tables, models, runs and the report, or a prefix on s3://, gs:// or hdfs:// (docs/stores.md)."""
+    reuse: StoredPath | None = Field(default=None, examples=["out/other"])
     """The `out` of another experiment: its finished tables and models are taken where the same configuration made them."""
     name: Annotated[str, Field(min_length=1, max_length=200, examples=["demo"])] = Field(
         default_factory=lambda data: str(data["out"].name or data["out"].resolve().name),
@@ -336,6 +377,7 @@ class Experiment(Options):
     """Samples by hash that make levels alike: as many `tokens` as the smallest has (bytes, where there is no tokenizer),
     after which levels are no longer nested; or the `repetition` of `budget:`, one share of every level."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
+    diagnostics: Diagnostics = Field(default=Diagnostics(), examples=["{permuted: [0.3, 1.0], bands: [removed, margin]}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
     tokenizer: Tokenizer | None = Field(default=None, examples=["{vocabulary: 8192}"])
@@ -506,7 +548,7 @@ def as_tree(value: Any) -> Any:
         return {str(key): as_tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_tree(item) for item in value]
-    return without_secrets(str(value)) if isinstance(value, Path | str) else value
+    return without_secrets(address_of(str(value))) if isinstance(value, Path | str) else value
 
 
 def config_hash(config: Any) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from classifiers.kinds import CARD
 from eval.report.compared import read_compared
@@ -37,13 +36,15 @@ from eval.report.facts import (
 )
 from eval.report.scorers import read_scorers
 from eval.report.task_scores import read_tasks
+from filters.levels import BESIDE
 from filters.rules import uniforms
 from jobs.parts import grid, storage
 from jobs.parts.evaluated import SETS
 from jobs.parts.places import Places
 from jobs.parts.table import MANIFEST
+from jobs.shards.balance import is_balance
 
-CONTROLS = ("unfiltered", None, "random", "inverted")
+CONTROLS = ("unfiltered", None, "random", "inverted", *BESIDE)
 """The order of subsets in the report: the pool, levels, then controls."""
 MOST_SAMPLE_ROWS = 50_000  # ids looked at for samples; more would not make three pages more typical
 SAMPLES = 3  # kept and dropped pages shown for each level
@@ -66,27 +67,28 @@ def collect(out: Path, trained: str | None, context: int, asked: Sequence[grid.C
             f"there is no folder {out} to report on: run jobs.experiment, or jobs.choose and what follows, first"
         )
     missing: list[str] = []
-    subsets = _subsets(places, missing)
+    subsets = tuple(subset for subset in subsets_of(places, missing) if subset.control not in BESIDE)
     missing.extend(
         f"{subset.name} is {subset.status}{f': {subset.reason}' if subset.reason else ''}"
         for subset in subsets
         if subset.status != "ok"
     )
     runs = () if trained is None else _runs(places, trained, subsets, missing)
-    _say_together(
+    say_together(
         [run for run in runs if run.finished and not storage.exists(run.folder / "evaluation.parquet")],
         "not evaluated",
         missing,
     )
-    held_out = _scores("held_out", subsets, runs, missing)
+    names = [subset.name for subset in subsets]
+    held_out = scores_of("held_out", names, runs, missing)
     results = () if trained is None else _results(places, trained, missing)
     return Facts(
         name=out.name,
         subsets=subsets,
         runs=runs,
         held_out=held_out,
-        pool=_scores("pool", subsets, runs, missing),
-        reference=_scores("reference", subsets, runs, missing),
+        pool=scores_of("pool", names, runs, missing),
+        reference=scores_of("reference", names, runs, missing),
         results=results,
         tasks=read_tasks(places.items, results, _tasks_left_out(places, missing)),
         cells=tuple(
@@ -116,7 +118,7 @@ def _cell(places: Places, asked: grid.Cell, subsets: Sequence[Subset], missing: 
     there = [one for one in subsets if asked.first_rate or places.run(one.name, asked.folder, 0).parent.is_dir()]
     own: list[str] = []
     runs = _runs(places, asked.folder, there, own)
-    scores = _scores("held_out", there, runs, own)
+    scores = scores_of("held_out", [one.name for one in there], runs, own)
     missing.extend(f"{asked.folder}: {sentence}" for sentence in own)
     return Cell(asked.model, asked.tokens, asked.size.learning_rate, asked.first_rate, runs, scores)
 
@@ -176,7 +178,7 @@ def _size(value: Any) -> Size:
     return Size(int(fields.get("pages") or 0), int(fields.get("bytes") or 0), None if tokens is None else int(tokens))
 
 
-def _subsets(places: Places, missing: list[str]) -> tuple[Subset, ...]:
+def subsets_of(places: Places, missing: list[str]) -> tuple[Subset, ...]:
     """The subsets of the sweep, in its order: what else lies there belongs to another sweep."""
     asked = [str(name) for name in _json(places.sweep, missing).get("subsets") or []]
     found = {name: _subset(name, places, missing) for name in asked if storage.exists(places.subset_facts(name))}
@@ -235,34 +237,43 @@ def _subset(name: str, places: Places, missing: list[str]) -> Subset:
         reason=str(facts.get("reason") or ""),
         rules=facts.get("rules") or {},
         resolved=facts.get("resolved") or {},
+        between=tuple(facts.get("between") or ()),
+        breadth=tuple(row for row in facts.get("breadth") or [] if isinstance(row, dict)),
     )
 
 
 def _runs(places: Places, trained: str, subsets: Sequence[Subset], missing: list[str]) -> tuple[Run, ...]:
     """One run for each subset that can be trained on and each replicate found anywhere."""
-    folders = [places.run(subset.name, trained, 0).parent for subset in subsets]
-    replicates = sorted({int(run.name) for folder in folders for run in storage.folders(folder) if run.name.isdecimal()})
+    replicates = replicates_of(places, trained, [subset.name for subset in subsets])
     if not replicates:
         missing.append("there are no runs: no model has been trained")
     runs = []
     for subset in subsets:
         if subset.status != "ok":
             continue
-        for replicate in replicates:
-            folder = places.run(subset.name, trained, replicate)
-            summary = _json(folder / "summary.json", missing)
-            run = Run(subset.name, replicate, str(summary.get("status", NOT_TRAINED)), folder, summary)
-            if not run.finished and run.status != NOT_TRAINED:
-                reason = summary.get("reason")
-                missing.append(
-                    f"the run {subset.name}, replicate {replicate}, is {run.status}{f': {reason}' if reason else ''}"
-                )
-            runs.append(run)
-    _say_together([run for run in runs if run.status == NOT_TRAINED], NOT_TRAINED, missing)
+        runs += [run_of(places, trained, subset.name, replicate, missing) for replicate in replicates]
+    say_together([run for run in runs if run.status == NOT_TRAINED], NOT_TRAINED, missing)
     return tuple(runs)
 
 
-def _say_together(runs: Sequence[Run], what: str, missing: list[str]) -> None:
+def replicates_of(places: Places, trained: str, names: Sequence[str]) -> list[int]:
+    """The replicates of which any of some subsets has a run."""
+    folders = [places.run(name, trained, 0).parent for name in names]
+    return sorted({int(run.name) for folder in folders for run in storage.folders(folder) if run.name.isdecimal()})
+
+
+def run_of(places: Places, trained: str, subset: str, replicate: int, missing: list[str]) -> Run:
+    """A run as its summary says it ended."""
+    folder = places.run(subset, trained, replicate)
+    summary = _json(folder / "summary.json", missing)
+    run = Run(subset, replicate, str(summary.get("status", NOT_TRAINED)), folder, summary)
+    if not run.finished and run.status != NOT_TRAINED:
+        reason = summary.get("reason")
+        missing.append(f"the run {subset}, replicate {replicate}, is {run.status}{f': {reason}' if reason else ''}")
+    return run
+
+
+def say_together(runs: Sequence[Run], what: str, missing: list[str]) -> None:
     """One sentence for all runs that lack the same."""
     if runs:
         named = ", ".join(f"{run.subset} (replicate {run.replicate})" for run in runs[:MOST_NAMED]) + (
@@ -271,7 +282,7 @@ def _say_together(runs: Sequence[Run], what: str, missing: list[str]) -> None:
         missing.append(f"{len(runs):,} {'run is' if len(runs) == 1 else 'runs are'} {what}: {named}")
 
 
-def _scores(name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: list[str]) -> Scores | None:
+def scores_of(name: str, subsets: Sequence[str], runs: Sequence[Run], missing: list[str]) -> Scores | None:
     """The runs' losses on the pages of one set, side by side; a run that saw other pages or has no number is left out."""
     tables: dict[tuple[str, int], pa.Table] = {}
     first: pa.Table | None = None
@@ -290,7 +301,7 @@ def _scores(name: str, subsets: Sequence[Subset], runs: Sequence[Run], missing: 
     if first is None or not first.num_rows:
         return None
     measured = {subset for subset, _ in tables}
-    names = {subset.name: at for at, subset in enumerate(one for one in subsets if one.name in measured)}
+    names = {subset: at for at, subset in enumerate(one for one in subsets if one in measured)}
     replicates = {replicate: at for at, replicate in enumerate(sorted({replicate for _, replicate in tables}))}
     nll = np.full((len(names), len(replicates), first.num_rows), np.nan)
     for (subset_name, replicate), table in tables.items():
@@ -367,7 +378,7 @@ def _table(name: str, facts: Mapping[str, Any]) -> Table:
     return Table(
         name=name,
         rows=int(facts.get("rows") or 0),
-        counts=facts.get("counts") or {},
+        counts={name: count for name, count in (facts.get("counts") or {}).items() if not is_balance(name)},
         damaged=tuple(facts.get("damaged") or ()),
         versions=facts.get("versions") or {},
         config_hash=str(facts.get("config_hash", "")),
@@ -435,7 +446,7 @@ def _some_parts(folder: Path) -> list[Path]:
         if rows >= MOST_SAMPLE_ROWS:
             break
         taken.append(parts[at])
-        rows += pq.read_metadata(parts[at]).num_rows
+        rows += storage.read_metadata(parts[at]).num_rows
     return sorted(taken)
 
 
@@ -478,7 +489,7 @@ def _cells(places: Places, part: str, rows: set[int], signals: Sequence[str]) ->
     cells: dict[int, dict[str, Any]] = {row: {} for row in rows}
     for path in [places.pages / part, *sorted(places.all_signals.glob(f"*/{part}"))] if rows else []:
         wanted = ["url", "text"] if path.parent.name == "pages" else signals
-        columns = [name for name in pq.read_schema(path).names if name in wanted]
+        columns = [name for name in storage.read_schema(path).names if name in wanted]
         for row, found in _read_rows(path, columns, rows):
             cells[row] |= found
     return cells

@@ -13,6 +13,7 @@ from eval.packed import stream_tokens
 from eval.plan import RunConfig
 from eval.sizes import ModelSize, read_size
 from eval.tokenizer import load_tokenizer
+from filters.levels import BESIDE
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.places import Places
@@ -97,29 +98,69 @@ def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
     train = experiment.train
     if train is None:
         raise ExperimentError("the experiment file has no train: section")
-    places = Places(experiment.out)
-    return [
-        RunConfig(
-            subset=subset,
-            packed=places.packed(subset, cell.size.context, replicate),
-            tokenizer=places.tokenizer,
-            model=cell.model,
-            size=cell.size,
-            tokens=cell.tokens,
-            replicate=replicate,
-            out=places.run(subset, cell.folder, replicate),
-            device=train.device,
-        )
-        for cell in cells(train)
+    first, *others = cells(train)
+    beside, levels = subsets_beside(experiment, first.size.context, dry_run), _levels(experiment)
+    numbers = train.numbers[: experiment.diagnostics.replicates]
+    asked = [
+        (cell, subset, replicate)
+        for cell in (first, *others)
         for subset in subsets_of(experiment, train, cell, trainable(experiment, cell.size.context, dry_run))
         for replicate in train.numbers
     ]
+    asked += [(first, subset, replicate) for subset in beside for replicate in numbers]
+    late = experiment.diagnostics.late
+    return [_run(experiment, train, *one, late=late and one[0] == first and one[1] in levels) for one in asked]
+
+
+def _run(experiment: Experiment, train: Train, cell: Cell, subset: str, replicate: int, late: bool) -> RunConfig:
+    places = Places(experiment.out)
+    return RunConfig(
+        subset=subset,
+        packed=places.packed(subset, cell.size.context, replicate),
+        tokenizer=places.tokenizer,
+        model=cell.model,
+        size=cell.size,
+        tokens=cell.tokens,
+        replicate=replicate,
+        out=places.run(subset, cell.folder, replicate),
+        device=train.device,
+        late=late,
+    )
+
+
+def subsets_beside(experiment: Experiment, context: int, dry_run: bool = False) -> list[str]:
+    """What is trained beside the levels and their controls: second levels, bands, permuted streams of the mildest level."""
+    beside = names_beside(experiment)
+    ladder = permuted(experiment) if mildest(experiment, context, dry_run) else {}
+    return [*(name for name in _trainable(experiment, context, dry_run) if name in beside), *ladder]
+
+
+def names_beside(experiment: Experiment) -> list[str]:
+    """The subsets that are chosen to be trained beside the levels."""
+    return [level.name for level in levels_of(experiment) if level.control in BESIDE]
+
+
+def permuted(experiment: Experiment) -> dict[str, float]:
+    """The steps of the ladder: what each is called -> the share of tokens out of their order, mildest first."""
+    return {f"permuted-{str(share).removesuffix('.0')}": share for share in sorted(experiment.diagnostics.permuted)}
+
+
+def mildest(experiment: Experiment, context: int, dry_run: bool = False) -> str | None:
+    """The level that keeps most bytes, of those to train on, the first of equal ones; None where there is none."""
+    levels = [name for name in trainable(experiment, context, dry_run) if name in _levels(experiment) and name != UNFILTERED]
+    kept = _kept_bytes(experiment, levels)
+    return max(levels, key=lambda name: kept.get(name, 0), default=None)
 
 
 def trainable(experiment: Experiment, context: int, dry_run: bool = False) -> list[str]:
-    """The subsets that hold enough to train models of a context on, in the order of the sweep: of those that are packed,
-    what was found then.
+    """The levels and controls that hold enough to train models of a context on, in the order of the sweep: of those that are
+    packed, what was found then.
     """
+    beside = names_beside(experiment)
+    return [name for name in _trainable(experiment, context, dry_run) if name not in beside]
+
+
+def _trainable(experiment: Experiment, context: int, dry_run: bool) -> list[str]:
     names = [name for name, facts in chosen_subsets(experiment, dry_run).items() if facts["status"] == "ok"]
     facts = {name: Places(experiment.out).packed_facts(name, context) for name in names}
     return [name for name, told in facts.items() if not storage.exists(told) or storage.read_json(told)["status"] == "ok"]
@@ -190,9 +231,14 @@ def _levels(experiment: Experiment) -> list[str]:
 
 def _hardest(experiment: Experiment, trainable: Sequence[str]) -> str | None:
     """The level that keeps the fewest bytes; of equal ones the last. None while nothing is chosen."""
-    facts = {name: Places(experiment.out).subset_facts(name) for name in _levels(experiment) if name in trainable}
-    kept = {name: storage.read_json(told)["kept"]["bytes"] for name, told in facts.items() if storage.exists(told)}
+    kept = _kept_bytes(experiment, [name for name in _levels(experiment) if name in trainable])
     return min(reversed(kept), key=lambda name: kept[name]) if kept else None
+
+
+def _kept_bytes(experiment: Experiment, names: Sequence[str]) -> dict[str, int]:
+    """What levels keep, as far as they are chosen."""
+    facts = {name: Places(experiment.out).subset_facts(name) for name in names}
+    return {name: storage.read_json(told)["kept"]["bytes"] for name, told in facts.items() if storage.exists(told)}
 
 
 def _best(experiment: Experiment, train: Train, cell: Cell) -> str | None:
@@ -204,7 +250,7 @@ def _best(experiment: Experiment, train: Train, cell: Cell) -> str | None:
     values: dict[str, list[float]] = defaultdict(list)
     for line in results.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        if (row["trained"], row["set"], row["domain"]) == (first.folder, "held_out", "macro"):
+        if (row["trained"], row["set"], row.get("domain")) == (first.folder, "held_out", "macro"):
             values[row["subset"]].append(row["value"])
     means = {name: mean(values[name]) for name in _levels(experiment) if name in values}
     return min(means, key=lambda name: means[name]) if means else None

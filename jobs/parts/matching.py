@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.draws import uniform
-from filters.levels import Level
+from filters.levels import BESIDE, Level
 from filters.quantiles import Targets, count, find, merged, ranked
 from filters.rules import SAMPLE, Pool
 from jobs.parts.experiment_file import Experiment, as_tree
@@ -29,7 +29,7 @@ def config(experiment: Experiment, levels: Sequence[Level]) -> dict[str, Any]:
     if experiment.match is None:
         return {}
     train = experiment.train.tokens if experiment.train else None
-    others = {level.name: as_tree(level.rules) for level in levels if level.of is None}
+    others = {level.name: as_tree(level.rules) for level in levels if level.of is None and level.control not in BESIDE}
     budget = {"budget": as_tree(experiment.budget), "train": train} if experiment.match == "repetition" else {}
     return {"match": {"by": experiment.match, "levels": others, **budget}}
 

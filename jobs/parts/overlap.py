@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from filters.agreement import jaccard, kept_by_both
 from filters.quantiles import Column, Found, Targets, ranked
@@ -18,9 +19,15 @@ SHARES = (0.1, 0.3, 0.5)
 
 
 def scorers(experiment: Experiment) -> dict[str, bool]:
-    """The columns of classifiers that are measured, and whether lower is better."""
+    """The columns of classifiers that are measured, and whether lower is better; not those that only name a group."""
     asked = {name: experiment.classifiers[name].options for name in experiment.signals if name in experiment.classifiers}
-    return {column: one.lower_is_better() for name, one in asked.items() for column in one.columns(name)}
+    types = {name: one.columns(name).items() for name, one in asked.items()}
+    return {
+        column: asked[name].lower_is_better()
+        for name, some in types.items()
+        for column, type_ in some
+        if pa.types.is_floating(type_)
+    }
 
 
 def overlap(lower: Mapping[str, bool], columns: Columns, over: Over) -> dict[str, Any]:

@@ -16,6 +16,11 @@ class Places:
         return self.out / "pages"
 
     @property
+    def selection(self) -> Path:
+        """Which records an index selects, a file for each `index:` of `pages.from`."""
+        return self.out / "selection"
+
+    @property
     def split(self) -> Path:
         """Table: what is decided of each page before anything is trained."""
         return self.out / "split"
@@ -152,6 +157,11 @@ class Places:
     def task_facts(self) -> Path:
         """Which tasks tell levels apart, and where their items come from."""
         return self.out / "results" / "tasks.json"
+
+    @property
+    def held_out_kept(self) -> Path:
+        """Which of the held-out pages that runs are evaluated on each level would keep."""
+        return self.out / "results" / "held_out_kept.parquet"
 
     @property
     def all_items(self) -> Path:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from filters.nearest import nearest
-from filters.quantiles import Buckets, Column, Found, Open, Targets, count, find, merged
-from filters.rules import Pool
+from filters.quantiles import Buckets, Column, Found, Open, Targets, check_groups, count, find, merged
+from filters.rules import Pool, RuleError
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
@@ -138,6 +138,22 @@ def cuts_of(
             return count(wanted, lambda key: column(key, pool))
 
         sums: Mapping[Key, Buckets] = over(of_part, merged)
+        for key, one in sums.items():  # a single part's counts were not merged with any
+            try:
+                check_groups(key, one.names)
+            except ValueError as error:
+                raise RuleError(str(error)) from error
         return sums
 
     return find(targets, counted) if targets else {}
+
+
+def cuts_over(
+    columns: Columns,
+    over: Over,
+    targets: Mapping[Key, Targets],
+    column: Callable[[Key, Pool], Column],
+    signals: Collection[str],
+) -> dict[Key, Found]:
+    """The same from passes that read some signals and the weights alone."""
+    return cuts_of(targets, column, columns.only(signals), over)

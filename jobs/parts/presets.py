@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from filters.joined import together
-from filters.levels import Level, plan
+from filters.levels import Level, band_levels, plan, second_levels
 from filters.rule_files import RuleFile, built, extended, rule_file
 from jobs.parts.experiment_file import Experiment
 
@@ -26,9 +26,11 @@ def _sources(presets: Iterable[str]) -> dict[str, RuleFile]:
 
 
 def levels_of(experiment: Experiment) -> list[Level]:
-    """Every subset of the experiment, mildest level first, then the controls. Raises RuleError."""
-    controls = {control: at for control, at in experiment.controls if at}
-    return plan(rules_of(experiment), experiment.sweep, controls, experiment.seed)
+    """Every subset of the experiment, mildest level first, then controls and what is trained beside. Raises RuleError."""
+    controls, rules = {control: at for control, at in experiment.controls if at}, rules_of(experiment)
+    levels = plan(rules, experiment.sweep, controls, experiment.seed)
+    second = second_levels(rules, experiment.sweep, experiment.diagnostics.second)
+    return [*levels, *second, *band_levels(experiment.diagnostics.bands, levels)]
 
 
 def compared_sets(experiment: Experiment) -> dict[str, dict[str, Any]]:

@@ -54,7 +54,8 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     classifiers = [folder for folder in models if folder != places.tokenizer]
     derived = [name for name, one in experiment.classifiers.items() if one.options.derived_from()]
     learned = [table for table in tables if table.name in {*derived, *(folder.name for folder in classifiers)}]
-    evaluations = sorted(places.runs.glob("*/*/*/evaluation.parquet"))
+    files = ("*/*/*/evaluation.parquet", "*/*/*/exposure.parquet", "*/*/*/late/*/evaluation.parquet")
+    evaluations = [file for pattern in files for file in sorted(places.runs.glob(pattern))]
     told = [places.report(ending) for ending in ("html", "md", "svg", "json", "csv")]
     explored = [places.explorer, *told]
     answered = [places.all_items.parent, places.results, *told]
@@ -68,7 +69,18 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     # Copies leave the pool, so what was trained on it goes with them.
     pooled = [*models, *learned, *encoded, *judged]
     found: Mapping[str, Sequence[Path]] = {
-        "read": [places.pages, places.rejected, size, places.split, *copied, *models, *tables, places.token_ids, *judged],
+        "read": [
+            places.selection,
+            places.pages,
+            places.rejected,
+            size,
+            places.split,
+            *copied,
+            *models,
+            *tables,
+            places.token_ids,
+            *judged,
+        ],
         "split": [places.split, *copied, *pooled],
         "dedup": [*copied, *pooled],
         "train_tokenizer": [places.tokenizer, *encoded, *judged],
@@ -109,4 +121,4 @@ def told(experiment: Experiment, verb: str) -> str:
 
 def _name(path: Path) -> str:
     """The path; evaluations of runs are one."""
-    return "runs/*/*/*/evaluation.parquet" if path.parts[0] == "runs" and len(path.parts) > 1 else str(path)
+    return f"runs/*/*/*/{path.name}" if path.parts[0] == "runs" and len(path.parts) > 1 else str(path)

@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ class Counted:
     levels: Sequence[Level]
     asked: Asked
     survey: Survey
+    breadths: Sequence[Mapping[str, Any]] = ()
 
     @property
     def pages(self) -> int:
@@ -57,6 +58,7 @@ def tables(counted: Counted) -> dict[str, pa.Table]:
         "slices": list(_slices(counted)),
         "divergence": list(_divergence(counted)),
         "targets": list(_targets(counted)),
+        "breadth": [dict(row) for row in counted.breadths],
         "alarms": [{"alarm": kind, "sentence": sentence} for kind, sentence in alarms(counted)],
     }
     return {name: pa.Table.from_pylist(some, SCHEMAS[name]) for name, some in rows.items()}
@@ -83,6 +85,10 @@ SCHEMAS = {
     "slices": _schema(by="s", slice="s", up_to="f", level="s", **_sized("pool_", ""), kept_share="f"),
     "divergence": _schema(by="s", level="s", kl_bits="f", js_bits="f"),
     "targets": _schema(target="s", level="s", mean_nats="f", pool_mean_nats="f", closer_by_nats="f"),
+    "breadth": _schema(
+        niches="s", signal="s", level="s", all_niches="i", covered="i", effective="f", qd_score="f", flat_covered="i",
+        flat_effective="f", flat_qd_score="f",
+    ),
     "alarms": _schema(alarm="s", sentence="s"),
 }  # fmt: skip
 """The columns of each table; docs/choosing.md says what they hold."""

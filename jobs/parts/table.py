@@ -11,7 +11,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +23,12 @@ import pyarrow.parquet as pq
 import zstandard
 
 from filters.files import sha256_of, write_whole
+from filters.stores import at
 from jobs.parts import storage
 from jobs.parts.experiment_file import as_tree, config_hash
 from jobs.parts.refusals import ExperimentError, InvariantBroken, made_by_another
 from jobs.parts.session import HOME
+from jobs.shards.locations import local_path
 
 FOOTER = b"goodhart"
 MANIFEST = "_manifest.json"
@@ -47,11 +49,25 @@ class Part:
     """What identifies that which the content was made from: a sidecar written in the same task says that of itself."""
     footer: str = ""
     """SHA-256 of the footer of its Parquet file; empty for a shard."""
+    unhashed: tuple[str, str] | None = None
+    """Of a file that is yet to be hashed: what stands before and behind the content in its identity, which is empty."""
+
+    def hashed(self) -> "Part":
+        """The part with its identity: where it has none yet, the file is read."""
+        if self.unhashed is None:
+            return self
+        before, behind = self.unhashed
+        return replace(self, identity=f"{before}{content_of(self.source)}{behind}", unhashed=None)
 
     def check(self) -> None:
         """Raise ExperimentError where the file's footer is not the one that was written."""
         if self.footer:
-            _refuse_other_footer(Path(self.source), self.footer)
+            _refuse_other_footer(at(self.source), self.footer)
+
+
+def content_of(location: str) -> str:
+    """What is told in an identity of the bytes of a file on a disk, all of which are read."""
+    return f"sha256 {sha256_of(local_path(location))}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +141,7 @@ class StageReport:
 def footer(file: Path) -> dict[str, Any] | None:
     """What a finished Parquet part says of itself; None where the file is not there or not whole."""
     try:
-        metadata = pq.read_metadata(file).metadata or {}
+        metadata = storage.read_metadata(file).metadata or {}
     except (OSError, pa.ArrowInvalid):
         return None
     return json.loads(metadata[FOOTER]) if FOOTER in metadata else None
@@ -164,7 +180,7 @@ def signal_tables(out: Path) -> dict[str, Path]:
         if storage.exists(table / MANIFEST):
             first = parts_of(table)[0]
             first.check()
-            found |= {name: table for name in pq.read_schema(first.source).names if name != "id"}
+            found |= {name: table for name in storage.read_schema(first.source).names if name != "id"}
     return found
 
 
@@ -196,11 +212,11 @@ def _footers(table: Path) -> dict[str, str]:
     """Part -> SHA-256 of its footer, as the manifest has them; empty where there is none yet."""
     if not storage.exists(table / MANIFEST):
         return {}
-    return _read_footers(table / MANIFEST, (table / MANIFEST).stat().st_mtime_ns)
+    return _read_footers(table / MANIFEST, storage.seen(table / MANIFEST))
 
 
 @lru_cache(maxsize=64)
-def _read_footers(manifest: Path, _: int) -> dict[str, str]:
+def _read_footers(manifest: Path, _: tuple[int, int | str]) -> dict[str, str]:
     return {line["name"]: line["footer"] for line in storage.read_json(manifest)["parts"]}
 
 
@@ -223,7 +239,7 @@ def state(table: Table, part: Part) -> Literal["done", "missing", "other"]:
         return "missing"
     if found["config_hash"] != table.hash:
         return "other"
-    return "done" if found["from"] == part.identity else "missing"
+    return "done" if found["from"] == part.hashed().identity else "missing"
 
 
 def entry(table: Table, part: Part) -> dict[str, Any]:

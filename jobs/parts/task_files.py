@@ -158,7 +158,7 @@ def items_of(file: Path, task: TaskFile, name: str, most: int) -> Items:
     left_out: Counter[str] = Counter()
     try:
         for place, row in SHAPES[task.shape](file):
-            doc = {field: _field(row, field, f"{file}, {place}") for field in task.fields}
+            doc = {field: _field(row, field, file, place) for field in task.fields}
             failed = next((field for field, begin in task.only.items() if not re.match(begin, str(doc[field]))), None)
             if failed:
                 left_out[f"its {failed} is not one that is asked for"] += 1
@@ -173,11 +173,11 @@ def items_of(file: Path, task: TaskFile, name: str, most: int) -> Items:
     return Items(drawn(docs, most, name), len(docs) + left_out.total(), left_out)
 
 
-def _field(row: Any, field: str, place: str) -> Any:
+def _field(row: Any, field: str, file: Path, place: str) -> Any:
     if not isinstance(row, dict):
-        raise ExperimentError(f"{place}: expected a mapping with {field}, got {str(row)[:60]!r}")
+        raise ExperimentError(f"{file}, {place}: expected a mapping with {field}, got {str(row)[:60]!r}")
     if field not in row:
-        raise ExperimentError(f"{place}: there is no field {field!r}: {nearest(field, [str(key) for key in row])}")
+        raise ExperimentError(f"{file}, {place}: there is no field {field!r}: {nearest(field, [str(key) for key in row])}")
     return row[field]
 
 
@@ -204,10 +204,11 @@ def _zip(file: Path) -> Iterator[tuple[str, Any]]:
     with zipfile.ZipFile(file) as archive:
         names = [one for one in archive.namelist() if one.endswith(".jsonl") and not one.startswith("__MACOSX/")]
         for name in sorted(names):
+            kind = Path(name).stem
             with archive.open(name) as lines:
                 for at, line in enumerate(io.TextIOWrapper(lines, encoding="utf-8"), 1):
                     if line.strip():
-                        yield f"{Path(name).stem}, line {at}", json.loads(line)
+                        yield f"{kind}, line {at}", json.loads(line)
 
 
 def _hellaswag_text(file: Path) -> Iterator[tuple[str, Any]]:

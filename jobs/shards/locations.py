@@ -15,14 +15,15 @@ import os
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
 
+from filters.stores import refuse_secrets
 from jobs.shards.members import Members, OnDamage
 
 KINDS = {
@@ -41,25 +42,34 @@ ADDRESS = re.compile(
 )
 _UNPACKED_FIRST: tuple[tuple[bytes, Callable[..., Any]], ...] = ((b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
 _PIECE = 1 << 16
+TAGS = ("ETag", "etag", "md5Hash", "blob_id")
+"""What stores call that which changes with a file's content: S3 and web servers, abfs, Google, Hugging Face."""
 
 
-def expand(patterns: Sequence[str]) -> dict[str, int | None]:
-    """Every file that the patterns name, each once, with its bytes; None where a server does not say how many.
+class Told(NamedTuple):
+    """What is said of a file where it lies: its bytes, and in a store a tag that other content has not; None: unsaid."""
+
+    size: int | None = None
+    tag: str | None = None
+
+
+def expand(patterns: Sequence[str]) -> dict[str, Told]:
+    """Every file that the patterns name, each once, with what is said of it.
 
     Patterns are paths, globs (`**` too), and `s3://`, `hf://` or `https://` addresses. Raises ValueError for a pattern
     that names nothing, a folder, a file whose name is not UTF-8 or an empty one that is not compressed (a compressed
     one is a damaged shard).
     """
-    found: dict[str, tuple[str, int | None]] = {}
+    found: dict[str, tuple[str, Told]] = {}
     for pattern in patterns:
-        for location, size in (_remote_matches(pattern) if is_remote(pattern) else _local_matches(pattern)).items():
-            found.setdefault(one_name(location), (location, size))
+        for location, told in (_remote_matches(pattern) if is_remote(pattern) else _local_matches(pattern)).items():
+            found.setdefault(one_name(location), (location, told))
     if not found:
         raise ValueError("no shards are named; give paths, globs or addresses")
     return dict(found.values())
 
 
-def expand_list(paths: str, prefix: str = "", first: int | None = None, hashed: int | None = None) -> dict[str, int | None]:
+def expand_list(paths: str, prefix: str = "", first: int | None = None, hashed: int | None = None) -> dict[str, Told]:
     """The files on a list of paths, one a line, such as Common Crawl's warc.paths.gz, each behind `prefix`.
 
     `first` takes the first lines, `hashed` as many by the hash of the line: a sample that does not depend on the order.
@@ -77,7 +87,7 @@ def expand_list(paths: str, prefix: str = "", first: int | None = None, hashed: 
     addresses = [joined + line.lstrip("/") if joined else line for line in lines[:wanted]]
     if not is_remote(addresses[0]):
         return expand(addresses)
-    return dict.fromkeys(addresses) | expand(addresses[:1])
+    return dict.fromkeys(addresses, Told()) | expand(addresses[:1])
 
 
 def without_secrets(text: str) -> str:
@@ -128,19 +138,19 @@ def _told_apart(group: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _local_matches(pattern: str) -> dict[str, int | None]:
+def _local_matches(pattern: str) -> dict[str, Told]:
     path = local_path(pattern)
     names = [str(path)] if path.exists() else sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - takes any path
     if not names:
         raise ValueError(f"no file matches {pattern!r} (from {Path.cwd()})")
-    sizes: dict[str, int | None] = {}
+    found: dict[str, Told] = {}
     for name in names:
         if Path(name).is_dir():
             raise ValueError(f"{name!r} is a folder; name the files in it, such as {name.rstrip('/')}/*.warc.gz")
         _refuse_undecodable(name)
-        sizes[name] = Path(name).stat().st_size
-        _refuse_empty(name, sizes[name])
-    return sizes
+        found[name] = Told(Path(name).stat().st_size)
+        _refuse_empty(name, found[name].size)
+    return found
 
 
 def _refuse_undecodable(name: str) -> None:
@@ -150,8 +160,9 @@ def _refuse_undecodable(name: str) -> None:
         raise ValueError(f"the file name {os.fsencode(name)!r} is not UTF-8; rename it") from None
 
 
-def _remote_matches(pattern: str) -> dict[str, int | None]:
+def _remote_matches(pattern: str) -> dict[str, Told]:
     """What a store has under an address or a glob, asked once."""
+    refuse_secrets(pattern)
     try:
         files, path = fsspec.core.url_to_fs(pattern)
         is_glob = any(mark in path for mark in "*[") and not pattern.startswith(("http://", "https://"))
@@ -161,10 +172,15 @@ def _remote_matches(pattern: str) -> dict[str, int | None]:
         raise ValueError(f"no file matches {pattern!r}; check the address and the access rights ({what})") from error
     if not told:
         raise ValueError(f"no file matches {pattern!r}; check the address and the access rights")
-    sizes = {str(files.unstrip_protocol(name)) if is_glob else name: info.get("size") for name, info in sorted(told.items())}
-    for name, size in sizes.items():
-        _refuse_empty(name, size)
-    return sizes
+    found = {str(files.unstrip_protocol(name)) if is_glob else name: _told(info) for name, info in sorted(told.items())}
+    for name, one in found.items():
+        _refuse_empty(name, one.size)
+    return found
+
+
+def _told(info: Mapping[str, Any]) -> Told:
+    tag = next((str(info[name]) for name in TAGS if info.get(name)), None)
+    return Told(info.get("size"), tag and tag.strip('"'))
 
 
 def _refuse_empty(name: str, size: int | None) -> None:

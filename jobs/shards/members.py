@@ -10,10 +10,13 @@ from __future__ import annotations
 import io
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol
 
 import zstandard
+
+from jobs.shards.balance import PACKED, PADDING, Account
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -128,6 +131,7 @@ class Member:
         self._allowance = allowance
         self._input = b""
         self._output = b""
+        self._at = 0  # of the output what is before has been read: to cut it off each time takes quadratic time
         self._position = 0
         file.seek(start)
 
@@ -136,12 +140,14 @@ class Member:
         if size < 0:
             size = CHUNK
         self._fill(size)
-        piece, self._output = self._output[:size], self._output[size:]
+        piece = self._output[self._at : self._at + size]
+        self._at += len(piece)
         self._position += len(piece)
         return piece
 
     def peek(self, count: int = 1) -> bytes:
         """The bytes that come next, at least `count` if there are so many, without reading on."""
+        self._output, self._at = self._output[self._at :], 0
         while len(self._output) < count and self.ended is None:
             self._output += self._next(CHUNK)
         return self._output
@@ -161,7 +167,7 @@ class Member:
     def skip(self, count: int) -> int:
         """Read on by `count` decompressed bytes and forget them; how many there were."""
         before = self._position
-        while count > 0 and (self.compressed or self._output) and (piece := self.read(min(count, CHUNK))):
+        while count > 0 and (self.compressed or self._at < len(self._output)) and (piece := self.read(min(count, CHUNK))):
             count -= len(piece)
         if not self.compressed and count > 0:
             here = self._file.tell()
@@ -177,8 +183,8 @@ class Member:
             pass
 
     def _fill(self, size: int) -> None:
-        while not self._output and self.ended is None:
-            self._output = self._next(size)
+        while self._at == len(self._output) and self.ended is None:
+            self._output, self._at = self._next(size), 0
 
     def _next(self, size: int) -> bytes:
         """More decompressed bytes, or none, which is the end only where `ended` says so."""
@@ -215,17 +221,21 @@ class Members:
 
     `begins` is what the text of a member must start with to be believed after damage, so that no magic number inside
     compressed data is taken for a member. Damage goes to `on_damage(offset, reason, detail)`; NULs after the last
-    member are no damage (copies of sparse files end so), only `padded`.
+    member are no damage (copies of sparse files end so), only `padded`. Every byte goes to `counts` as read or lost.
     """
 
-    def __init__(self, file: BinaryIO, begins: bytes, on_damage: OnDamage, start: int = 0) -> None:
+    def __init__(
+        self, file: BinaryIO, begins: bytes, on_damage: OnDamage, start: int = 0, counts: Counter[str] | None = None
+    ) -> None:
         self.padded = False
+        self.size = file.seek(0, io.SEEK_END)
+        self._account = Account(Counter() if counts is None else counts, PACKED, start)
         self._file = file
         self._begins = begins
         self._start = start
         self._on_damage = on_damage
         self._dictionary: bytes | None = None
-        self._allowance = Allowance(file.seek(0, io.SEEK_END))
+        self._allowance = Allowance(self.size)
 
     def open(self, start: int) -> Member:
         """The member at `start`, from its beginning."""
@@ -251,17 +261,27 @@ class Members:
             yield member
             member.drain()
             if member.ended == "whole":
+                self._account.read_to(member.end)
                 position = self._after_skippable(member.end)
             elif member.ended == "bomb":
-                self._on_damage(member.start, "bomb", member.problem)
+                self._lost(member.start, None, "bomb", member.problem)
                 return
             else:
                 damages += 1
                 position = self._next_member(member.start + 1)
                 reason = "corrupt" if position is not None else str(member.ended)
-                self._on_damage(member.start, reason, member.problem)
+                self._lost(member.start, position, reason, member.problem)
         if damages >= MOST_DAMAGES and position is not None:
-            self._on_damage(position, "corrupt", f"gave up after {MOST_DAMAGES} damages")
+            self._lost(position, None, "corrupt", f"gave up after {MOST_DAMAGES} damages")
+
+    def refuse(self, reason: str, detail: str) -> None:
+        """Nothing of this file is read."""
+        self._lost(0, None, reason, detail)
+
+    def _lost(self, position: int, until: int | None, reason: str, detail: str) -> None:
+        """Damage from here to there, or to the end of the file."""
+        self._account.lost_to(self.size if until is None else until, reason)
+        self._on_damage(position, reason, detail)
 
     def _plain(self, position: int) -> bool:
         """Whether the file is not compressed at all, rather than damaged in its very first bytes."""
@@ -284,21 +304,26 @@ class Members:
             if len(head) < 8 or not SKIPPABLE.match(head):
                 return position
             size = int.from_bytes(head[4:], "little")
+            if position + 8 + size > self.size:
+                self._lost(position, None, "truncated", "the file ends inside a skippable frame")
+                return None
             if position == 0 and head.startswith(WARC_DICTIONARY_MAGIC):
                 self._dictionary = _dictionary(self._file.read(min(size, 1 << 24)))
             position += 8 + size
+            self._account.read_to(position)
 
     def _garbage(self, position: int) -> int | None:
         """Tell what stands at `position` where a member should, and find the next one."""
         after_nuls = _skip_nuls(self._file, position)
         if after_nuls is None:
             self.padded = True
+            self._account.lost_to(self.size, PADDING)
             return None
         found = self._next_member(position)
         self._file.seek(after_nuls)
         sample = self._file.read(40)
         until = "to the end of the file" if found is None else f"up to byte {found}"
-        self._on_damage(position, "garbage", f"no compressed member {until}; found {sample!r}")
+        self._lost(position, found, "garbage", f"no compressed member {until}; found {sample!r}")
         return found
 
     def _next_member(self, position: int) -> int | None:

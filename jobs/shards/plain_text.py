@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.shards.balance import READ, UNPACKED, Account
 from jobs.shards.decoding import clean, decode
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.members import Members
@@ -32,11 +33,15 @@ def read_text(path: Path, shard: str, options: ReadOptions, report: ShardReport)
     if path.stat().st_size == 0:
         report.damage(0, "empty", "the file has no bytes")
         return
+    account = Account(report.bytes, UNPACKED)
     for text in _texts(path, options, report):
+        account.read_to(text.offset)
+        account.lost_to(text.offset + text.size, text.lost[0] if text.lost else READ)
         try:
             yield _page(text, shard, options.limits, report)
         except _NoPage as no_page:
             yield Rejected(None, shard, text.offset, *no_page.args)
+    account.read_to(report.bytes[UNPACKED])
 
 
 class _NoPage(Exception):
@@ -85,10 +90,11 @@ def _texts(path: Path, options: ReadOptions, report: ShardReport) -> Iterator[_T
 def _lines(path: Path, report: ShardReport) -> Iterator[tuple[bytes, _Lost | None]]:
     """Lines with their ends, very long ones in several pieces; the last one of a damaged member with what is wrong."""
     with path.open("rb") as file:
-        members = Members(file, b"", report.damage)
+        members = Members(file, b"", report.damage, counts=report.bytes)
         pending = b""
         for member in members:
             while piece := member.read(_PIECE):
+                report.bytes[UNPACKED] += len(piece)
                 *lines, pending = (pending + piece).split(b"\n")
                 for line in lines:
                     yield line + b"\n", None

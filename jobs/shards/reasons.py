@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import idna
 from publicsuffixlist import PublicSuffixList
 
+from jobs.shards import balance
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.members import MOST_DAMAGES
 
@@ -56,6 +57,8 @@ REJECTED: Mapping[str, str] = {
     "wrong_type": "the row is not an object, or a column has the wrong type",
     "missing_text": "the row has no text",
     "bad_utf8": "the text column holds bytes that are not UTF-8",
+    "not_fetched": "the range of the record, which an index names, could not be fetched",
+    "no_record": "no record stands in the range that an index names",
     "duplicate_id": "an earlier page of the shard has the same id",
 }
 """Reasons for pages that were lost: counted, and each is yielded as a `Rejected`."""
@@ -80,6 +83,7 @@ FLAGS: Mapping[str, str] = {
     "bad_id": "the row's id is no text and no exact number, so the page is known by its place",
     "bad_url": "the row's URL is no text, so the page has none",
     "bad_time": "the row's crawl time cannot be read, so the page has none",
+    "lines_joined": "several JSON objects stood in one line, each was read",
     "no_domain": "the page has no registrable domain (no URL, an IP address, a bare suffix)",
 }
 """Notes about pages that were kept (and one about shards); counted beside the reasons, no part of the balance."""
@@ -132,9 +136,13 @@ class Damage(NamedTuple):
 
 @dataclass
 class ShardReport:
-    """What one shard held. `counts` has `records`, `pages`, and every reason and flag that occurred."""
+    """What one shard held. `counts` has `records`, `pages`, and every reason and flag that occurred.
+
+    `bytes` says what became of each of its bytes (see `jobs.shards.balance`).
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
     damages: list[Damage] = field(default_factory=list)
 
     def damage(self, offset: int, reason: str, detail: str) -> None:
@@ -150,8 +158,9 @@ class ShardReport:
             self.counts[name] += times
 
     def balanced(self) -> bool:
-        """Whether every record seen is a page or has its reason."""
-        return self.counts["records"] == self.counts["pages"] + sum(self.counts[reason] for reason in REASONS)
+        """Whether every record seen is a page or has its reason, and every byte is of a record or lost for one."""
+        records = self.counts["pages"] + sum(self.counts[reason] for reason in REASONS)
+        return self.counts["records"] == records and balance.balanced(self.bytes)
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,8 @@ class ReadOptions:
     absent. Without an `id_column` a page is known by its place; `id_per_shard` puts the shard's name before ids that
     restart in every file. The crawl time is taken from `crawled_at` or `date` where there is one. `resources` makes
     pages of a WARC's resource records, `paragraphs` of the paragraphs of plain text. `row_groups` is the slice of a
-    parquet file that is read, from the first to before the second; None: all.
+    parquet file that is read, from the first to before the second; None: all. `prefix` stands before the names of files in
+    a selection (kind `index`), whose records are fetched with `at_once` requests at once.
     """
 
     extract: str = "resiliparse"
@@ -177,6 +187,8 @@ class ReadOptions:
     resources: bool = False
     paragraphs: bool = False
     row_groups: tuple[int, int] | None = None
+    prefix: str = ""
+    at_once: int = 1
     limits: ReadLimits = field(default_factory=ReadLimits)
 
 

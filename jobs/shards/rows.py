@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import reduce
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from uuid import UUID
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.shards.balance import PACKED, READ, ROWS, UNPACKED, Account
 from jobs.shards.decoding import clean
 from jobs.shards.extraction import ReadLimits
 from jobs.shards.locations import is_remote, opened
@@ -37,6 +39,8 @@ MOST_LINE_BYTES_PER_BYTE = 4  # JSON may spell a character of 2 or 3 bytes in 6
 LOOKED_AT_LINES = 1000  # a named column that none of so many lines has is taken for a slip
 MOST_KEYS_TOLD = 20
 EXACT_FLOAT = 2.0**53  # from here on neighbouring whole numbers are one float
+JSON = json.JSONDecoder()
+JSON_BLANKS = re.compile(r"[ \t\r\n]*")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _ABSENT = object()
@@ -159,11 +163,9 @@ def read_jsonl(path: Path, shard: str, options: ReadOptions, report: ShardReport
     unseen = _named(options)
     keys: Mapping[str, Any] = {}
     with path.open("rb") as file:
-        for offset, line, broken in _lines(file, MOST_LINE_BYTES_PER_BYTE * options.limits.bytes, report):
+        for offset, values in _json_values(file, options, report):
             try:
-                if broken:
-                    raise _WrongRow(*broken)
-                values = _json_object(line)
+                values = _json_object(values)
                 if unseen:
                     keys = keys or values
                     unseen = [name for name in unseen if _reach(values, name) is _ABSENT]
@@ -186,8 +188,74 @@ def _url_columns(options: ReadOptions) -> tuple[str, ...]:
     return (options.url_column,) if "url" in options.named or options.url_column != "url" else URL_COLUMNS
 
 
-_Line = tuple[int, bytes, tuple[str, str] | None]
-"""Where a line begins in the unpacked file, its bytes, and what is wrong with it, if anything."""
+class _Line(NamedTuple):
+    """Where a line begins in the unpacked file and where the next one does, its bytes, and what is wrong with it, if so."""
+
+    start: int
+    end: int
+    text: bytes
+    broken: tuple[str, str] | None
+
+
+def _json_values(file: BinaryIO, options: ReadOptions, report: ShardReport) -> Iterator[tuple[int, Any]]:
+    """What stands in each line, or the _WrongRow that it is; what is no JSON is counted as lost bytes."""
+    account = Account(report.bytes, UNPACKED)
+    for line in _lines(file, MOST_LINE_BYTES_PER_BYTE * options.limits.bytes, report):
+        account.read_to(line.start)
+        for values, (start, end, value) in enumerate(_in_line(line)):
+            report.flag("lines_joined", values > 0)
+            account.lost_to(end, value.reason if isinstance(value, _WrongRow) else READ)
+            yield start, value
+    account.read_to(report.bytes[UNPACKED])
+
+
+_Value = tuple[int, int, Any]
+"""Where a value begins and ends in the unpacked file, and the value, or the _WrongRow that it is."""
+
+
+def _in_line(line: _Line) -> Iterator[_Value]:
+    """The value of a line; several if line feeds are lost, or are carriage returns: then objects stand in a row."""
+    if line.broken:
+        yield line.start, line.end, _WrongRow(*line.broken)
+        return
+    try:
+        yield line.start, line.end, _json(line.text)
+    except _WrongRow as wrong:
+        if _are_joined(line.text):
+            yield from _joined(line)
+        else:
+            yield line.start, line.end, wrong
+
+
+def _are_joined(line: bytes) -> bool:
+    """Whether two objects stand in a row at the beginning of a line."""
+    try:
+        text = line.decode()
+        first, end = JSON.raw_decode(text)
+        second, _ = JSON.raw_decode(text, _not_blank(text, end))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and isinstance(second, dict)
+
+
+def _joined(line: _Line) -> Iterator[_Value]:
+    """Values that stand in a row; what follows the last is no JSON."""
+    text, at, start = line.text.decode(), 0, line.start
+    while at < len(text):
+        try:
+            value, after = JSON.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            yield start, line.end, _WrongRow("bad_json", str(error)[:200])
+            return
+        after = _not_blank(text, after)
+        end = line.end if after == len(text) else start + len(text[at:after].encode())
+        yield start, end, value
+        at, start = after, end
+
+
+def _not_blank(text: str, at: int) -> int:
+    """Where the next thing stands that is no blank of JSON's."""
+    return JSON_BLANKS.match(text, at).end()  # type: ignore[union-attr]
 
 
 def _lines(file: BinaryIO, most: int, report: ShardReport) -> Iterator[_Line]:
@@ -197,18 +265,19 @@ def _lines(file: BinaryIO, most: int, report: ShardReport) -> Iterator[_Line]:
     found again where a line begins.
     """
     cutter, plain = _LineCutter(most), False
-    members = Members(file, b"{", report.damage)
+    members = Members(file, b"{", report.damage, counts=report.bytes)
     for member in members:
         plain = not member.compressed
         while piece := member.read(1 << 20):
+            report.bytes[UNPACKED] += len(piece)
             yield from cutter.feed(piece)
         if member.ended != "whole":
             yield from cutter.rest((str(member.ended), member.problem))
-    for start, line, broken in cutter.rest():
-        if plain and broken is None and not _is_json(line):
-            broken = ("truncated", "the file ends inside a line")
-            report.damage(start, *broken)
-        yield start, line, broken
+    for line in cutter.rest():
+        if plain and line.broken is None and not _is_json(line):
+            line = line._replace(broken=("truncated", "the file ends inside a line"))
+            report.damage(line.start, "truncated", "the file ends inside a line")
+        yield line
     report.flag("trailing_padding", members.padded)
 
 
@@ -241,9 +310,10 @@ class _LineCutter:
         start, size = self._start, self._dropped + len(line)
         self._start, self._dropped = start + size + end, 0
         if size > self._most:
-            yield start, b"", broken or ("too_large", f"the line has {size} bytes, the limit is {self._most}")
+            too_large = "too_large", f"the line has {size} bytes, the limit is {self._most}"
+            yield _Line(start, self._start, b"", broken or too_large)
         elif line.strip():
-            yield start, line, broken
+            yield _Line(start, self._start, line, broken)
 
 
 def _json(line: bytes) -> Any:
@@ -256,16 +326,14 @@ def _json(line: bytes) -> Any:
         raise _WrongRow("bad_json", "the file is UTF-16" if b"\0" in line[:4] else str(error)[:200]) from None
 
 
-def _is_json(line: bytes) -> bool:
-    try:
-        _json(line)
-    except _WrongRow:
-        return False
-    return True
+def _is_json(line: _Line) -> bool:
+    return not any(isinstance(value, _WrongRow) for *_, value in _in_line(line))
 
 
-def _json_object(line: bytes) -> dict[str, Any]:
-    values = _json(line)
+def _json_object(values: Any) -> dict[str, Any]:
+    """The value of a line. Raises _WrongRow where it is none."""
+    if isinstance(values, _WrongRow):
+        raise values
     if not isinstance(values, dict):
         raise _WrongRow("wrong_type", f"the line is a {type(values).__name__}, not an object")
     return values
@@ -325,28 +393,33 @@ def read_parquet(path: Path | str, shard: str, options: ReadOptions, report: Sha
     try:
         file = open_parquet(path)
     except (OSError, pa.ArrowException) as error:
-        is_empty = isinstance(path, Path) and path.stat().st_size == 0
-        report.damage(0, "empty" if is_empty else "not_this_format", str(error)[:300])
+        size = path.stat().st_size if isinstance(path, Path) else 0
+        Account(report.bytes, PACKED).lost_to(size, "not_this_format")
+        report.damage(0, "empty" if isinstance(path, Path) and size == 0 else "not_this_format", str(error)[:300])
         return
     with file:
+        report.bytes[ROWS] += 0
         if file.metadata.num_rows == 0:
             return
         columns = _parquet_columns(file.schema_arrow, shard, options)
         begin, end = options.row_groups or (0, file.num_row_groups)
-        first = sum(file.metadata.row_group(group).num_rows for group in range(begin))
-        allowance = Allowance(_packed_bytes(file))
+        starts = [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
+        report.bytes[ROWS] += starts[end] - starts[begin]
+        allowance, account = Allowance(_packed_bytes(file)), Account(report.bytes, ROWS, starts[begin])
         for group in range(begin, end):
-            rows = file.metadata.row_group(group).num_rows
+            first, after = starts[group : group + 2]
             try:
                 for row in _group_rows(file, group, columns, first):
                     if not allowance.take(len(row.text) if isinstance(row.text, str | bytes) else 0):
+                        account.lost_to(starts[end], "bomb")
                         report.damage(row.offset, "bomb", allowance.exceeded)
                         return
+                    account.read_to(row.offset + 1)
                     yield _page(row, shard, options, report)
             except (OSError, pa.ArrowException) as error:
                 # Not the byte: pyarrow 26 aborts the process when asked for a damaged column's metadata.
-                report.damage(first, "corrupt", f"row group {group}, rows {first} to {first + rows}: {str(error)[:200]}")
-            first += rows
+                account.lost_to(after, "corrupt")
+                report.damage(first, "corrupt", f"row group {group}, rows {first} to {after}: {str(error)[:200]}")
 
 
 def _packed_bytes(file: pq.ParquetFile) -> int:
@@ -506,9 +579,9 @@ def _first_of_jsonl(path: Path, shard: str, options: ReadOptions) -> Any:
     identity = None
     with opened(path) as file:
         lines = _lines(file, MOST_LINE_BYTES_PER_BYTE * options.limits.bytes, ShardReport())
-        for _, line, broken in islice(lines, LOOKED_AT_LINES):
+        for line in islice(lines, LOOKED_AT_LINES):
             try:
-                values = {} if broken else _json_object(line)
+                values = {} if line.broken else _json_object(next(_in_line(line))[2])
             except _WrongRow:
                 continue
             if not keys and options.id_column is not None:

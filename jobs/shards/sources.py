@@ -13,9 +13,11 @@ import pyarrow as pa
 
 from filters.nearest import nearest
 from jobs.parts.refusals import ExperimentError
+from jobs.shards import index
 from jobs.shards.locations import (
     COMPRESSED,
     ENDINGS,
+    Told,
     expand,
     expand_list,
     file_name,
@@ -33,14 +35,19 @@ from jobs.shards.rows import first_identity, open_parquet
 
 COLUMNS = ("text", "id", "url")
 LIST = ("prefix", "first", "hashed")
+AT_ONCE = 2
+"""Requests that a task makes at once: a cluster has many tasks, and a crawl's server many readers."""
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "parquet": COLUMNS,
     "jsonl": COLUMNS,
     "warc": ("records",),
     "txt": ("page",),
     "paths": (*LIST, *COLUMNS, "records", "page"),
+    "index": (*LIST, "rules", "at_once", "records"),
 }
 """What a mapping names files by, and what else it may say then."""
+SELECTS = "pages.from"
+"""The key under which rows of an index may stand for pages (`jobs.parts.selection`)."""
 LARGE_PARQUET = 1 << 30
 """Bytes above which a parquet file is read in several parts, so that no task is a hundred times as long as another."""
 
@@ -53,8 +60,13 @@ class Shard:
     options: ReadOptions
     file: str
     """Its name in the tables."""
-    size: int | None
-    """Bytes; None where nobody says."""
+    told: Told
+    """Bytes and tag, where someone says."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None where nobody says."""
+        return self.told.size
 
     @property
     def name(self) -> str:
@@ -68,14 +80,25 @@ class Shard:
         return self.options.kind or kind(self.location)
 
     @property
-    def identity(self) -> str:
-        """What tells it from another of its name: its size, or its address where that is unknown, and how it is read."""
-        how = self.options
-        told = f"{self.file} {without_secrets(self.location) if self.size is None else f'{self.size} bytes'}"
+    def how(self) -> str:
+        """What is told of the way in which it is read, where there are several."""
+        how, told = self.options, ""
         if self.kind in ("parquet", "jsonl"):
             per_shard = " per shard" if how.id_per_shard else ""
-            told += f", columns {how.text_column} {how.id_column or 'none'}{per_shard} {how.url_column}"
+            told = f", columns {how.text_column} {how.id_column or 'none'}{per_shard} {how.url_column}"
         return told + ", resource records" * how.resources + ", paragraphs" * how.paragraphs
+
+    @property
+    def said(self) -> str | None:
+        """What a store says of its content: bytes and tag, or its address alone; None on a disk, where bytes are hashed."""
+        if not is_remote(self.location):
+            return None
+        told = [] if self.size is None else [f"{self.size} bytes"]
+        return " ".join([*told, *([f"tag {self.told.tag}"] if self.told.tag else [])]) or without_secrets(self.location)
+
+    def identity(self, content: str) -> str:
+        """What tells it from another of its name: its content, and how it is read."""
+        return f"{self.file} {content}{self.how}"
 
 
 @dataclass(frozen=True)
@@ -86,8 +109,8 @@ class _Source:
     options: ReadOptions
     paths: Mapping[str, Any] | None = None
 
-    def files(self) -> dict[str, int | None]:
-        """location -> bytes of every file."""
+    def files(self) -> dict[str, Told]:
+        """Every file, with what is said of it."""
         return expand([self.pattern]) if self.paths is None else expand_list(self.pattern, **self.paths)
 
 
@@ -95,6 +118,8 @@ def check_patterns(asked: Sequence[Any], key: str) -> None:
     """Refuse what such a list cannot mean, without a look at any file. Raises ExperimentError, one sentence."""
     for item in asked:
         _source(item, ReadOptions(), key)
+        if is_selection(item):
+            index.rules_of(item, key)
         if isinstance(item, str) and has_unknown_ending(item):
             raise ExperimentError(
                 f"{key}: {item!r} is of no kind that is read: names end in {', '.join(ENDINGS)}, with "
@@ -107,7 +132,11 @@ def shards(asked: Sequence[Any], options: ReadOptions, key: str) -> list[Shard]:
 
     Raises ExperimentError, which names the key, for what cannot be read.
     """
-    sources = [_source(item, options, key) for item in asked]
+    sources = [_source(item, options, key) for item in asked if not is_selection(item)]
+    if len(sources) < len(asked) and key != SELECTS:
+        raise ExperimentError(f"{key}: an index: selects pages, which {SELECTS} alone takes: name files")
+    if asked and not sources:
+        return []
     try:
         found = _found(sources)
         _look_into(found)
@@ -116,17 +145,29 @@ def shards(asked: Sequence[Any], options: ReadOptions, key: str) -> list[Shard]:
         raise ExperimentError(f"{key}: {error}") from error
 
 
+def is_selection(item: Any) -> bool:
+    """Whether an item names rows of an index rather than files."""
+    return isinstance(item, Mapping) and "index" in item
+
+
+def selection_options(item: Mapping[str, Any], options: ReadOptions, key: str) -> ReadOptions:
+    """How the records are read that an item of `pages.from` selects. Raises ExperimentError for what it cannot mean."""
+    listing = _listing(item, f"{key}.index")
+    how = _source(item, options, key).options
+    return replace(how, kind="index", prefix=listing.get("prefix", ""), at_once=item.get("at_once", AT_ONCE))
+
+
 def _found(sources: Sequence[_Source]) -> list[Shard]:
-    files: dict[str, tuple[str, int | None, ReadOptions]] = {}
+    files: dict[str, tuple[str, Told, ReadOptions]] = {}
     for source in sources:
-        for location, size in source.files().items():
+        for location, told in source.files().items():
             if one_name(location) in files:
                 raise ValueError(f"{location} is named twice")
-            files[one_name(location)] = location, size, source.options
+            files[one_name(location)] = location, told, source.options
     if not files:
         raise ValueError("no shards are named; give paths, globs or addresses")
     names = shard_names([location for location, _, _ in files.values()])
-    found = [Shard(location, how, names[location], size) for location, size, how in files.values()]
+    found = [Shard(location, how, names[location], told) for location, told, how in files.values()]
     for shard in found:
         if file_name(shard.location).lower().removesuffix(".gz").endswith(".arc"):
             raise ValueError(

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 from fastwarc.warc import ArchiveIterator, WarcRecord
 
 from jobs.shards import media_type
+from jobs.shards.balance import PACKED, PADDING, READ, UNPACKED, Account
 from jobs.shards.http_body import FOLD, Http, decode_body, parse_http
 from jobs.shards.members import GZIP_MAGIC, MOST_DAMAGES, Member, Members, find
 from jobs.shards.reasons import ShardReport
@@ -84,10 +85,10 @@ def read_records(file: BinaryIO, most_bytes: int, report: ShardReport, resources
     start = already_read = 0
     if _gzip_at(file, 0):
         start, already_read = yield from _quickly(file, most_bytes, report, resources)
-    members = Members(file, b"WARC/", report.damage, start)
+    members = Members(file, b"WARC/", report.damage, start, report.bytes)
     for member in members:
         if member.start == 0 and member.peek().startswith(b"filedesc://"):
-            report.damage(0, "arc_format", "this is an ARC file, older than WARC; convert it, e.g. with warcio recompress")
+            members.refuse("arc_format", "this is an ARC file, older than WARC; convert it, e.g. with warcio recompress")
             return
         for block in _believed(member, members, most_bytes, report):
             if already_read:
@@ -118,11 +119,23 @@ def _quickly(
                 return believed
             if held:
                 yield _classify(held, held.position, most_bytes, report, resources)
+                _account(file, believed[0], held.position, report)
                 believed = (held.position, 1)
             held = block
     except _BadFraming:
         pass  # met again, and reported, with care
     return believed
+
+
+def _account(file: BinaryIO, start: int, end: int, report: ShardReport) -> None:
+    """Count a gzip member of one record, of which nothing is lost; its last four bytes say what it unpacks to."""
+    if start == end:
+        return
+    stood = file.tell()
+    file.seek(end - 4)
+    size = int.from_bytes(file.read(4), "little")
+    file.seek(stood)
+    report.bytes.update({f"{PACKED}: {READ}": end - start, f"{UNPACKED}: {READ}": size, UNPACKED: size})
 
 
 def _gzip_at(file: BinaryIO, position: int) -> bool:
@@ -137,24 +150,32 @@ def _gzip_at(file: BinaryIO, position: int) -> bool:
 def _believed(member: Member, members: Members, most_bytes: int, report: ShardReport) -> Iterator[_Block]:
     """The records of one member; goes on inside it where the framing of records breaks but the member is whole."""
     start: int | None = 0
+    total, account = 0, Account(report.bytes, UNPACKED)
     while start is not None:
         stream = _at(members, member, start) if start else member
         held: _Block | None = None
         for block in _by_hand(stream, most_bytes):
             if held:
+                account.read_to(block.position)
                 yield held
             held = block
         stranger = stream.tell() if stream.peek() else None
         stream.drain()
-        if stream.ended != "whole":  # the damage itself is reported by Members
+        total = max(total, stream.tell() if stream.compressed else members.size)
+        if stream.ended != "whole":
+            if stream is not member:  # else the damage itself is reported by Members
+                report.damage(member.start + start, str(stream.ended), stream.problem)
             if held:
                 yield held._replace(lost=(str(stream.ended), stream.problem))
-            return
-        held, start = _Aftermath(members, member, report).judge(held, stranger)
+            account.lost_to(total, str(stream.ended))
+            break
+        held, start = _Aftermath(members, member, report, account, total).judge(held, stranger)
         if held:
             yield held
         if len(report.damages) >= MOST_DAMAGES:
-            return
+            account.lost_to(total, report.damages[-1].reason)
+            break
+    report.bytes[UNPACKED] += total
 
 
 def _at(members: Members, member: Member, position: int) -> Member:
@@ -257,10 +278,12 @@ def _read_block(record: WarcRecord, most_bytes: int) -> _Block:
 class _Aftermath:
     """What to make of the last record that was framed in a whole stream, and where to go on inside its member."""
 
-    def __init__(self, members: Members, member: Member, report: ShardReport) -> None:
+    def __init__(self, members: Members, member: Member, report: ShardReport, account: Account, total: int) -> None:
         self._members = members
         self._member = member
         self._report = report
+        self._account = account
+        self._total = total
 
     def judge(self, held: _Block | None, stranger: int | None) -> tuple[_Block | None, int | None]:
         """The record as it is to be believed and the position of the next one, None when there is none.
@@ -268,8 +291,11 @@ class _Aftermath:
         `stranger` is where framing stopped, None at the end of the stream.
         """
         if held is None or held.end is not None:
+            self._account.read_to(self._total if stranger is None else stranger)
             return held, None if stranger is None else self._after_stranger(stranger)
+        self._account.read_to(held.position)
         if held.size == held.length and (longer := self._two_bytes_longer(held)):
+            self._account.read_to(self._total)
             return longer, None
         return self._misread(held)
 
@@ -278,10 +304,10 @@ class _Aftermath:
         after = self._next_record(held.position + 1)
         if after is None and held.length is not None and held.size < held.length and not self._member.compressed:
             detail = f"{held.size} of {held.length} bytes, then the file ends"
-            self._damage(held.position, "truncated", detail)
+            self._damage(held.position, None, "truncated", detail)
             return held._replace(lost=("truncated", detail)), None
         detail = f"Content-Length {held.header.get('content-length', '')[:40]!r} does not lead to the next record"
-        self._damage(held.position, "bad_length", detail)
+        self._damage(held.position, after, "bad_length", detail)
         return held._replace(lost=("bad_length", detail)), after
 
     def _after_stranger(self, position: int) -> int | None:
@@ -290,9 +316,11 @@ class _Aftermath:
         while not (text := stream.peek()).strip(b"\0\r\n"):
             if not stream.read():
                 self._report.flag("trailing_padding")
+                self._account.lost_to(self._total, PADDING)
                 return None
-        self._damage(position, "bad_header", f"no WARC record begins here; found {text[:40]!r}")
-        return self._next_record(position + 1)
+        after = self._next_record(position + 1)
+        self._damage(position, after, "bad_header", f"no WARC record begins here; found {text[:40]!r}")
+        return after
 
     def _two_bytes_longer(self, held: _Block) -> _Block | None:
         """The record in full if it is alone in its member and two bytes longer than its Content-Length.
@@ -313,7 +341,9 @@ class _Aftermath:
         found = next(find(stream.read, RECORD_START, RECORD_START_LONGEST), None)
         return None if found is None else position + found
 
-    def _damage(self, position: int, reason: str, detail: str) -> None:
+    def _damage(self, position: int, until: int | None, reason: str, detail: str) -> None:
+        """Damage from here to there, or to the end of the member."""
+        self._account.lost_to(self._total if until is None else until, reason)
         self._report.damage(self._member.start + position, reason, detail)
 
 

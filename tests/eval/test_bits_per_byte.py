@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval.bits_per_byte import bits_per_byte, page_nats, utf8_bytes
+from eval.bits_per_byte import bits_per_byte, page_nats, summed, token_nats, utf8_bytes
 from eval.gpt import build_model
 from eval.sizes import ModelSize
 
@@ -51,6 +51,15 @@ def slow_nats(model, page):
 def test_page_nats_agree_with_a_loop_over_single_tokens(model, pages):
     expected = [slow_nats(model, page) for page in pages]
     np.testing.assert_allclose(page_nats(model, *flat(pages), CONTEXT, MARK), expected, rtol=1e-5)
+
+
+def test_the_tokens_of_a_page_cost_what_the_page_costs(model, pages):
+    tokens, offsets = flat(pages)
+    nats = token_nats(model, tokens, offsets, CONTEXT, MARK)
+    assert nats.shape == tokens.shape and (nats > 0).all()
+    assert np.array_equal(summed(nats, offsets), page_nats(model, tokens, offsets, CONTEXT, MARK))
+    beginning = slow_nats(model, pages[4]) - slow_nats(model, pages[4][:-1])  # 8 tokens, one window: nothing else changes
+    assert nats[offsets[5] - 1] == pytest.approx(beginning, rel=1e-3)
 
 
 def test_a_page_scores_the_same_alone_and_among_others_and_twice_the_same(model, pages):

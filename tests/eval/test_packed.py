@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eval.packed import Batches, Packed, Stream, header_path, index_path, stream_tokens, write_packed
+from eval.packed import Batches, Packed, Stream, header_path, index_path, stream_tokens, write_packed, write_permuted
 from eval.slices import EVERY, slice_key, slice_keys, slices_under, tokens_in_slices
 
 MARK, VOCABULARY = 0, 60
@@ -243,3 +243,33 @@ def test_a_cut_flipped_or_unfinished_file_is_refused(packed):
     header_path(packed.path).unlink()
     with pytest.raises(ValueError, match="missing or unfinished"):
         Packed.open(packed.path)
+
+
+def in_slices(path):
+    """The tokens of each slice of a packed file, its mark apart."""
+    tokens, begins = Packed.open(path).tokens.tolist(), [row[3] for row in indexed(path)]
+    assert all(tokens[end - 1] == MARK for end in [*begins[1:], len(tokens)])
+    return [tokens[begin : end - 1] for begin, end in itertools.pairwise([*begins, len(tokens)])]
+
+
+@pytest.mark.parametrize("block", [1 << 20, 40])
+def test_a_permuted_stream_has_the_same_tokens_in_each_slice_and_so_many_of_them_elsewhere(tmp_path, monkeypatch, block):
+    lengths = [60, 90, 64, 31]
+    write(tmp_path / "a.bin", [pages_of(lengths)], stream_of(lengths, 200, context=16))
+    monkeypatch.setattr("eval.packed.BLOCK_TOKENS", block)
+    plain, moved = in_slices(tmp_path / "a.bin"), []
+    for share in (0.1, 0.5, 1.0):
+        write_permuted(tmp_path / "a.bin", tmp_path / "p" / "b.bin", share)
+        Packed.open(tmp_path / "p" / "b.bin").verify()
+        found = in_slices(tmp_path / "p" / "b.bin")
+        assert [sorted(one) for one in found] == [sorted(one) for one in plain]
+        pairs = [(a, b) for one, other in zip(plain, found, strict=True) for a, b in zip(one, other, strict=True)]
+        moved.append(sum(a != b for a, b in pairs) / len(pairs))
+    assert 0 < moved[0] < 0.1 < moved[1] < 0.5 < moved[2] <= 1
+
+
+def test_a_permuted_stream_differs_from_its_own_by_its_digest_alone(packed, tmp_path):
+    header = write_permuted(packed.path, tmp_path / "b.bin", 1.0)
+    assert header != packed.header and replace(header, sha256=packed.header.sha256) == packed.header
+    assert write_permuted(packed.path, tmp_path / "c.bin", 1.0) == header
+    assert indexed(tmp_path / "b.bin") == indexed(packed.path)

@@ -53,7 +53,8 @@ def plan(tmp_path_factory) -> Path:
             found.append(RunConfig(subset, packed, folder.parent / "tokenizer", "tiny", SIZE, TOKENS, replicate, out))
     flat, ends = encode_batch(tokenizer, texts[:9])
     lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(flat, pa.uint32()))
-    pq.write_table(pa.table({"id": texts[:9], "tokens": lists}), folder / EVALUATED)
+    sets = {"set": ["held_out"] * 6 + ["reference"] * 3, "passes": [True] * 5 + [False] + [True] * 3}
+    pq.write_table(pa.table({"id": texts[:9], **sets, "tokens": lists}), folder / EVALUATED)
     asked = [Request(f"line {at}", None, choice, 0, "The cat sat", f" on {at}", 5) for at in range(5) for choice in (0, 1)]
     (folder / "tasks").mkdir()
     pq.write_table(encoded(tokenizer, "harness", asked, SIZE.context), requests(folder, "cats"))
@@ -91,6 +92,10 @@ def test_a_machine_without_spark_trains_measures_and_asks_and_the_results_go_hom
             assert summary.status == "finished" and summary.tokens == TOKENS
             rows = pq.read_table(run.out / "evaluation.parquet")
             assert rows.num_rows == 9 and min(rows["nll"].to_pylist()) > 0
+            exposed = pq.read_table(run.out / "exposure.parquet")
+            assert sum(exposed["seen"].to_pylist()) == TOKENS + 1 and exposed.num_rows == 280
+            judged = sum(rows["nll"].to_pylist()[:5])  # the sixth does not pass, the others are of another set
+            assert sum(exposed["nats"].to_pylist()) == pytest.approx(judged)
             answers = items(copy, away, "cats")
             assert answers.is_file() == (run.subset == "odd")
             assert run.subset != "odd" or min(pq.read_table(answers)["bits_per_byte"].to_pylist()) > 0
@@ -115,11 +120,11 @@ def refusal(copy, capsys):
 def test_a_plan_of_another_version_is_refused_in_a_sentence(copy, capsys):
     changed(copy, version=1)
     said = refusal(copy, capsys)
-    assert "is of version 1 (made with goodhart 0.1), and this code carries out version 2: take" in said
+    assert "is of version 1 (made with goodhart 0.1), and this code carries out version 3: take" in said
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"version": 2, "device": "cpu", "runs": [1]}', '{"version": 2, "runs": {}}']
+    "content", ["", "[]", "{}", '{"version": 3, "device": "cpu", "runs": [1]}', '{"version": 3, "runs": {}}']
 )
 def test_what_is_no_plan_is_refused_in_a_sentence(copy, capsys, content):
     (copy / "plan.json").write_text(content)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.levels import MOST_NAME_BYTES, folder_name, hardest, plan, swept
+from filters.levels import MOST_NAME_BYTES, band_levels, ends_of, folder_name, hardest, plan, second_levels, swept
 from filters.rules import RuleError
 
 VALUES = st.one_of(
@@ -165,6 +165,17 @@ def test_a_key_within_a_bound_leaves_the_other_groups_as_they_are():
     assert rules_at({"rules.a.min.eng": [10]}, rules) == [{"a": {"min": {"eng": 10, "deu": 20}}}]
 
 
+def test_a_quotas_smallest_budget_is_its_hardest_level_and_can_be_inverted():
+    rules = {"quality": {"quota": {"within": "topic", "keep_fraction": 0.5, "floor": 0.05}}, "word_count": {"min": 50}}
+    levels = plan(rules, {"rules.quality.quota.keep_fraction": [0.1, "none", 0.3]}, {"inverted": "hardest"})
+    assert [level.name for level in levels if level.control == "inverted"] == ["inverted-quality-quota-keep_fraction-0.1"]
+    assert [dict(level.rules) for level in levels if level.levels == {"rules.quality.quota.keep_fraction": "none"}] == [
+        {"word_count": {"min": 50}}
+    ]
+    with pytest.raises(RuleError, match=r"a floor of 0.05, above its keep_fraction of 0.01"):
+        plan(rules, {"rules.quality.quota.keep_fraction": [0.3, 0.01]}, {})
+
+
 def test_a_sample_and_a_set_of_any_of_can_be_swept():
     rules = {"any_of": [{"a": {"min": 1}}, {"b": {"max": 2}}]}
     assert rules_at({"rules.sample": ["none", 0.5]}) == [{}, {"sample": 0.5}]
@@ -206,3 +217,48 @@ def test_a_share_and_a_curve_are_plain_names_whether_keys_are_numbers_or_read_fr
     assert names_of([{"keep_fraction": 0.5}], "rules.quality.temperature") == ["quality-temperature-keep_fraction-0.5"]
     assert names_of([{"0.4": 0, "0.95": 7}], "rules.quality.upsample") == ["quality-upsample-0.4-0-0.95-7"]
     assert names_of([{0.4: 0, 0.95: 7}], "rules.quality.upsample") == ["quality-upsample-0.4-0-0.95-7"]
+
+
+RULES = {"word_count": {"min": 50}, "quality": {"pareto": 2, "min": 0.1}}
+SWEEP = {"rules.quality.pareto": ["none", 9]}
+
+
+def test_second_levels_vary_another_scorer_with_the_swept_keys_off():
+    found = second_levels(RULES, SWEEP, {"rules.books.pareto": [3, 9]})
+    assert [(level.name, level.control) for level in found] == [
+        ("second-books-pareto-3", "second"),
+        ("second-books-pareto-9", "second"),
+    ]
+    assert found[1].rules == {"word_count": {"min": 50}, "quality": {"min": 0.1}, "books": {"pareto": 9}}
+    assert second_levels(RULES, SWEEP, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("sweep", "second", "says"),
+    [
+        (SWEEP, {"rules.quality.pareto": [3, 9]}, "rules.quality.pareto is a key of the sweep"),
+        (SWEEP, {"rules.books.pareto": [3]}, "takes two levels or more"),
+        (SWEEP, {"books": [3, 9]}, "diagnostics.second: 'books' must be a key of the rules"),
+        (SWEEP, {"random": 3}, "neither it nor the sweep"),
+        ({"list": [{"rules.quality.pareto": 1}]}, {"rules.books.pareto": [3, 9]}, "neither it nor the sweep"),
+    ],
+)
+def test_second_levels_that_cannot_be_meant_are_refused(sweep, second, says):
+    with pytest.raises(RuleError, match=r"diagnostics\.second: ") as refused:
+        second_levels(RULES, sweep, second)
+    assert says in str(refused.value)
+
+
+def test_a_band_lies_between_levels_as_they_keep_and_not_as_they_are_listed():
+    kept = {"hard": 10, "none": 100, "middle": 40}
+    assert ends_of("band-removed", kept) == ("none", "hard")
+    assert ends_of("band-margin", kept) == ("middle", "hard")
+
+
+def test_bands_need_levels_in_an_order():
+    levels = plan(RULES, SWEEP, {"random": "all"})
+    assert [level.name for level in band_levels(["removed", "margin"], levels)] == ["band-removed", "band-margin"]
+    for sweep in ({}, {**SWEEP, "rules.word_count.min": [20, 50]}, {"rules.quality.pareto": [9]}):
+        assert band_levels([], plan(RULES, sweep, {})) == []
+        with pytest.raises(RuleError, match="need a sweep over one key"):
+            band_levels(["removed"], plan(RULES, sweep, {}))

@@ -292,13 +292,23 @@ TYPES = {"words": pa.int64(), "score": pa.float64(), "flag": pa.bool_(), "langua
         ("words", {"in": [True]}, "list numbers"),
         ("flag", {"in": ["yes"]}, "the signal is a flag: use is: true or is: false"),
         ("flag", {"pareto": 3}, "the signal is a flag"),
-        ("score", {"keep_fraction": 0.5, "within": "words"}, "within takes columns that name groups"),
+        ("score", {"keep_fraction": 0.5, "within": "score"}, "within takes columns that name groups"),
     ],
 )
 def test_a_condition_that_does_not_fit_its_signal_is_refused(signal, conditions, says):
     with pytest.raises(RuleError) as refusal:
         check_types(parse({signal: conditions}), TYPES)
     assert f"rule {signal!r}" in str(refusal.value) and says in str(refusal.value)
+
+
+def test_whole_numbers_may_name_groups():
+    check_types(parse({"score": {"keep_fraction": 0.5, "within": "words"}}), TYPES)
+    assert kept(pool_of([1.0, 2.0, 3.0, 4.0], topic=[0, 0, 11, 11]), keep_fraction=0.5, within="topic") == [
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -166,8 +166,10 @@ def test_an_empty_subset_is_named_and_the_others_go_on(tmp_path):
 
 
 def test_a_subset_too_small_for_the_budget_is_named(tmp_path):
-    experiment = crawl(tmp_path, rules=RULES, train={"tokens": 10**6})
-    assert choose._status({"pages": 1, "bytes": 10, "tokens": 5}, experiment)[0] == "too small"
+    experiment = crawl(tmp_path, rules=RULES, train={"tokens": [10**3, 10**6]})
+    sizes = [{"pages": 1, "bytes": 10, "tokens": tokens} for tokens in (5, 5000)]
+    assert [choose._status(size, experiment, beside=False)[0] for size in sizes] == ["too small", "too small"]
+    assert [choose._status(size, experiment, beside=True)[0] for size in sizes] == ["too small", "ok"]
 
 
 def test_a_share_becomes_a_threshold_in_the_subset(tmp_path):
@@ -445,3 +447,43 @@ def test_copies_of_a_page_are_shuffled_too(tmp_path):
     assert len(ids) == json.loads(facts.read_text())["read"]["pages"] > len(set(ids))
     beside = sum(one == other for one, other in itertools.pairwise(ids))
     assert beside < 0.05 * len(ids)
+
+
+def test_a_band_is_what_the_milder_level_keeps_and_the_harder_drops(tmp_path):
+    asked = {"bands": ["removed", "margin"], "second": {"rules.word_count.min": [20, 150]}}
+    sweep = {"rules.quality.pareto": [9, "none", 1]}
+    train = {"tokens": 1_000_000, "replicates": 1}
+    experiment = crawl(tmp_path, rules=RULES, sweep=sweep, diagnostics=asked, train=train, tokenizer={"vocabulary": 300})
+    _, kept = chosen(experiment)
+    mild, middle, hard = (kept[f"quality-pareto-{level}"] for level in ("none", "1", "9"))
+    assert (kept["band-removed"] == mild & ~hard).all() and kept["band-removed"].any()
+    assert (kept["band-margin"] == middle & ~hard).all() and 0 < kept["band-margin"].sum() < kept["band-removed"].sum()
+    facts = told(experiment, "band-margin")
+    assert (
+        facts["between"] == ["quality-pareto-1", "quality-pareto-9"] and facts["kept"]["pages"] == kept["band-margin"].sum()
+    )
+    assert (facts["control"], facts["rules"], facts["resolved"], facts["dropped"]) == ("band", {}, {}, [])
+    harder = told(experiment, "second-word_count-min-150")
+    assert harder["control"] == "second" and harder["kept"]["pages"] == kept["second-word_count-min-150"].sum() > 0
+    before = [level.name for level in levels_of(experiment) if level.control is None]
+    plain = crawl(tmp_path / "plain", rules=RULES, sweep=sweep)
+    assert before == [level.name for level in levels_of(plain) if level.control is None]
+    assert all((chosen(plain)[1][name] == kept[name]).all() for name in before)
+
+
+def test_a_band_without_pages_is_told_to_be_empty(tmp_path):
+    train = {"tokens": 100_000, "replicates": 1}
+    sweep = {"rules.word_count.min": [0, -1]}
+    experiment = crawl(tmp_path, sweep=sweep, diagnostics={"bands": ["margin"]}, train=train, tokenizer={"vocabulary": 300})
+    chosen(experiment)
+    facts = told(experiment, "band-margin")
+    assert (facts["status"], facts["reason"]) == ("empty", "no page lies between word_count-min-0 and word_count-min--1")
+
+
+def test_a_second_scorer_does_not_decide_how_large_matched_levels_are(tmp_path):
+    asked = {"rules": RULES, "sweep": SWEEP, "match": "tokens", "tokenizer": {"vocabulary": 300}}
+    _, alone = chosen(crawl(tmp_path / "alone", **asked))
+    beside = {"diagnostics": {"second": {"rules.word_count.max": [190, 60]}}, "train": {"tokens": 1000}}
+    _, kept = chosen(crawl(tmp_path / "beside", **asked, **beside))
+    assert kept["second-word_count-max-60"].sum() < alone["quality-pareto-9"].sum()
+    assert all((kept[name] == alone[name]).all() for name in alone)

@@ -19,7 +19,8 @@ from jobs.parts.places import Places
 from jobs.parts.presets import rules_of
 from jobs.parts.table import parts_of
 
-RULES = {"word_count": {"min": 60}, "mean_word_length": {"below": 5.6}, "stop_word_count": {"keep_fraction": 0.9}}
+QUOTA = {"within": {"tenths": "mean_word_length"}, "keep_fraction": 0.9, "floor": 0.5}
+RULES = {"word_count": {"min": 60}, "mean_word_length": {"below": 5.6}, "stop_word_count": {"quota": QUOTA}}
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ def conf(made_crawl, tmp_path_factory):
         "rules": {"word_count": {"min": 20}},
         "sweep": {"rules.quality.keep_fraction": ["none", 0.5]},
         "controls": {"random": "all", "inverted": "all"},
+        "diagnostics": {"permuted": [1.0], "bands": ["removed"], "late": True, "replicates": 1},
         "tokenizer": {"vocabulary": 300},
         "train": {"model": str(folder / "tiny.yaml"), "tokens": 8000, "replicates": [0, 3], "device": "cpu"},
         "evaluate": {"held_out": {"by": "domain", "share": 0.1, "most_bytes": 20000}},
@@ -76,10 +77,11 @@ def digests(out, tables=TABLES):
 def test_crawl_files_become_a_report(done):
     results = [json.loads(line) for line in (done / "results.jsonl").read_text().splitlines()]
     subsets = json.loads((done / "subsets" / "sweep.json").read_text())["subsets"]
-    assert {row["subset"] for row in results} == set(subsets)
+    assert {row["subset"] for row in results} == {*subsets, "permuted-1"}
     assert {row["replicate"] for row in results} == {0, 3}
     assert {(row["size"], row["learning_rate"]) for row in results} == {("tiny", 0.01)}
-    assert all(0 < row["value"] < 20 and row["n"] > 0 for row in results)
+    pages = [row for row in results if row["set"] in ("held_out", "pool", "reference", "late") or "kept by" in row["set"]]
+    assert all(0 < row["value"] < 20 and row["n"] > 0 for row in pages)
     assert (done / "report.html").stat().st_size > 10_000
     assert (done / "report.md").is_file()
 
@@ -98,11 +100,29 @@ def test_tables_have_the_columns_and_rows_of_the_contract(done):
 
 def test_what_is_packed_is_a_plan_of_the_runs_that_there_are(done):
     runs, asked, *_ = read_plan(done / "packed")
-    assert asked == "cpu" and len(runs) == 10
+    assert asked == "cpu" and len(runs) == 12
     assert {run.out.relative_to(done / "packed") for run in runs} == {
         summary.parent.relative_to(done) for summary in (done / "runs").rglob("summary.json")
     }
     assert all(finished_run(replace(run, out=done / run.out.relative_to(done / "packed"))) for run in runs)
+
+
+def test_what_is_measured_beside_the_levels_has_sets_of_its_own(done):
+    results = [json.loads(line) for line in (done / "results.jsonl").read_text().splitlines()]
+    late = [row for row in results if row["set"] == "late"]
+    levels = {"unfiltered", "quality-keep_fraction-none", HALF}
+    assert {(row["subset"], row["replicate"]) for row in late} == {(level, number) for level in levels for number in (0, 3)}
+    assert len(late) == 18 and {row["step"] for row in late} == {26, 28, 29}
+    of = {
+        (row["subset"], row["set"], row["domain"]): row["value"]
+        for row in results
+        if not row["replicate"] and "domain" in row
+    }
+    mildest = "kept by quality-keep_fraction-none"  # it keeps what passes the rules that decide who is judged
+    assert all(of[name, mildest, "all"] == of[name, "held_out", "all"] for name in (*levels, "band-removed", "permuted-1"))
+    assert of["permuted-1", mildest, "all"] > of["quality-keep_fraction-none", mildest, "all"]
+    by_exposure = [value for (name, which, _), value in of.items() if (name, which) == (HALF, "exposure") and value]
+    assert by_exposure[0] > by_exposure[-1]  # entries that were read less cost more
 
 
 def test_a_run_loads_with_the_library_alone(done):
@@ -191,7 +211,7 @@ def test_the_cluster_gives_the_same_bytes_as_one_machine(done, conf, tmp_path):
         for verb in ("read", "split", "score", "choose", "pack", "train", "evaluate"):
             assert f"{verb}:" in finished.stderr + finished.stdout
     assert digests(out) == digests(done)
-    assert models(out) == models(done) and len(models(out)) == 10
+    assert models(out) == models(done) and len(models(out)) == 12
 
 
 def models(out):

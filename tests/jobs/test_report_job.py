@@ -1,5 +1,7 @@
+import csv
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,20 @@ def test_the_page_has_the_experiments_name(tmp_path):
     out = build(tmp_path / "out", levels=("none", 3), domains=2)
     main(experiment(out, name="How hard?", train={}))
     assert (out / "report.md").read_text().startswith("# How hard to filter `How hard?`")
+
+
+def test_every_cell_of_the_grid_is_told_and_one_that_is_missing_is_named(tmp_path):
+    out = build(tmp_path / "out", levels=("none", 3), pages=20, held_out_pages=8, domains=2)
+    for subset in ("unfiltered", "quality-pareto-none", "quality-pareto-3"):
+        shutil.copytree(out / "runs" / subset / "0.2m-300000-0.005", out / "runs" / subset / "0.2m-300000-0.0025")
+    (out / "runs" / "quality-pareto-3" / "0.2m-300000-0.0025" / "1" / "summary.json").unlink()
+    main(experiment(out, train={"learning_rate": [1, 0.5], "at": ["none", "best", "hardest"]}))
+    text, table = ((out / f"report.{ending}").read_text() for ending in ("md", "csv"))
+    assert "## Scale" in text and "At every learning rate of this size and budget" in text
+    assert "0.2m-300000-0.0025: 1 run is not trained: quality-pareto-3 (replicate 1)" in text.replace("\\", "")
+    rows = list(csv.DictReader(table.splitlines()))
+    assert [row["subset"] for row in rows if row["learning_rate"] == "0.0025"] == [
+        "unfiltered",
+        "quality-pareto-none",
+        "quality-pareto-3",
+    ]

@@ -96,7 +96,7 @@ def test_what_is_stored_of_an_experiment_has_no_canary_and_is_the_same_for_the_n
 def test_a_signature_that_is_renewed_does_not_make_another_shard(server):
     where = f"http://127.0.0.1:{server}/a/made-0.warc.gz?{SIGNED}"
     [one], [other] = (shards([address], read.ReadOptions(), "pages.from") for address in (where, f"{where}&again=1"))
-    assert one.identity == other.identity and one.name == other.name == "made-0.warc.gz"
+    assert one.said == other.said and one.name == other.name == "made-0.warc.gz"
 
 
 def test_text_without_an_address_stays_as_it_is():

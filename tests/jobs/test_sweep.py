@@ -4,6 +4,7 @@ import json
 import math
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import csv
 
-from filters import slicing
+from filters import quantiles, slicing
 from filters.files import sha256_of
-from filters.rules import RuleError
+from filters.quantiles import RANKS
+from filters.rules import Pool, Ranking, RuleError
 from filters.slicing import Frequent, divergences, shown
 from filters.survey import overlaps
 from jobs import choose, sweep
 from jobs.parts import loop, redo
 from jobs.parts.experiment_file import Experiment
+from jobs.parts.pool import cuts_of
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.sweep_tables import repetition
 
@@ -144,6 +147,59 @@ def test_a_level_that_keeps_one_language_is_as_far_from_the_pool_as_that_says(ou
 def test_the_csv_says_the_same(out):
     for name in ("levels", "slices", "overlap", "alarms"):
         assert csv.read_csv(out / "sweep" / f"{name}.csv").num_rows == len(rows(out, name))
+
+
+def test_breadth_is_what_counting_niches_by_hand_gives_beside_a_flat_cut_of_equal_size(tmp_path):
+    niches = ["language", {"tenths": "word_count"}]
+    quota = {"within": niches, "keep_fraction": 0.2, "floor": 0.1, "ceiling": 0.4}
+    cuts = [{"rules.quality.quota": quota}, {"rules.quality.keep_fraction": 0.2}, {"rules.sample": 0.5}]
+    experiment = crawl(tmp_path, rules={"word_count": {"min": 10}}, sweep={"list": cuts})
+    assert sweep.main(experiment) == choose.main(experiment) == 0
+    found = {row["level"]: row for row in rows(tmp_path, "breadth")}
+    told = {name: json.loads((tmp_path / "subsets" / f"{name}.json").read_text())["breadth"] for name in found}
+    assert {name: [row] for name, row in found.items()} == told
+
+    numbers, verdicts = both(tmp_path, "signals/numbers"), both(tmp_path, "verdicts")
+    free = ~(np.array(verdicts["held_out"]) | np.array(verdicts["copy_of_held_out"]))
+    words, quality, language = (
+        np.array(numbers[name].to_pylist(), dtype)[free]
+        for name, dtype in (("word_count", int), ("quality", float), ("language", str))
+    )
+    tenth = np.searchsorted([np.sort(words)[math.ceil(len(words) * at / 10 - 1e-9) - 1] for at in range(1, 10)], words)
+    niche = np.array([f"{one} {at}" for one, at in zip(language, tenth, strict=True)])
+    rank = np.array([np.mean(quality[~np.isnan(quality)] < one) for one in quality])
+
+    def measured(kept):
+        of = [kept & (niche == one) for one in set(niche[kept])]
+        share = np.array([one.sum() / kept.sum() for one in of])
+        scores = [rank[one & ~np.isnan(quality)].mean() for one in of]
+        effective = pytest.approx(np.exp(-(share * np.log(share)).sum()))
+        return [len(of), effective, pytest.approx(sum(scores), abs=0.01 * len(of))]
+
+    for name, row in found.items():
+        kept = np.array(verdicts[f"subset {name}"])[free]
+        assert [row[one] for one in ("covered", "effective", "qd_score")] == measured(kept)
+        assert row["all_niches"] == 20
+        beside = [row[one] for one in ("flat_covered", "flat_effective", "flat_qd_score")]
+        if name in ("unfiltered", "sample-0.5"):
+            assert beside == [None] * 3
+        else:
+            best = np.argsort(np.where((words >= 10) & ~np.isnan(quality), -quality, np.inf))[: kept.sum()]
+            assert beside == measured(np.isin(np.arange(len(words)), best))
+    by_quota, by_share = next(row for name, row in found.items() if "quota" in name), found["quality-keep_fraction-0.2"]
+    assert (by_quota["covered"], by_quota["niches"]) == (20, "language × tenths of word_count")
+    assert by_quota["effective"] > by_quota["flat_effective"]
+    assert by_share["effective"] == by_share["flat_effective"]
+
+
+def test_too_many_niches_are_refused_even_where_there_is_one_part(monkeypatch):
+    monkeypatch.setattr(quantiles, "MOST_GROUPS", 2)
+    columns = {"score": pa.array([1.0, 2.0, 3.0]), "topic": pa.array(["a", "b", None])}
+    pool = Pool(["1", "2", "3"], columns, {"pages": np.ones(3, np.int64)})
+    part = SimpleNamespace(of=lambda _: SimpleNamespace(chosen_from=lambda: pool))
+    ranking = Ranking("score", within=("topic",))
+    with pytest.raises(RuleError, match=r"score within topic is ranked within 3 groups, at most 2 are served"):
+        cuts_of({ranking: RANKS}, lambda one, pool: one.column(pool), part, lambda function, merge: function(None))
 
 
 def test_a_second_run_reads_no_page_and_another_sweep_is_another_table(out, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from classifiers.kinds import CARD
 from eval.report.scorers import read_scorers
 from jobs import train_classifier
 from jobs.parts.experiment_file import Experiment
+from jobs.parts.overlap import scorers
 from jobs.parts.places import Places
 
 WORDS = {"target": ["river", "stone", "whale"], "raw": ["casino", "bonus", "offer"]}
@@ -52,3 +53,20 @@ def test_the_report_can_read_it(trained):
     missing = []
     [card] = read_scorers({"books": trained / CARD}, trained / "nowhere.json", missing).cards
     assert missing == [] and card.columns[0].name == "importance_books" and [side.name for side in card.sides] == [*WORDS]
+
+
+def test_what_is_learned_from_the_pool_alone_needs_no_files(monkeypatch):
+    tree = {"pages": {"from": ["a.warc.gz"]}, "classifiers": {"topic": {"topic": {}}}}
+    [one] = Experiment.model_validate(tree).classifiers.values()
+    monkeypatch.setattr(train_classifier, "pool_identity", lambda _: ["the pool"])
+    told = train_classifier._config(Experiment.model_validate(tree), one.options)
+    assert told["files"] == [] and told["pages"] == ["the pool"]
+
+
+def test_a_signal_that_names_groups_is_no_scorer_to_compare():
+    tree = {
+        "pages": {"from": ["a.warc.gz"]},
+        "classifiers": {"topic": {"topic": {}}, "rewarded": {"preference": {}}},
+        "signals": {"topic": {}, "rewarded": {}},
+    }
+    assert scorers(Experiment.model_validate(tree)) == {"rewarded": False}

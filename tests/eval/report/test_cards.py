@@ -38,6 +38,38 @@ def test_the_page_tells_what_the_cards_say(out):
             assert told in page, told
 
 
+def test_the_page_tells_of_clusters_and_masks_what_is_private(out):
+    changed(
+        out, columns={}, topics=[{"pages": 1234, "words": ["whale", "ship"], "titles": ["Of a <b>whale</b>", "ann@sea.org"]}]
+    )
+    facts = Facts("made up", scorers=read(out), trains=False)
+    for page in (html(facts), markdown(facts)):
+        assert "1,234" in page and "whale" in page and "[e-mail]" in page
+        assert "<b>whale" not in page.replace("`Of a <b>whale</b>`", "") and "ann@sea.org" not in page
+
+
+def test_the_page_tells_how_often_pages_are_preferred_to_revisions(out):
+    changed(out, pairs={"shuffled": {"preferred": 0.51}, "dropped": {"preferred": None}})
+    page = html(Facts("made up", scorers=read(out), trains=False))
+    assert "shuffled 51 %, dropped –. Chance is 50 %" in page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "`shuffled` in 51 %" in markdown(Facts("made up", scorers=read(out), trains=False)).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+
+
+def test_the_page_tells_of_criteria_and_the_pages_nearest_to_them(out):
+    one = {
+        "criterion": "Prose with <i>care</i>.",
+        "side": "wanted",
+        "mean_cosine": -0.125,
+        "titles": ["Of whales", "ann@sea.org"],
+    }
+    changed(out, tried_criteria=[one])
+    for page in (html(Facts("made up", scorers=read(out))), markdown(Facts("made up", scorers=read(out)))):
+        assert "−0.12" in page and "Of whales" in page and "[e-mail]" in page and "ann@sea.org" not in page
+        assert "Prose with <i>" not in page
+
+
 def test_without_scorers_there_is_no_section():
     assert "The scorers" not in html(Facts("made up", trains=False))
     assert scorers(read_scorers({}, Path("nowhere"), [])) is None

@@ -16,6 +16,10 @@ from eval.report.rules_said import as_asked, as_resolved
         ({"keep_fraction": 0.3, "weight": "bytes", "within": "language"}, "s: keep the best 30 % of bytes within language"),
         ({"keep_fraction": 0.005, "lowest": True}, "s: keep the lowest 0.5 % of pages"),
         ({"between": [0.3, 0.9]}, "s: keep the quantiles 0.3 to 0.9 of pages"),
+        (
+            {"quota": {"within": ["a", {"tenths": "b"}], "keep_fraction": 0.2, "floor": 0.05, "weight": "bytes"}},
+            "s: keep the best 20 % of all bytes, 5.0 % to 100 % of each niche of a × tenths of b",
+        ),
     ],
 )
 def test_what_was_asked_is_said_in_words(asked, says):
@@ -38,3 +42,4 @@ def test_thresholds_of_many_groups_are_those_of_the_largest_and_a_count():
     bounds = {"min": {group: at / 10 for at, group in enumerate("abcdefg")}}
     assert as_resolved({"keep_fraction": 0.3}, bounds, "gfed") == "g ≥ 0.6, f ≥ 0.5, e ≥ 0.4, d ≥ 0.3 and 3 more"
     assert as_resolved({"keep_fraction": 0.3}, {"min": {"a": 1.0, "b": 2.0}}) == "a ≥ 1 and b ≥ 2"
+    assert as_resolved({"quota": {"within": "x", "keep_fraction": 0.3}}, {"min": {"a": 1.0}}) == "a ≥ 1"

@@ -109,6 +109,7 @@ def test_a_claim_is_held_against_another_learning_rate(again, says):
     assert [rate for rate, _ in claims["pareto-9 minus pareto-1"]["each"]] == ["0.01", "0.005"]
     assert set(claims) == {"pareto-9 minus pareto-1", "pareto-1 minus unfiltered", "pareto-9 minus unfiltered"}
     assert found["moves"] == [] and found["decisions"] == [] and len(found["rates"]) == 1
+    assert f"pareto-9 minus pareto-1, {claims['pareto-9 minus pareto-1']['says']}" in found["judged"]
 
 
 def test_no_best_share_leaves_the_page_for_a_larger_model_and_the_page_says_why():

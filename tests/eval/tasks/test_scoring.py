@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eval.gpt import build_model
 from eval.sizes import ModelSize
-from eval.tasks.scoring import MOST_PADDING, Question, score
+from eval.tasks.scoring import MOST_PADDING, Question, _rows, score
 
 CONTEXT, VOCABULARY = 12, 9
 SIZE = ModelSize(2, 16, 2, 32, CONTEXT, CONTEXT, 0.01, 0.1, 0.1)
@@ -49,6 +49,16 @@ def test_a_beginning_that_answers_share_is_read_once():
 def test_two_contexts_before_one_answer_share_what_they_begin_with():
     pairs = [([1, 2, 3], [7, 8]), ([1, 2, 4], [7, 8])]
     assert score(MODEL, [question(pairs)], CONTEXT).fed == 2 + 2 + 2
+
+
+def test_answers_that_share_little_are_rows_of_their_own_where_that_is_less_work():
+    """Of a row of all answers every pair of tokens is looked at, whichever answers they belong to."""
+    ends = [(np.arange(100) + at) % 9 for at in range(4)]
+    apart = Question([np.full(200, at) for at in range(4)], ends)
+    alike = Question([np.zeros(200, int)] * 4, ends)
+    assert len(_rows(apart, 512, 100.0)) == len(_rows(alike, 512, 100.0)) == 4
+    assert len(_rows(alike, 512, 1e6)) == 1  # where a token costs most, none is fed twice
+    assert len(_rows(Question(alike.contexts, [end[:10] for end in ends]), 512, 100.0)) == 1
 
 
 def test_less_than_a_tenth_is_padding():

@@ -71,7 +71,24 @@ def test_the_least_passes_with_rules_of_every_type():
         ({"signals": {"language": {"model": 5}}}, "signals.language.model must be text, got 5"),
         ({"signals": {"quality": {"seed": 5}}}, "signals.quality takes no options: they stand under classifiers.quality"),
         ({"signals": {"url": {}}}, "signals.url: signal group 'url' needs the option"),
+        ({"train": {}, "evaluate": {"strata": "topc"}}, "evaluate.strata: no signal 'topc' is measured: "),
+        (
+            {"train": {}, "evaluate": {"strata": "mean_word_length"}},
+            "evaluate.strata: columns that name groups, but 'mean_word_length' is a number: write {tenths:",
+        ),
+        (
+            {"rules": {"quality": {"quota": {"within": "mean_word_length", "keep_fraction": 0.1, "weight": "tokens"}}}},
+            "rule 'quality': within takes columns that name groups, but 'mean_word_length' is a number",
+        ),
+        (
+            {
+                "rules": {"quality": {"quota": {"within": "language", "keep_fraction": 0.1, "weight": "tokens"}}},
+                "tokenizer": None,
+            },
+            "rule 'quality': weight: tokens needs a tokenizer: section",
+        ),
         ({"primary": {}}, "primary: needs a train: section"),
+        ({"diagnostics": {"late": True}}, "diagnostics.late needs a train: section"),
         ({"train": {}, "primary": {}}, "primary.between: there is no level 'best'"),
         ({"train": {}, "primary": {"between": ["unfiltered", "rule"]}}, "no level 'rule': did you mean 'rules'?"),
         ({"train": {}, "sweep": SWEEP, "primary": {"between": ["best", "hardst"]}}, "did you mean 'hardest'?"),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from filters.draws import draw, id_hashes
 from filters.rules import parse
 from jobs.parts import evaluated, loop, storage
-from jobs.parts.evaluated import held_out_pages, least_bytes, parts_of_pages, shared_rules, taken
-from jobs.parts.experiment_file import Experiment
+from jobs.parts.evaluated import held_out_pages, least_bytes, niches_of, parts_of_pages, shared_rules, taken
+from jobs.parts.experiment_file import Evaluate, Experiment
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
@@ -182,6 +182,32 @@ def test_a_stratum_without_pages_is_refused_with_those_that_there_are():
         parts_of_pages(asked, rows)
     rows[-1]["passes"] = True
     assert parts_of_pages(asked, rows)["stratum"] == ["eng"] * 9 + ["deu"]
+
+
+def test_strata_may_be_the_niches_of_quotas(tmp_path):
+    """The tenths are those of the pages that may be chosen, of one to ten characters."""
+    page = {"long": True, "good": True, "site": "a.org"}
+    pages = [
+        page | {"id": f"{out}-{size}", "text": "a" * size, "held_out": out, "language": "eng" if size > 1 else None}
+        for size in range(1, 11)
+        for out in (True, False)
+    ]
+    parts = made(tmp_path, pages, [range(0, 9), range(9, 20)])
+    asked = experiment(tmp_path, 300).model_copy(
+        update={"evaluate": Evaluate(strata=["language", {"tenths": "text_characters"}])}
+    )
+    found = niches_of(
+        asked, ["True-1", "True-7", "True-10"], lambda function, merge: merge([function(one) for one in parts])
+    )
+    assert found == {"True-1": "None / 01", "True-7": "eng / 07", "True-10": "eng / 10"}
+    rows = [{"id": str(at), "site": f"{at}.org", "set": "held_out", "passes": True, "niche": "eng / 07"} for at in range(5)]
+    assert parts_of_pages(asked, [*rows, rows[0] | {"niche": None}])["stratum"] == ["eng / 07"] * 5 + ["other"]
+
+
+@pytest.mark.parametrize("wrong", [["a", "a"], {"site": ["a.org"]}, {"domain": []}, {"tenths": 3}, []])
+def test_strata_that_cannot_be_meant_are_one_sentence(wrong):
+    with pytest.raises(ValueError, match=r"a column, \{tenths: number\} or a list of such"):
+        Evaluate.model_validate({"strata": wrong})
 
 
 def test_a_rule_on_several_signals_is_told_by_the_tables_of_all(monkeypatch):

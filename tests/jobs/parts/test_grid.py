@@ -7,7 +7,7 @@ import pytest
 from eval.sizes import read_size
 from jobs.experiment import _verbs
 from jobs.parts.experiment_file import load
-from jobs.parts.grid import asked_of, budgets, cells, may_be_asked, subsets_of
+from jobs.parts.grid import asked_of, budgets, cells, may_be_asked, mildest, runs, subsets_of
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 
@@ -18,18 +18,18 @@ LEVELS = ["unfiltered", "word_count-min-none", "word_count-min-50", "word_count-
 def experiment(tmp_path):
     """A sweep that is chosen: the harder a level, the fewer bytes it keeps."""
 
-    def with_train(train, evaluate="{}"):
+    def with_train(train, evaluate="{}", more=""):
         (tmp_path / "conf.yaml").write_text(
             f"out: {tmp_path / 'out'}\npages: {{from: pages.jsonl}}\ntokenizer: {{vocabulary: 300}}\ntrain: {train}\n"
             f"evaluate: {evaluate}\n"
-            "signals: {gopher: {}}\nsweep: {rules.word_count.min: [none, 50, 90]}\ncontrols: {random: hardest}\n"
+            "signals: {gopher: {}}\nsweep: {rules.word_count.min: [none, 50, 90]}\ncontrols: {random: hardest}\n" + more
         )
         return load(tmp_path / "conf.yaml")
 
     for at, name in enumerate(LEVELS):
         told = Places(tmp_path / "out").subset_facts(name)
         told.parent.mkdir(parents=True, exist_ok=True)
-        told.write_text(json.dumps({"kept": {"bytes": 100 - at}}))
+        told.write_text(json.dumps({"status": "ok", "kept": {"bytes": 100 - at}}))
     return with_train
 
 
@@ -59,6 +59,32 @@ def test_a_second_rate_goes_to_the_levels_that_are_named(experiment):
     assert subsets_of(asked, asked.train, first, LEVELS) == LEVELS
     assert subsets_of(asked, asked.train, second, LEVELS) == ["unfiltered", "word_count-min-90"]
     assert subsets_of(asked, asked.train, second, LEVELS[:3]) == ["unfiltered", "word_count-min-50"]
+
+
+BESIDE = "diagnostics: {permuted: [1.0, 0.1], bands: [margin], second: {rules.mean_word_length.min: [3, 4]}, late: true}\n"
+"""What is trained beside the levels, the later it is named the harder."""
+
+
+def test_what_is_beside_the_levels_is_trained_in_the_first_cell_and_so_many_replicates(experiment):
+    asked = experiment("{model: [0.2m, 1m], learning_rate: [1, 0.5], replicates: [4, 7, 9]}", more=BESIDE)
+    all_runs = runs(asked, dry_run=True)
+    plain = runs(experiment("{model: [0.2m, 1m], learning_rate: [1, 0.5], replicates: [4, 7, 9]}"), dry_run=True)
+    assert [run.out for run in all_runs[: len(plain)]] == [run.out for run in plain]
+    first = cells(asked.train)[0].folder
+    beside = ["second-mean_word_length-min-3", "second-mean_word_length-min-4", "band-margin", "permuted-0.1", "permuted-1"]
+    assert [(run.subset, run.out.parent.name, run.replicate) for run in all_runs[len(plain) :]] == [
+        (name, first, replicate) for name in beside for replicate in (4, 7)
+    ]
+    late = {(run.subset, run.out.parent.name) for run in all_runs if run.late}
+    assert late == {(name, first) for name in LEVELS[:4]} and not any(run.late for run in plain)
+
+
+def test_the_ladder_stands_on_the_level_that_keeps_most(experiment):
+    asked = experiment("{model: 0.2m}", more=BESIDE)
+    assert mildest(asked, 128, dry_run=True) == "word_count-min-none"
+    told = Places(asked.out).subset_facts("word_count-min-50")
+    told.write_text(json.dumps({"status": "ok", "kept": {"bytes": 1000}}))
+    assert mildest(asked, 128, dry_run=True) == "word_count-min-50"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +123,7 @@ def test_the_best_level_is_known_when_the_first_rate_is_measured(experiment):
         {"trained": folder, "subset": name, "set": "held_out", "domain": "macro", "value": value}
         for folder, name, value in rows
     ]
+    told.append({"trained": first.folder, "subset": "unfiltered", "set": "tasks", "task": "piqa", "value": 0.1})
     Places(asked.out).results.write_text("".join(json.dumps(row) + "\n" for row in told))
     assert subsets_of(asked, asked.train, second, LEVELS) == ["word_count-min-50"]
 
@@ -123,3 +150,19 @@ def test_a_grid_that_cannot_be_trained_is_refused_in_one_sentence(experiment, tr
     with pytest.raises(ExperimentError) as refused:
         cells(experiment(train).train)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("{permuted: [0.1, 0]}", "diagnostics.permuted[1] must be more than 0, got 0"),
+        ("{permuted: [0.1, 0.1]}", "diagnostics.permuted: 0.1 is there twice"),
+        ("{bands: [margins]}", "diagnostics.bands[0] must be removed or margin, got 'margins'"),
+        ("{band: [margin]}", "unknown key 'diagnostics.band': did you mean 'bands'?"),
+        ("{replicates: 0}", "diagnostics.replicates must be at least 1, got 0"),
+    ],
+)
+def test_diagnostics_that_cannot_be_meant_are_refused_in_one_sentence(experiment, asked, says):
+    with pytest.raises(ExperimentError) as refused:
+        experiment("{}", more=f"diagnostics: {asked}\n")
+    assert str(refused.value) == says

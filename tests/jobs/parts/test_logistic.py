@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from fastwarc.warc import ArchiveIterator, WarcRecordType
@@ -12,12 +13,12 @@ from pyspark.ml import Pipeline
 from pyspark.ml.classification import LogisticRegression
 from pyspark.ml.feature import HashingTF, Tokenizer
 
-from classifiers import hashing_tf
+from classifiers import hashing_tf, topic
 from classifiers.bags import opened, read_weights
 from classifiers.examples import Sampling, sample
 from filters.pages import PageBatch
 from jobs import score, train_classifier
-from jobs.parts import storage
+from jobs.parts import k_means, storage
 from jobs.parts.experiment_file import load
 from jobs.parts.places import Places
 from jobs.parts.sample import training_texts
@@ -129,3 +130,19 @@ def test_training_gives_sparks_weights_and_the_same_bytes_again(experiment, tmp_
     asked = PageBatch(pa.array(["the river and a stone", "casino win"]))
     good, other = score.groups(experiment)["gpt3"].measure(pa.array(["a", "b"]), asked)["gpt3"].to_pylist()
     assert good > 0.5 > other
+
+
+def test_topics_are_the_same_from_one_file_or_several_with_their_rows_mixed(tmp_path):
+    draw = np.random.default_rng(0)
+    lines = draw.normal(size=(3, 16)).repeat(60, axis=0) + draw.normal(scale=0.3, size=(180, 16))
+    vectors = [{"place": at, "features": {"type": 1, "values": line}} for at, line in enumerate(lines)]
+    for name, files in (("one", 1), ("several", 4)):
+        (tmp_path / name).mkdir()
+        mixed = draw.permutation(180)
+        for at, rows in enumerate(np.array_split(mixed if files > 1 else np.arange(180), files)):
+            table = pa.Table.from_pylist([vectors[row] for row in rows], topic.VECTORS)
+            pq.write_table(table, tmp_path / name / f"{at}.parquet")
+    one, several = (k_means.fit(tmp_path / name, 3, 0) for name in ("one", "several"))
+    assert one.tobytes() == several.tobytes() and one.shape == (3, 16)
+    nearest = (lines @ (one / np.linalg.norm(one, axis=1, keepdims=True)).T).argmax(axis=1)
+    assert sorted(len(set(nearest[at : at + 60])) for at in (0, 60, 120)) == [1, 1, 1] and len(set(nearest)) == 3

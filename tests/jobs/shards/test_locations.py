@@ -15,14 +15,16 @@ from fsspec.registry import _registry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.shards.locations import expand, expand_list, file_name, kind, local_copy, shard_names, unpacked
+from jobs.shards.locations import Told, expand, expand_list, file_name, kind, local_copy, shard_names, unpacked
+from jobs.shards.reasons import ReadOptions
+from jobs.shards.sources import shards
 
 
 def test_patterns_become_shards_each_once_with_their_sizes(tmp_path):
     for name in ("b.warc.gz", "a.warc.gz", "c.jsonl"):
         (tmp_path / name).write_bytes(b"x" * ord(name[0]))
     found = expand([f"{tmp_path}/*.gz", str(tmp_path / "c.jsonl"), f"{tmp_path}/**/a.warc.gz"])
-    assert {file_name(name): size for name, size in found.items()} == {"a.warc.gz": 97, "b.warc.gz": 98, "c.jsonl": 99}
+    assert {file_name(name): told.size for name, told in found.items()} == {"a.warc.gz": 97, "b.warc.gz": 98, "c.jsonl": 99}
     same = [str(tmp_path / "c.jsonl"), os.path.relpath(tmp_path / "c.jsonl")]
     assert list(expand(same)) == same[:1]
 
@@ -177,7 +179,7 @@ def test_a_path_list_names_its_first_or_a_sample_of_its_files(paths):
     listed = str(paths / "warc.paths.gz")
     assert len(expand_list(listed, str(paths))) == 10
     assert expand_list(listed, f"{paths}/", first=2) == {
-        f"{paths}/crawl-data/segments/{n}/a{n}.warc.gz": 7 for n in range(2)
+        f"{paths}/crawl-data/segments/{n}/a{n}.warc.gz": Told(7) for n in range(2)
     }
     some, more = (set(expand_list(listed, str(paths), hashed=many)) for many in (3, 5))
     assert len(some) == 3 and some < more and some != set(expand_list(listed, str(paths), first=3))
@@ -218,14 +220,28 @@ def server(paths):
 def test_a_server_is_asked_once_for_each_address_and_a_path_list_is_believed(paths, server):
     address, asked = server
     named = [f"{address}/crawl-data/segments/{n}/a{n}.warc.gz" for n in range(3)]
-    assert expand(named) == dict.fromkeys(named, 7)
+    assert expand(named) == dict.fromkeys(named, Told(7))
     assert sorted(asked) == sorted(name.removeprefix(address) for name in named)
     asked.clear()
     found = expand_list(str(paths / "warc.paths.gz"), address)
-    assert list(found.values()) == [7] + [None] * 9
+    assert list(found.values()) == [Told(7)] + [Told()] * 9
     assert asked == ["/crawl-data/segments/0/a0.warc.gz"]
     with pytest.raises(ValueError, match=r"no file matches 'http.*/nowhere/crawl-data"):
         expand_list(str(paths / "warc.paths.gz"), f"{address}/nowhere")
+
+
+def test_what_a_server_tags_content_with_is_what_a_shard_is_known_by(server, monkeypatch):
+    address = f"{server[0]}/crawl-data/segments/0/a0.warc.gz"
+    said = []
+    for tag in ('"one"', '"other"'):
+
+        def end_headers(self, tag=tag, really=http.server.BaseHTTPRequestHandler.end_headers):
+            self.send_header("ETag", tag)
+            really(self)
+
+        monkeypatch.setattr(Counting, "end_headers", end_headers)
+        said += [shard.said for shard in shards([address], ReadOptions(), "pages.from")]
+    assert said == ["7 bytes tag one", "7 bytes tag other"]
 
 
 def test_a_server_is_asked_once_for_the_bytes_and_a_cut_transfer_is_no_short_file(paths, server, monkeypatch):
@@ -265,5 +281,5 @@ def test_files_on_the_hub_are_found_by_glob(monkeypatch):
     files.pipe("/datasets/some/pages/data/b.jsonl", b'{"text": "b"}\n')
     files.pipe("/datasets/some/pages/data/a.jsonl", b'{"text": "a"}\n')
     found = expand(["hf://datasets/some/pages/data/*.jsonl"])
-    assert [(file_name(name), size) for name, size in found.items()] == [("a.jsonl", 14), ("b.jsonl", 14)]
+    assert [(file_name(name), told.size) for name, told in found.items()] == [("a.jsonl", 14), ("b.jsonl", 14)]
     assert all(name.startswith("hf://") for name in found)

@@ -95,7 +95,7 @@ def test_a_flipped_byte_costs_its_member_and_not_the_next(tmp_path):
         (b'{"text": "a"', "bad_json"),
         (b"[" * 9000, "bad_json"),
         (b'{"text": "a", "n": ' + b"9" * 5000 + b"}", "bad_json"),
-        (b'{"text": "a"}{"text": "b"}', "bad_json"),
+        (b'{"text": "a"}, {"text": "b"}', "bad_json"),
         (b'{"text": "caf\xe9"}', "bad_utf8"),
         (b'["a"]', "wrong_type"),
         (b'"a"', "wrong_type"),
@@ -234,8 +234,8 @@ def test_of_lines_of_any_length_only_the_too_long_ones_are_lost(lengths, most, p
     found += cutter.rest()
     starts = [sum(lengths[:at]) + at for at in range(len(lengths))]
     expected = [(start, line if len(line) <= most else b"") for start, line in zip(starts, given_, strict=True) if line]
-    assert [(start, line) for start, line, _ in found] == expected
-    assert [broken is not None for _, _, broken in found] == [len(line) > most for line in given_ if line]
+    assert [(line.start, line.text) for line in found] == expected
+    assert [line.broken is not None for line in found] == [len(line) > most for line in given_ if line]
 
 
 def test_behind_a_line_too_long_to_hold_the_rest_is_read(tmp_path):

@@ -44,7 +44,7 @@ def test_foreign_columns_are_named_in_a_mapping(files):
 @pytest.mark.parametrize("more", [{"id": "key"}, {"id": "none"}, {"id": {"column": "key", "per": "shard"}}])
 def test_how_a_shard_is_read_belongs_to_what_identifies_it(files, more):
     asked = {"parquet": str(files / "*.parquet"), "text": "content"}
-    one, two = (shards([which], ReadOptions(), "pages.from")[0].identity for which in (asked, asked | more))
+    one, two = (shards([which], ReadOptions(), "pages.from")[0].identity("x") for which in (asked, asked | more))
     assert one != two
 
 
