@@ -95,7 +95,7 @@ def write_ladder(experiment: Experiment, train: Train) -> None:
     if steps and of is None:
         print("pack: no level can be trained on, so diagnostics.permuted has no stream to put out of order")
     for name, share in steps.items() if of else ():
-        for replicate in train.numbers[: experiment.diagnostics.replicates]:
+        for replicate in train.numbers[: experiment.beside.replicates]:
             source, file = (places.packed(subset, context, replicate) for subset in (str(of), name))
             made_by = {"of": of, "stream": storage.read_json(header_path(source))["sha256"], "permuted": share}
             if not is_made(file, made_by, "pack"):

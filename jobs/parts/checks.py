@@ -241,7 +241,7 @@ def _check_train(experiment: Experiment) -> None:
     """Runs need a model size, a tokenizer and pages to be evaluated on."""
     train = experiment.train
     if train is None:
-        if asked := sorted(experiment.diagnostics.model_fields_set):
+        if asked := sorted(experiment.beside.model_fields_set):
             raise ExperimentError(f"diagnostics.{asked[0]} needs a train: section: without models there is nothing to tell")
         return
     for model in train.model:

@@ -377,7 +377,7 @@ class Experiment(Options):
     """Samples by hash that make levels alike: as many `tokens` as the smallest has (bytes, where there is no tokenizer),
     after which levels are no longer nested; or the `repetition` of `budget:`, one share of every level."""
     controls: Controls = Field(default=Controls(), examples=["{random: all, inverted: hardest}"])
-    diagnostics: Diagnostics = Field(default=Diagnostics(), examples=["{permuted: [0.3, 1.0], bands: [removed, margin]}"])
+    diagnostics: Diagnostics | None = Field(default=None, examples=["{permuted: [0.3, 1.0], bands: [removed, margin]}"])
     compare: Named[Several[str]] = Field(default={}, examples=["{gopher: [gopher], gopher dolma: [gopher_dolma]}"])
     """Rule sets whose verdicts jobs.compare sets side by side: name -> presets."""
     tokenizer: Tokenizer | None = Field(default=None, examples=["{vocabulary: 8192}"])
@@ -390,6 +390,11 @@ class Experiment(Options):
     explore: Explore = Field(default=Explore(), examples=["{pages: 100000}"])
     seed: Seed = 0
     """Decides noisy cuts, random subsets, samples and the held-out split."""
+
+    @property
+    def beside(self) -> Diagnostics:
+        """What is trained beside the levels: nothing without its key."""
+        return self.diagnostics or Diagnostics()
 
     @property
     def duplicates(self) -> Duplicates | None:

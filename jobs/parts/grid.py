@@ -100,7 +100,7 @@ def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
         raise ExperimentError("the experiment file has no train: section")
     first, *others = cells(train)
     beside, levels = subsets_beside(experiment, first.size.context, dry_run), _levels(experiment)
-    numbers = train.numbers[: experiment.diagnostics.replicates]
+    numbers = train.numbers[: experiment.beside.replicates]
     asked = [
         (cell, subset, replicate)
         for cell in (first, *others)
@@ -108,7 +108,7 @@ def runs(experiment: Experiment, dry_run: bool = False) -> list[RunConfig]:
         for replicate in train.numbers
     ]
     asked += [(first, subset, replicate) for subset in beside for replicate in numbers]
-    late = experiment.diagnostics.late
+    late = experiment.beside.late
     return [_run(experiment, train, *one, late=late and one[0] == first and one[1] in levels) for one in asked]
 
 
@@ -142,7 +142,7 @@ def names_beside(experiment: Experiment) -> list[str]:
 
 def permuted(experiment: Experiment) -> dict[str, float]:
     """The steps of the ladder: what each is called -> the share of tokens out of their order, mildest first."""
-    return {f"permuted-{str(share).removesuffix('.0')}": share for share in sorted(experiment.diagnostics.permuted)}
+    return {f"permuted-{str(share).removesuffix('.0')}": share for share in sorted(experiment.beside.permuted)}
 
 
 def mildest(experiment: Experiment, context: int, dry_run: bool = False) -> str | None:

@@ -29,8 +29,8 @@ def levels_of(experiment: Experiment) -> list[Level]:
     """Every subset of the experiment, mildest level first, then controls and what is trained beside. Raises RuleError."""
     controls, rules = {control: at for control, at in experiment.controls if at}, rules_of(experiment)
     levels = plan(rules, experiment.sweep, controls, experiment.seed)
-    second = second_levels(rules, experiment.sweep, experiment.diagnostics.second)
-    return [*levels, *second, *band_levels(experiment.diagnostics.bands, levels)]
+    second = second_levels(rules, experiment.sweep, experiment.beside.second)
+    return [*levels, *second, *band_levels(experiment.beside.bands, levels)]
 
 
 def compared_sets(experiment: Experiment) -> dict[str, dict[str, Any]]:
