@@ -6,7 +6,7 @@ system knows of a kind are the methods of that class.
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from filters import stores
 from filters.nearest import nearest
 from filters.signals import Group
 
@@ -172,19 +173,32 @@ Seed = Annotated[int, Field(ge=0, lt=1 << 31)]
 """What every library that draws takes as a seed."""
 
 
-def _local(given: Any) -> Any:
+def _path(given: Any, found: Callable[[str], Path]) -> Any:
     if isinstance(given, str):
         if not given.strip() or "\0" in given:
             raise ValueError(f"expected a path, got {given!r}")
-        if "://" in given:
-            raise ValueError(f"{given} is no local path, and only those are supported here")
-        return Path(given)
+        return found(given)
     if isinstance(given, Path):
         return given
     raise PydanticCustomError("path", "a path")
 
 
-LocalPath = Annotated[Path, BeforeValidator(_local)]
+def _copied(given: str) -> Path:
+    """The path, or a local copy of what lies in a store."""
+    try:
+        return stores.local(given)
+    except ValueError:
+        raise
+    except Exception as error:  # every store raises errors of its own
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"{given} cannot be copied ({what}); check the address and your credentials") from error
+
+
+LocalPath = Annotated[Path, BeforeValidator(lambda given: _path(given, _copied))]
+"""A file or folder that some library opens by its name: what lies in a store is copied to this machine's scratch."""
+
+StoredPath = Annotated[Path, BeforeValidator(lambda given: _path(given, stores.at))]
+"""A folder of an experiment, on this machine or in a store."""
 
 
 class IdColumn(Options):
@@ -209,6 +223,13 @@ class Columns(Options):
     """Which files, where they are plain text."""
     paths: str | None = Field(default=None, examples=["warc.paths.gz"])
     """A list of paths, as Common Crawl publishes them, one a line."""
+    index: str | None = Field(default=None, examples=["cc-index/*.parquet"])
+    """Files of Common Crawl's columnar index: the records are read that its rows name (`pages.from` alone); a name in
+    `.paths.gz` is a list of them."""
+    rules: dict[str, Any] | None = Field(default=None, examples=["{content_languages: {in: [eng]}}"])
+    """Which rows of an index: conditions on its columns, as under `rules:` of the experiment, without shares."""
+    at_once: int | None = Field(default=None, ge=1, le=64, examples=["4"])
+    """How many requests a task makes at once for records of an index; 2 if it is not said."""
     text: str | None = Field(default=None, examples=["content"])
     """The column that holds the text; `text` if it is not named. A dot reaches into structs and objects."""
     id: str | IdColumn | None = Field(default=None, examples=["uid"])
@@ -221,15 +242,16 @@ class Columns(Options):
     page: Literal["file", "paragraph"] | None = Field(default=None, examples=["paragraph"])
     """What of plain text is a page."""
     prefix: str | None = Field(default=None, examples=["https://data.commoncrawl.org/"])
-    """What stands before every path of a list."""
+    """What stands before every path of a list, or before the names of files in an index."""
     first: int | None = Field(default=None, ge=1, examples=["100"])
-    """How many paths are taken from the beginning of a list."""
+    """How many paths are taken from the beginning of a list; of an index, records by file and place."""
     hashed: int | None = Field(default=None, ge=1, examples=["100"])
-    """How many paths are taken from a list by the hash of their names."""
+    """How many paths are taken from a list, or records of an index, by the hash of their names: a sample."""
 
     @model_validator(mode="after")
     def _one_pattern(self) -> "Columns":
-        patterns = {"parquet": self.parquet, "jsonl": self.jsonl, "warc": self.warc, "txt": self.txt, "paths": self.paths}
+        patterns = {"parquet": self.parquet, "jsonl": self.jsonl, "warc": self.warc, "txt": self.txt}
+        patterns |= {"paths": self.paths, "index": self.index}
         if sum(pattern is not None for pattern in patterns.values()) != 1:
             raise ValueError(f"a mapping names one pattern under {', '.join(patterns)}")
         return self

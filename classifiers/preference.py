@@ -115,8 +115,9 @@ class Options(encoders.Options):
         return int(1.1 * self.most_pages)
 
     def look_into_models(self) -> None:
-        """Every pair has two sides."""
+        """Every pair has two sides, and the encoder loads, where there is one."""
         read_pairs(self.pairs)
+        self._encoder()
 
     def identity(self) -> Any:
         """What decides the weights besides the pages."""

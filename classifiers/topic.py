@@ -108,6 +108,10 @@ class Options(encoders.Options):
         """As many as are looked at, and some more for pages without words."""
         return int(1.1 * self.most_pages)
 
+    def look_into_models(self) -> None:
+        """The encoder loads, where there is one."""
+        self._encoder()
+
     def identity(self) -> Any:
         """What decides the centres besides the pages."""
         settings = {name: getattr(self, name) for name in ("clusters", "most_pages", "seed")}

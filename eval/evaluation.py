@@ -23,6 +23,7 @@ from eval.side_by_side import Tell
 from eval.tokenizer import end_of_text, entry_bytes, load_tokenizer
 from eval.training import RunSummary
 from filters.files import sha256_of, sync_file
+from filters.stores import source
 
 MADE_BY = b"made_by"
 """What a file of costs was made from, in its own metadata."""
@@ -70,7 +71,7 @@ class Evaluation:
         """Whether this model was measured on these pages; a file of other ones or a damaged one is measured again."""
         files = [self.file] if self.step is not None else [self.file, self.exposure]
         try:
-            return all((pq.read_schema(file).metadata or {}).get(MADE_BY) == self.made_by for file in files)
+            return all((pq.read_schema(source(file)).metadata or {}).get(MADE_BY) == self.made_by for file in files)
         except (OSError, pa.ArrowException):
             return False
 
@@ -82,7 +83,7 @@ def late_folder(run: RunConfig, step: int) -> Path:
 
 def evaluations(runs: Iterable[tuple[RunConfig, RunSummary]], pages: Path) -> Iterator[Evaluation]:
     """One for each finished run, then one for each of its late steps where they are asked for; a diverged run has none."""
-    digest, lists = sha256_of(pages), pq.read_table(pages, columns=["tokens"])["tokens"].combine_chunks()
+    digest, lists = sha256_of(pages), pq.read_table(source(pages), columns=["tokens"])["tokens"].combine_chunks()
     for run, summary in runs:
         if summary.model_sha256 is None:
             continue

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from eval.packed import Packed, stream_tokens
+from eval.packed import BLOCK_TOKENS, Packed, stream_tokens
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,8 +31,11 @@ def read_of(packed: Packed, batch: int, tokens: int) -> npt.NDArray[np.integer]:
 
 
 def seen(read: npt.NDArray[np.integer], vocabulary: int) -> Integers:
-    """How often each entry was read; int64 [vocabulary]."""
-    return np.bincount(read, minlength=vocabulary).astype(np.int64)
+    """How often each entry was read; int64 [vocabulary]. Counted in blocks: a stream may be larger than memory."""
+    counts = np.zeros(vocabulary, np.int64)
+    for start in range(0, len(read), BLOCK_TOKENS):
+        counts += np.bincount(read[start : start + BLOCK_TOKENS], minlength=vocabulary)
+    return counts
 
 
 def on_held_out(tokens: npt.NDArray[np.integer], nats: Floats, vocabulary: int) -> tuple[Integers, Floats]:

@@ -244,6 +244,25 @@ def index_path(path: Path) -> Path:
     return path.with_suffix(".parquet")
 
 
+def read_header(path: Path) -> PackedHeader:
+    """What is known of packed file ``path``.
+
+    Raises:
+        ValueError: the header is missing or unreadable, or the file is not as long as it says.
+    """
+    where = header_path(path)
+    if not where.is_file() or not path.is_file():
+        raise ValueError(f"{path} is missing or unfinished (its header {where.name} is written last); run jobs.pack")
+    try:
+        header = PackedHeader(**json.loads(where.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where} is not the header of a packed file ({error}); run jobs.pack again") from error
+    size, expected = path.stat().st_size, header.tokens * np.dtype(header.dtype).itemsize
+    if size != expected:
+        raise ValueError(f"{path} has {size} bytes, its header says {expected}; delete both and run jobs.pack again")
+    return header
+
+
 @dataclass(frozen=True)
 class Packed:
     """A packed file, mapped into memory."""
@@ -254,21 +273,8 @@ class Packed:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map a packed file.
-
-        Raises:
-            ValueError: the header is missing or unreadable, or the file is not as long as it says.
-        """
-        where = header_path(path)
-        if not where.is_file() or not path.is_file():
-            raise ValueError(f"{path} is missing or unfinished (its header {where.name} is written last); run jobs.pack")
-        try:
-            header = PackedHeader(**json.loads(where.read_text(encoding="utf-8")))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{where} is not the header of a packed file ({error}); run jobs.pack again") from error
-        size, expected = path.stat().st_size, header.tokens * np.dtype(header.dtype).itemsize
-        if size != expected:
-            raise ValueError(f"{path} has {size} bytes, its header says {expected}; delete both and run jobs.pack again")
+        """Map a packed file. Raises ValueError as `read_header` does."""
+        header = read_header(path)
         return cls(path, header, np.memmap(path, dtype=np.dtype(header.dtype), mode="r"))
 
     def verify(self) -> None:

@@ -20,7 +20,7 @@ import torch
 
 from eval import side_by_side
 from eval.evaluation import evaluate, evaluations
-from eval.packed import Packed
+from eval.packed import read_header
 from eval.plan import EVALUATED, RESULTS, RUNS, Plan, RunConfig, items, read_plan, requests
 from eval.side_by_side import RunsFailed, Slots, Tell, Work, cores
 from eval.tasks.answers import Answering, answer, unanswered
@@ -63,7 +63,7 @@ def train(run: RunConfig, tell: Tell) -> RunSummary:
 
 def flops(run: RunConfig) -> float:
     """Operations for each token that a run trains on."""
-    return run.size.flops(Packed.open(run.packed).header.vocabulary)
+    return run.size.flops(read_header(run.packed).vocabulary)
 
 
 TRAIN = Work("train", train, "token", lambda run: run.tokens, lambda run: run.label, flops)

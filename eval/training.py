@@ -36,12 +36,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from eval.checkpoints import canonical, restore_checkpoint, save_checkpoint
 from eval.gpt import build_model
-from eval.packed import Batches, Packed, Regime
+from eval.packed import Batches, Packed, Regime, read_header
 from eval.plan import RunConfig
 from eval.tokenizer import tokenizer_digest
 from eval.trainer import RECENT_STEPS, DeviceLost, Steps, ahead, free_windows, in_rounds, judged, learning_rate, peak_flops
 from filters.differences import differences, told
 from filters.files import sha256_of, sync_file, write_whole
+from filters.stores import address_of
 
 LATE = (0.85, 0.9, 0.95)
 """Shares of the steps after which weights are kept for evaluation, beside the last: how much a run moves at its end."""
@@ -107,7 +108,7 @@ def run_identity(config: RunConfig) -> dict[str, Any]:
         ValueError: the packed tokens are missing, unfinished or damaged in length, or were made by another tokenizer or for
             another context or replicate.
     """
-    header = Packed.open(config.packed).header
+    header = read_header(config.packed)
     tokenizer = tokenizer_digest(config.tokenizer)
     if header.tokenizer != tokenizer:
         raise ValueError(
@@ -338,7 +339,7 @@ def _write_config(config: RunConfig, key: str, packed: Packed) -> None:
         "model": asdict(config.size),
         "tokens": config.tokens,
         "device": config.device,
-        "packed": {"path": str(config.packed), **asdict(packed.header)},
+        "packed": {"path": address_of(str(config.packed)), **asdict(packed.header)},
         "versions": _versions(),
     }
     write_whole(config.out / "config.yaml", yaml.safe_dump(content, sort_keys=False).encode())

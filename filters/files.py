@@ -1,12 +1,17 @@
-"""A file is there whole or not at all: bytes are written aside, pushed to the disk, then renamed."""
+"""A file is there whole or not at all: written aside, pushed to the disk, then renamed; a store takes it whole."""
 
 import hashlib
 import os
 from pathlib import Path
 
+from filters.stores import StorePath
+
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a mix."""
+    if isinstance(path, StorePath):
+        path.put(data)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".tmp")
     with aside.open("wb") as file:

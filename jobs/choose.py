@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from filters.levels import (
     BAND,
@@ -441,7 +440,8 @@ class Texts:
         """The columns of the files."""
         columns = [("id", pa.string()), ("url", pa.string()), ("text", pa.large_string())]
         types = [
-            (name, pq.read_schema(table / f"{part.name}.parquet").field(name).type) for name, table in self.signals.items()
+            (name, storage.read_schema(table / f"{part.name}.parquet").field(name).type)
+            for name, table in self.signals.items()
         ]
         return pa.schema([*columns, *types, *more])
 

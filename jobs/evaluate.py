@@ -11,6 +11,7 @@ come, `reference` are good texts. What is measured to tell why levels differ has
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from jobs.parts.grid import asked_of, cells, names_beside, permuted, runs, small
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.scratch_runs import evaluate_on_scratch
 from jobs.parts.spread import carry_out
 from jobs.parts.table import code_version
 from jobs.parts.tasks import Run, evaluate_tasks
@@ -55,7 +57,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"evaluate: {len(asked)} runs; {len(asked) - left} done, {left} to evaluate")
         return command.OK
     if to_do and experiment.train:
-        carry_out(MEASURE, to_do, experiment.train.device)
+        carry_out(replace(MEASURE, function=evaluate_on_scratch), to_do, experiment.train.device)
     models, late = ([one for one in measured if (one.step is None) == final] for final in (True, False))
     rows = [row for one in models for row in _results(one, experiment)]
     rows += [row for one in late for row in _late(one, experiment)]

@@ -38,6 +38,7 @@ from jobs.parts.grid import (
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
+from jobs.parts.scratch_runs import stream_here
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
 from jobs.parts.table import Part, PartReport, Table, code_version, identity_of, make_again, parts_of, sidecar
 from jobs.parts.tasks import pack_tasks
@@ -98,7 +99,8 @@ def write_ladder(experiment: Experiment, train: Train) -> None:
             source, file = (places.packed(subset, context, replicate) for subset in (str(of), name))
             made_by = {"of": of, "stream": storage.read_json(header_path(source))["sha256"], "permuted": share}
             if not is_made(file, made_by, "pack"):
-                write_permuted(source, file, share)
+                with storage.on_scratch(file, last=[header_path(file).name]) as here:
+                    write_permuted(stream_here(source), here, share)
                 say_made(file, made_by)
 
 
@@ -230,14 +232,15 @@ def _write_stream(number: Part, packing: Packing, streams: Mapping[LevelStream, 
     given = (storage.read_batches(packing.places.slices / f"{part}.arrow", slice(at, None, len(streams))) for part in parts)
     asked = Stream(packing.context, stream.replicate, packing.regime, packing.budget, pool)
     try:
-        header = write_packed(
-            given,
-            file,
-            asked,
-            vocabulary=tokenizer.get_vocab_size(),
-            end_of_text=end_of_text(tokenizer),
-            tokenizer=tokenizer_digest(packing.places.tokenizer),
-        )
+        with storage.on_scratch(file, last=[header_path(file).name]) as here:
+            header = write_packed(
+                given,
+                here,
+                asked,
+                vocabulary=tokenizer.get_vocab_size(),
+                end_of_text=end_of_text(tokenizer),
+                tokenizer=tokenizer_digest(packing.places.tokenizer),
+            )
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     say_made(file, packing.made_by(stream.level, stream.replicate))

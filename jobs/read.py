@@ -19,7 +19,7 @@ from pyspark.sql import functions as sql
 
 from filters.pages import PageBatch
 from filters.signals import Group, configure, load_groups
-from jobs.parts import command, contents, loop, reuse, session, storage
+from jobs.parts import command, contents, loop, reuse, selection, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.frames import frame
 from jobs.parts.places import Places
@@ -65,14 +65,19 @@ BATCH_PAGES = 8192
 def check(experiment: Experiment) -> None:
     """Find what is wrong with `pages:` before anything is read. Raises ExperimentError."""
     shards(experiment.pages.from_, _options(experiment), "pages.from")
+    selection.check(experiment, _options(experiment))
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
     """Read what is not read yet. Returns 1 where a shard was damaged, after listing each with its offset and reason."""
     options = _options(experiment)
     found = {shard.name: shard for shard in shards(experiment.pages.from_, options, "pages.from")}
+    if not dry_run:
+        selection.select(experiment)
+    chosen = {one.name: one for one in selection.parts(experiment, options)}
     seen = contents.times([*found.values()])
     named = contents.parts([*found.values()], Places(experiment.out).pages)
+    named += [Part(name, one.location, one.identity) for name, one in chosen.items()]
     extractor = f"{options.extract} {version(options.extract)}"
     config = {"reader": READER, "pages": {"limits": options.limits, "extract": extractor}}
     places, size = Places(experiment.out), configure("size", {}, load_groups("filters"))
@@ -82,11 +87,14 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         Table(places.signals("size"), config, size.schema),
     ]
     if dry_run:
+        for one in selection.pending(experiment):
+            print(f"read: rows of {one} are to be selected first, which says how many parts they are")
         print(loop.plan("read", named, tables))
         return command.OK
 
     def work(part: Part, _: Sequence[Table], report: PartReport) -> Iterator[tuple[str, pa.RecordBatch]]:
-        return read_part(part, found[part.name].options, report, size, found[part.name].file)
+        shard = chosen.get(part.name) or found[part.name]
+        return read_part(part, shard.options, report, size, shard.file)
 
     report = loop.run(lambda: session.session("read"), "read", named, tables, work)["pages"]
     contents.note(experiment.out, [*found.values()], seen, {part.name: part.origin for part in parts_of(places.pages)})

@@ -23,6 +23,7 @@ from eval.report.appendix import appendix
 from eval.report.facts import Facts
 from eval.report.page import answer, html, main_figure, markdown, terminal_table
 from filters.files import write_whole
+from filters.stores import at
 from jobs.parts import command, storage
 from jobs.parts.diagnosed import diagnosed
 from jobs.parts.experiment_file import Experiment, Train, as_tree, config_hash
@@ -126,8 +127,8 @@ def run(arguments: list[str]) -> int:
     if len(arguments) != 2 or any(given.startswith("-") for given in arguments):
         return command.run(main, __doc__, arguments)
     try:
-        return side_by_side(*map(Path, arguments))
-    except ExperimentError as error:
+        return side_by_side(*map(at, arguments))
+    except (ExperimentError, ValueError) as error:
         return command.tell(error, command.REFUSED)
 
 

@@ -24,6 +24,7 @@ from filters.nearest import nearest
 from filters.pages import PageBatch
 from filters.quantiles import RANKS, floats, ranked, ranks
 from filters.signals import Group, Signal, configure, load_groups
+from filters.stores import SCHEMES, local
 from jobs.parts import command, deadline, loop, passes, session, storage
 from jobs.parts.duplicate_options import SIGNALS
 from jobs.parts.experiment_file import Experiment
@@ -34,6 +35,7 @@ from jobs.parts.table import Part, PartReport, StageReport, Table, parts_of
 
 DEADLINE = deadline.Deadline()
 TOKEN_IDS = pa.schema([("id", pa.string()), ("tokens", pa.list_(pa.uint32()))])
+STORES = tuple(f"{scheme}://" for scheme in SCHEMES)
 TOKEN_COUNT = pa.schema([("id", pa.string()), ("token_count", pa.int64())])
 
 
@@ -84,7 +86,7 @@ def _tokenizer(experiment: Experiment) -> str | None:
     folder = Places(experiment.out).tokenizer
     if not storage.exists(folder / "tokenizer.json"):
         raise ExperimentError(f"{folder} has no tokenizer: run jobs.train_tokenizer first")
-    return str(folder)
+    return str(local(folder))
 
 
 def groups(experiment: Experiment) -> dict[str, Group]:
@@ -111,11 +113,21 @@ def _bound(experiment: Experiment, asked: Sequence[str]) -> dict[str, Group]:
 def _group(experiment: Experiment, name: str, options: dict[str, Any], known: dict[str, dict[str, Signal]]) -> Group:
     """A group as workers are sent it. Models and lists are tried here, on no pages, so that a bad one stops the job."""
     if name in experiment.classifiers:
-        group = experiment.classifiers[name].options.group(name, Places(experiment.out).classifier(name))
+        asked = experiment.classifiers[name].options
+        folder = Places(experiment.out).classifier(name)
+        group = asked.group(name, local(folder) if asked.trained else folder)
     else:
+        options = {key: _here(value) for key, value in options.items()}
         group = configure(name, language.resolve(options) if name == "language" else options, known)
     group.measure(pa.array([], pa.string()), PageBatch(pa.array([], pa.string()), pa.array([], pa.string())))
     return group
+
+
+def _here(value: Any) -> Any:
+    """An option; the address of a list or model in a store becomes its copy on this machine."""
+    if isinstance(value, list):
+        return [_here(item) for item in value]
+    return str(local(value)) if isinstance(value, str) and value.startswith(STORES) else value
 
 
 def _tables(experiment: Experiment, measures: Measures) -> list[Table]:

@@ -8,6 +8,7 @@ same from the folder that jobs.pack leaves.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -21,6 +22,7 @@ from jobs.parts import command, storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.grid import cells, runs, vocabulary
 from jobs.parts.refusals import ExperimentError, ways_out
+from jobs.parts.scratch_runs import train_on_scratch
 from jobs.parts.session import submitted
 from jobs.parts.spread import carry_out
 
@@ -39,7 +41,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"train: {len(asked)} runs; {done} done, {len(to_do)} to run{estimate(experiment, asked, to_do)}")
         return command.OK
     if to_do and experiment.train:
-        carry_out(TRAIN, to_do, experiment.train.device)
+        carry_out(replace(TRAIN, function=train_on_scratch), to_do, experiment.train.device)
     for run in asked:
         summary = finished(run)
         if summary and summary.status == "diverged":

@@ -66,7 +66,7 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
     files = [file for named in kind.texts().values() for file in named]
     return {
         "identity": kind.identity(),
-        "files": contents.identities(shards(files, ReadOptions(), "classifiers"), experiment.out),
+        "files": contents.identities(shards(files, ReadOptions(), "classifiers"), experiment.out) if files else [],
         "pages": pool_identity(experiment) if kind.pool_key() else None,
         "seed": experiment.seed,
     }
@@ -75,12 +75,13 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
 def _train(experiment: Experiment, name: str, kind: Scorer, made_by: Mapping[str, Any]) -> None:
     folder = Places(experiment.out).classifier(name)
     print(f"train_classifier: {name} from {_sources(kind)} ...", flush=True)
-    try:
-        about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, folder)
-    except TrainingError as error:
-        raise ExperimentError(f"classifiers.{name}: {error}") from error
-    storage.write_json(folder / KIND, as_tree(experiment.classifiers[name]))
-    _complete_card(experiment, name, kind, folder)
+    with storage.on_scratch(folder) as here:
+        try:
+            about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, here)
+        except TrainingError as error:
+            raise ExperimentError(f"classifiers.{name}: {error}") from error
+        storage.write_json(here / KIND, as_tree(experiment.classifiers[name]))
+        _complete_card(experiment, name, kind, here)
     say_made(folder, made_by)
     print(f"train_classifier: {name} {about}")
 

@@ -8,7 +8,7 @@ The sample is drawn from all pages by their ids, held-out pages apart, whatever 
 from typing import Any
 
 from eval.tokenizer import FILES, copy_tokenizer, load_tokenizer, tokenizer_digest, train_tokenizer
-from jobs.parts import command, reuse
+from jobs.parts import command, reuse, storage
 from jobs.parts.experiment_file import Experiment, Tokenizer
 from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
@@ -33,7 +33,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"train_tokenizer: {asked.path} is used as it is")
         check(experiment)
         if not dry_run:
-            copy_tokenizer(asked.path, folder)
+            with storage.on_scratch(folder) as here:
+                copy_tokenizer(asked.path, here)
             say_made(folder, made_by)
         return command.OK
     print(
@@ -45,7 +46,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     try:
         sample = sampled_pages(experiment, "tokenizer", asked.sample_bytes, "bytes")
-        train_tokenizer((page.text for page in sample), asked.vocabulary, folder)
+        with storage.on_scratch(folder) as here:
+            train_tokenizer((page.text for page in sample), asked.vocabulary, here)
     except ValueError as error:
         raise ExperimentError(str(error)) from error
     say_made(folder, made_by)

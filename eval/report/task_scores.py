@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from filters.stores import source
+
 Floats = npt.NDArray[np.float64]
 Row = Mapping[str, Any]
 Items = Callable[[str, str, int, str], Path]
@@ -106,7 +108,7 @@ def _tables(name: str, rows: Sequence[Row], items: Items, missing: list[str]) ->
         (str(r["subset"]), int(r["replicate"]), str(r["trained"])) for r in rows
     ):
         try:
-            table = pq.read_table(items(subset, trained, replicate, name), columns=list(COLUMNS))
+            table = pq.read_table(source(items(subset, trained, replicate, name)), columns=list(COLUMNS))
         except (OSError, pa.ArrowException) as error:
             missing.append(f"what {subset}, replicate {replicate}, answered in {name} cannot be read: {error}")
             continue

@@ -15,6 +15,7 @@ from eval.plan import RunConfig
 from eval.side_by_side import Tell
 from eval.tasks.items import score_items
 from filters.files import sha256_of, sync_file
+from filters.stores import source
 
 MADE_BY = b"made_by"
 """What answers were made from, in their file's own metadata."""
@@ -60,7 +61,7 @@ def unanswered(run: RunConfig, model: str, requests: Mapping[str, Path], items: 
 def _is_made(file: Path, made_by: Mapping[str, Any]) -> bool:
     """Whether the answers are there; a damaged file is made again."""
     try:
-        told = (pq.read_schema(file).metadata or {}).get(MADE_BY)
+        told = (pq.read_schema(source(file)).metadata or {}).get(MADE_BY)
     except (OSError, pa.ArrowException):
         return False
     if told is None:
@@ -73,7 +74,7 @@ def _is_made(file: Path, made_by: Mapping[str, Any]) -> bool:
 
 def tokens_of(requests: Path) -> int:
     """Tokens of all requests."""
-    table = pq.read_table(requests, columns=["context", "answer"])
+    table = pq.read_table(source(requests), columns=["context", "answer"])
     return sum(len(column.combine_chunks().flatten()) for column in table.columns)
 
 
@@ -84,7 +85,8 @@ def answer(one: Answering, tell: Tell) -> None:
         table, _ = score_items(model, pq.read_table(requests), one.run.size.context, one.run.device)
         items.parent.mkdir(parents=True, exist_ok=True)
         aside = items.with_name(items.name + ".tmp")
-        pq.write_table(table.replace_schema_metadata({MADE_BY: made_by}), aside, compression="zstd")
+        made = table.replace_schema_metadata({MADE_BY: made_by})
+        pq.write_table(made, aside, compression="zstd", write_page_checksum=True)
         sync_file(aside)
         aside.replace(items)
         tell(tokens_of(requests))

@@ -37,9 +37,9 @@ from jobs.parts.table import parts_of, sidecar
 from jobs.shards.sources import texts_of
 
 OUT = HOME / "out" / "scorers"
-MAILS, REFERENCE, CRAWL, RESTYLED = 40, 40, 120, 40
+MAILS, REFERENCE, CRAWL, RESTYLED = 25, 25, 60, 25
 """Pages: of ham and of spam, of good texts, of the crawl, and of those in another style."""
-TOKENS, GRADED, DRAWN = 96, 60, 60
+TOKENS, GRADED, DRAWN = 64, 40, 40
 """Tokens that models read of a page, and pages of either side that slow ones learn from."""
 STYLE = "heading and bullets"
 SHARE = 0.1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from eval.side_by_side import RunsFailed
 from filters.rules import RuleError
+from filters.stores import StoreError
 from filters.strict_yaml import YamlError
 from jobs.parts import ledger, redo
 from jobs.parts.checks import check as check_keys
@@ -97,7 +98,7 @@ def run(
     except (ExperimentError, RuleError, YamlError) as error:
         return tell(error, REFUSED)
     except (PartsFailed, RunsFailed, OSError) as error:
-        return tell(_full_disk(error) if isinstance(error, OSError) else error, DAMAGED)
+        return tell(_no_place(error) if isinstance(error, OSError) else error, DAMAGED)
     except InvariantBroken as error:
         return tell(error, BROKEN)
     except KeyboardInterrupt:
@@ -106,8 +107,10 @@ def run(
         return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
 
 
-def _full_disk(error: OSError) -> str:
-    """What is said of a full disk. Raises any other error again."""
+def _no_place(error: OSError) -> str:
+    """What is said of a full disk, and of a store that refuses. Raises any other error again."""
+    if isinstance(error, StoreError):
+        return f"{error}; what is done stays, and the same command goes on from there"
     if error.errno != errno.ENOSPC:
         raise error
     where = f" for {error.filename}" if error.filename else ""

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from filters.levels import Level
-from jobs.parts import storage
+from filters.stores import StorePath
+from jobs.parts import selection, storage
 from jobs.parts.experiment_file import Experiment, Train
 from jobs.parts.grid import budgets, runs, vocabulary
 from jobs.parts.places import Places
@@ -56,7 +57,7 @@ def estimate(experiment: Experiment) -> str:
     total: Range = np.sum(list(sizes.values()), axis=0)
     return (
         f"disk: about {_told(total)} to write under {places.out} ({told or 'nothing'}), estimated from {source} as "
-        f"docs/output.md says{taken}; {_megabytes(_free(places.out))} MB are free"
+        f"docs/output.md says{taken}" + _free(places.out)
     )
 
 
@@ -68,8 +69,10 @@ def _pages(experiment: Experiment, places: Places) -> tuple[Range, Range, str]:
         return np.full(2, size), np.full(2, told["rows"]), f"the {told['rows']:,} pages that are read"
     found = {shard.location: shard for shard in shards(experiment.pages.from_, ReadOptions(), "pages.from")}
     known = [shard for shard in found.values() if shard.size is not None]
-    size = np.sum([np.array(PAGES_OF[_kind(shard)]) * (shard.size or 0) for shard in known], axis=0) + np.zeros(2)
-    source = f"{_megabytes(sum(shard.size or 0 for shard in known))} MB of shards"
+    chosen = sum(one.size for one in selection.parts(experiment, ReadOptions()))
+    sizes = [np.array(PAGES_OF[_kind(shard)]) * (shard.size or 0) for shard in known]
+    size = np.sum([*sizes, np.array(PAGES_OF["warc"]) * chosen], axis=0) + np.zeros(2)
+    source = f"{_megabytes(chosen + sum(shard.size or 0 for shard in known))} MB of shards"
     if len(known) < len(found):
         source += f" ({len(found) - len(known):,} more, of unknown size, are left out)"
     return size, size / np.array(PAGE_BYTES), source
@@ -108,7 +111,9 @@ def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f}" if size >= 1e7 else f"{size / 1e6:.1f}"
 
 
-def _free(folder: Path) -> int:
-    """Bytes that are free where the folder lies or will lie."""
+def _free(folder: Path) -> str:
+    """What is free where the folder lies or will lie; a store does not say."""
+    if isinstance(folder, StorePath):
+        return ""
     there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
-    return shutil.disk_usage(there).free
+    return f"; {_megabytes(shutil.disk_usage(there).free)} MB are free"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
-from classifiers.kinds import LocalPath, Options, Several
+from classifiers.kinds import LocalPath, Options, Several, StoredPath
 from filters.duplicates.curve import curve, solve
 from filters.duplicates.shingles import Shingling
 from filters.nearest import nearest
@@ -127,7 +127,7 @@ class Duplicates(Options):
     """A line counts as repeated if it stands on so many other domains."""
     removes: Several[Share] = Field(default=[0.0, 0.9], min_length=2, max_length=2, examples=["[0.1, 0.6]"])
     """The share of pages that removing copies at `threshold` is expected to take: an alarm where it takes another."""
-    against: Several[LocalPath] = Field(default=[], examples=["[out/older]"])
+    against: Several[StoredPath] = Field(default=[], examples=["[out/older]"])
     """Output folders of experiments that deduplicated other pages: pages of those come before any of these."""
 
     @model_validator(mode="after")

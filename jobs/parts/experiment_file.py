@@ -31,9 +31,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from classifiers import kinds
-from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source
+from classifiers.kinds import LocalPath, Options, Scorer, Seed, Several, Source, StoredPath
 from filters.levels import RANDOM
 from filters.niches import Within, are_columns, within_of
+from filters.stores import address_of
 from filters.strict_yaml import read_yaml, read_yaml_file
 from jobs.parts.duplicate_options import SIGNALS, Contamination, DropLines, Duplicates, typed
 from jobs.parts.refusals import ExperimentError
@@ -347,9 +348,9 @@ class Explore(Options):
 class Experiment(Options):
     """The whole file. Each verb uses the keys it needs."""
 
-    out: LocalPath = Path("out/experiment")
-    """Folder of all tables, models, runs and the report."""
-    reuse: LocalPath | None = Field(default=None, examples=["out/other"])
+    out: StoredPath = Path("out/experiment")
+    """Folder of all tables, models, runs and the report, or a prefix on s3://, gs:// or hdfs:// (docs/stores.md)."""
+    reuse: StoredPath | None = Field(default=None, examples=["out/other"])
     """The `out` of another experiment: its finished tables and models are taken where the same configuration made them."""
     name: Annotated[str, Field(min_length=1, max_length=200, examples=["demo"])] = Field(
         default_factory=lambda data: str(data["out"].name or data["out"].resolve().name),
@@ -547,7 +548,7 @@ def as_tree(value: Any) -> Any:
         return {str(key): as_tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_tree(item) for item in value]
-    return without_secrets(str(value)) if isinstance(value, Path | str) else value
+    return without_secrets(address_of(str(value))) if isinstance(value, Path | str) else value
 
 
 def config_hash(config: Any) -> str:

@@ -1,13 +1,12 @@
 """Small columns of all parts as a DataFrame, for what needs a shuffle: Python readers bring them in, a part at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.table import Part
 
 MOST_PARTITIONS = 4000
@@ -17,7 +16,7 @@ def frame(
     spark: SparkSession, parts: Sequence[Part], schema: pa.Schema, rows: Callable[[int, Part], Iterator[pa.RecordBatch]]
 ) -> DataFrame:
     """What `rows` gives for each part and its number, in columns of `schema`."""
-    here = Path.cwd()
+    here = whereabouts()
 
     def read(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stand_in(here)
@@ -33,7 +32,7 @@ def frame(
 
 def write_groups(of: DataFrame, column: str, write: Callable[[int, pa.Table], None]) -> int:
     """Call `write` on the executors with the rows of each value of a whole-number column; how many values there are."""
-    here = Path.cwd()
+    here = whereabouts()
 
     def apply(rows: pa.Table) -> pa.Table:
         stand_in(here)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from classifiers.kinds import CARD
 from eval.report.compared import read_compared
@@ -447,7 +446,7 @@ def _some_parts(folder: Path) -> list[Path]:
         if rows >= MOST_SAMPLE_ROWS:
             break
         taken.append(parts[at])
-        rows += pq.read_metadata(parts[at]).num_rows
+        rows += storage.read_metadata(parts[at]).num_rows
     return sorted(taken)
 
 
@@ -490,7 +489,7 @@ def _cells(places: Places, part: str, rows: set[int], signals: Sequence[str]) ->
     cells: dict[int, dict[str, Any]] = {row: {} for row in rows}
     for path in [places.pages / part, *sorted(places.all_signals.glob(f"*/{part}"))] if rows else []:
         wanted = ["url", "text"] if path.parent.name == "pages" else signals
-        columns = [name for name in pq.read_schema(path).names if name in wanted]
+        columns = [name for name in storage.read_schema(path).names if name in wanted]
         for row, found in _read_rows(path, columns, rows):
             cells[row] |= found
     return cells

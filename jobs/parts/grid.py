@@ -250,7 +250,7 @@ def _best(experiment: Experiment, train: Train, cell: Cell) -> str | None:
     values: dict[str, list[float]] = defaultdict(list)
     for line in results.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        if (row["trained"], row["set"], row["domain"]) == (first.folder, "held_out", "macro"):
+        if (row["trained"], row["set"], row.get("domain")) == (first.folder, "held_out", "macro"):
             values[row["subset"]].append(row["value"])
     means = {name: mean(values[name]) for name in _levels(experiment) if name in values}
     return min(means, key=lambda name: means[name]) if means else None

@@ -5,13 +5,13 @@ The next verb looks at the small ones before it begins; `jobs.verify` at all, th
 verb has written since are not known yet, and a file that was removed is nobody's concern.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filters.files import sha256_of, write_whole
+from filters.stores import StorePath
 from jobs.parts import redo, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
@@ -24,6 +24,7 @@ OPEN = ".ledger.open"
 SMALL = 1 << 24
 """Bytes up to which a file is looked at before every verb: 16 MB take 10 ms. Larger ones are checked where they are used."""
 UNLISTED = (".lock", ".layout.json", LEDGER, OPEN)
+LEASE = ".lease-"
 PARTS = tuple(f".{ending}" for ending in FORMATS)
 MOST_NAMED = 5
 
@@ -60,23 +61,24 @@ def maker(experiment: Experiment, file: Path) -> str:
 def damaged(out: Path, most: int | None = None) -> list[Path]:
     """Listed files, of at most so many bytes, that are there and hold something else."""
     found = []
-    was_killed = storage.exists(out / OPEN)
+    was_killed, seen = storage.exists(out / OPEN), _seen(out)
     for name, told in _read(out).items():
         file = out / name
-        if not storage.exists(file) or (most is not None and told["bytes"] > most):
+        now = seen(file)
+        if now is None or (most is not None and told["bytes"] > most):
             continue
-        if was_killed and _seen(file) != told["seen"]:
-            continue
-        if file.stat().st_size != told["bytes"] or sha256_of(file) != told["sha256"]:
+        if now != told["seen"] if was_killed else isinstance(out, StorePath) and most is not None and now == told["seen"]:
+            continue  # a store holds what was put, or it has another time: only jobs.verify reads that again
+        if now[0] != told["bytes"] or sha256_of(file) != told["sha256"]:
             found.append(file)
     return found
 
 
 def record(out: Path) -> None:
     """List every file that no manifest lists. Only those that have changed are read."""
-    before, now = _read(out), {}
+    before, now, seen = _read(out), {}, _seen(out)
     for file in unlisted(out):
-        name, told = str(file.relative_to(out)), _seen(file)
+        name, told = str(file.relative_to(out)), seen(file) or [0, 0]
         same = name in before and before[name]["seen"] == told
         now[name] = before[name] if same else {"bytes": told[0], "seen": told, "sha256": sha256_of(file)}
     storage.write_json(out / LEDGER, now)
@@ -85,12 +87,11 @@ def record(out: Path) -> None:
 
 def unlisted(out: Path) -> Iterator[Path]:
     """The files under `out` that are no part of a table, by name. The names of parts are only listed."""
-    for folder, folders, names in os.walk(out):
-        folders.sort()
-        parts = PARTS if _is_table(Path(folder)) else ()
-        for name in sorted(names):
-            if not name.endswith((*parts, ".tmp")) and name not in UNLISTED:
-                yield Path(folder, name)
+    for folder, names in storage.walk(out):
+        parts = PARTS if _is_table(folder) else ()
+        for name in names:
+            if not name.endswith((*parts, ".tmp")) and name not in UNLISTED and not name.startswith(LEASE):
+                yield folder / name
 
 
 def _is_table(folder: Path) -> bool:
@@ -98,10 +99,12 @@ def _is_table(folder: Path) -> bool:
     return storage.exists(folder / MANIFEST) or storage.exists(folder.parent / "_books" / folder.name / MANIFEST)
 
 
-def _seen(file: Path) -> list[int]:
-    """What says that a file may have changed: bytes and time."""
-    stat = file.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _seen(out: Path) -> Callable[[Path], list[int | str] | None]:
+    """What `storage.seen` says of a file; None where it is not there. A store is asked once for all."""
+    if isinstance(out, StorePath):
+        listed = storage.files_below(out)
+        return lambda file: list(listed[file]) if file in listed else None
+    return lambda file: list(storage.seen(file)) if storage.exists(file) else None
 
 
 def _read(out: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from jobs.parts import reuse, storage
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, state, writer
 from jobs.shards.locations import without_secrets
 
@@ -143,7 +143,7 @@ def _all(spark: SparkSession, stage: str, missing: Sequence[Part], tables: Seque
     rows = spark.sparkContext.accumulator(0)  # for the progress bar alone: counts come from committed footers
     done = spark.sparkContext.accumulator(0)
 
-    here = Path.cwd()
+    here = whereabouts()
 
     def task(part: Part) -> Outcome:
         stand_in(here)

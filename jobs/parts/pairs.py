@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -23,7 +22,7 @@ from filters.duplicates.shingles import Shingling, jaccard
 from filters.pages import PageBatch
 from jobs.parts import storage
 from jobs.parts.frames import frame, write_groups
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.spills import Spilled, batches, spill
 from jobs.parts.table import Part, sidecar
 
@@ -148,7 +147,7 @@ def find(spark: SparkSession, finding: Finding, pages: int) -> Spilled:
     copies = frame(spark, texts.parts(), PAIRS, lambda _, part: copied_rows(part))
     write_groups(candidates(spark, texts, finding, pages).unionByName(copies), "part", write)
     numbers = [number for number in range(len(finding.origins)) if storage.exists(sends / f"{number}.parquet")]
-    wanted = sum(pq.read_metadata(sends / f"{number}.parquet").num_rows for number in numbers)
+    wanted = sum(storage.read_metadata(sends / f"{number}.parquet").num_rows for number in numbers)
     some = [Part(str(number), finding.parts[number].source, "") for number in numbers]
     sets = frame(spark, some, SETS, lambda _, part: sets_of(finding, int(part.name), sends)) if some else None
     if sets is None:
@@ -169,7 +168,7 @@ def candidates(spark: SparkSession, texts: Spilled, finding: Finding, pages: int
 
 def mapped(of: DataFrame, function: Rows, schema: pa.Schema) -> DataFrame:
     """The DataFrame that a function of each partition's rows gives."""
-    here = Path.cwd()
+    here = whereabouts()
 
     def apply(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stand_in(here)

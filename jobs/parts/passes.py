@@ -1,7 +1,6 @@
 """One value from all parts: a map whose results are merged on the executors, so that the driver holds one of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pyspark.sql import SparkSession
@@ -9,7 +8,7 @@ from pyspark.sql import SparkSession
 from filters.rules import RuleError
 from jobs.parts.loop import watch
 from jobs.parts.refusals import ExperimentError, InvariantBroken
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -33,7 +32,7 @@ def merged(
 
     Raises what the function raises of our refusals, as it was raised, and RuleError for a ValueError of `merge`.
     """
-    here = Path.cwd()
+    here = whereabouts()
     done = spark.sparkContext.accumulator(0)
 
     def task(some: Iterable[Item]) -> Iterator[Value | Refusal]:

@@ -16,6 +16,11 @@ class Places:
         return self.out / "pages"
 
     @property
+    def selection(self) -> Path:
+        """Which records an index selects, a file for each `index:` of `pages.from`."""
+        return self.out / "selection"
+
+    @property
     def split(self) -> Path:
         """Table: what is decided of each page before anything is trained."""
         return self.out / "split"

@@ -23,7 +23,7 @@ from jobs.parts.duplicate_options import COLUMNS
 from jobs.parts.frames import frame, write_groups
 from jobs.parts.pairs import NEITHER, POOL, Origin, mapped, scopes, tasks
 from jobs.parts.places import Places
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.spills import spill
 from jobs.parts.table import Part, finished, sidecar
 
@@ -119,7 +119,7 @@ def rank(spark: SparkSession, ranking: Ranking, largest: int = LARGEST, few: int
         storage.remove_folder(ranking.folder / name)
     tables = {ranking.places.duplicates("edges"), *(origin.bands for origin in ranking.origins)}
     if sum(finished(table)["rows"] for table in tables) <= min(few, largest):
-        here = Path.cwd()
+        here = whereabouts()
 
         def task(_: int) -> None:
             stand_in(here)

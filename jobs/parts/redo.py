@@ -69,7 +69,18 @@ def undone(experiment: Experiment, verb: str) -> list[Path]:
     # Copies leave the pool, so what was trained on it goes with them.
     pooled = [*models, *learned, *encoded, *judged]
     found: Mapping[str, Sequence[Path]] = {
-        "read": [places.pages, places.rejected, size, places.split, *copied, *models, *tables, places.token_ids, *judged],
+        "read": [
+            places.selection,
+            places.pages,
+            places.rejected,
+            size,
+            places.split,
+            *copied,
+            *models,
+            *tables,
+            places.token_ids,
+            *judged,
+        ],
         "split": [places.split, *copied, *pooled],
         "dedup": [*copied, *pooled],
         "train_tokenizer": [places.tokenizer, *encoded, *judged],

@@ -16,7 +16,7 @@ from filters.pages import PageBatch
 from filters.split import site_hashes
 from jobs.parts import storage
 from jobs.parts.frames import frame, write_groups
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.table import Part, sidecar
 
 Integers = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ def find_repeated(spark: SparkSession, pages: Sequence[Part], others: int, folde
     if storage.exists(folder / DONE):
         return
     storage.remove_folder(folder)
-    here = Path.cwd()
+    here = whereabouts()
 
     def apply(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stand_in(here)

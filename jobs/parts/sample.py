@@ -16,7 +16,7 @@ from jobs.parts import passes, session, storage
 from jobs.parts.experiment_file import Experiment
 from jobs.parts.places import Places
 from jobs.parts.pool import outside_pool
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.table import Part, parts_of, sidecar
 from jobs.shards.sources import texts_of
 
@@ -51,7 +51,7 @@ def sampled_pages(
     The driver holds the sample of one part at a time.
     """
     places, seed = Places(experiment.out), experiment.seed
-    parts, spark, here = parts_of(places.pages), session.session("sample"), Path.cwd()
+    parts, spark, here = parts_of(places.pages), session.session("sample"), whereabouts()
     deduplicated = experiment.duplicates is not None
 
     def drawn(part: Part) -> Column:

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
+from filters.stores import COPIES, bring
 from jobs.parts.refusals import ExperimentError
 
 PACKAGES = ("filters", "classifiers", "eval", "jobs")
@@ -163,8 +164,22 @@ def _ship(spark: SparkSession) -> None:
     spark.sparkContext.addPyFile(str(archive))
 
 
-def stand_in(folder: Path) -> None:
-    """Make relative paths mean to an executor what they mean to the driver: it starts in a folder of its own."""
+Whereabouts = tuple[Path, Mapping[str, Path]]
+"""The driver's working directory, and its copies of files in stores."""
+
+
+def whereabouts() -> Whereabouts:
+    """What an executor must know to find by name what the driver finds."""
+    return Path.cwd(), dict(COPIES)
+
+
+def stand_in(whereabouts: Whereabouts) -> None:
+    """Make paths mean to an executor what they mean to the driver: it starts in a folder of its own, with no copies.
+
+    Where it has no such folder, relative paths name nothing; addresses and absolute paths mean the same everywhere.
+    """
+    folder, copies = whereabouts
+    bring(copies)
     if folder.is_dir() and folder != Path.cwd():
         # Spark's entries are relative to that folder, and so is where packages look for modules that come later.
         ours = [module for name, module in sys.modules.items() if name.partition(".")[0] in PACKAGES]

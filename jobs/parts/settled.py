@@ -17,7 +17,7 @@ from filters.duplicates.forest import components
 from jobs.parts import storage
 from jobs.parts.frames import write_groups
 from jobs.parts.pairs import EDGES
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.spills import Spilled, batches
 from jobs.parts.stars import connected
 
@@ -47,7 +47,7 @@ def settle(spark: SparkSession, edges: Spilled, bounds: Bounds, folder: Path, sm
     if not edges.rows:
         return
     if edges.rows <= small:
-        here = Path.cwd()
+        here = whereabouts()
 
         def task(_: int) -> None:
             stand_in(here)

@@ -18,7 +18,7 @@ from filters.draws import mix
 from jobs.parts import storage
 from jobs.parts.frames import frame
 from jobs.parts.refusals import InvariantBroken
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.table import Part
 
 DONE = "_spilled.json"
@@ -66,7 +66,7 @@ def spill(of: DataFrame, schema: pa.Schema, folder: Path) -> Spilled:
     if whole:
         return whole
     storage.remove_folder(folder)
-    here = Path.cwd()
+    here = whereabouts()
 
     def write(some: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stand_in(here)
@@ -85,7 +85,7 @@ def spill_from_one_task(
     if whole:
         return whole
     storage.remove_folder(folder)
-    here = Path.cwd()
+    here = whereabouts()
 
     def task(_: int) -> Told:
         stand_in(here)

@@ -7,7 +7,6 @@ leaves what is done there, so a killed sweep goes on run by run and step by step
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pyspark import TaskContext
@@ -18,7 +17,7 @@ from eval.runs import device_here, slots
 from eval.side_by_side import ProcessSpoilt, RunsFailed, Work
 from eval.training import RunBusy
 from jobs.parts.loop import Outcome, outcomes, watch
-from jobs.parts.session import on_cluster, stand_in
+from jobs.parts.session import on_cluster, stand_in, whereabouts
 from jobs.parts.table import Part
 
 BUSY_SECONDS = 5.0
@@ -47,7 +46,7 @@ def carry_out(work: Work[Task, Any], tasks: Sequence[Task], asked: str) -> None:
 
 def _on_cluster(spark: SparkSession, work: Work[Task, Any], tasks: Sequence[Task], asked: str) -> None:
     done, told = spark.sparkContext.accumulator(0), spark.sparkContext.accumulator(0)
-    here = Path.cwd()
+    here = whereabouts()
 
     def one(part: Part) -> Outcome:
         stand_in(here)

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as sql
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from jobs.parts.session import stand_in
+from jobs.parts.session import stand_in, whereabouts
 from jobs.parts.spills import Spilled, spill
 
 Integers = npt.NDArray[np.int64]
@@ -50,7 +50,7 @@ def connected(spark: SparkSession, pairs: DataFrame, folder: Path) -> Spilled:
 
 
 def _starred(of: DataFrame, star: Star) -> DataFrame:
-    here = Path.cwd()
+    here = whereabouts()
 
     def apply(rows: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         stand_in(here)

@@ -1,7 +1,8 @@
-"""What lies under `out:`, opened, listed, written and held in one place: the only module that knows it is a folder.
+"""What lies under `out:`, opened, listed, written and held in one place: a folder, or a prefix in a store.
 
-A file is there whole or not at all: it is written aside, pushed to the disk and renamed. Whoever reads sees the old one or
-the new one.
+A file is there whole or not at all: it is written aside, pushed to the disk and renamed; in a store it is written on scratch
+and put. Whoever reads sees the old one or the new one. What a library writes as a folder of its own is made on scratch too
+and published whole.
 """
 
 import fcntl
@@ -9,8 +10,8 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,27 +20,25 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from filters import stores
 from filters.files import sync_file, write_whole
+from filters.stores import StorePath, at, source
+from jobs.parts import lease
 from jobs.parts.refusals import ExperimentError
 
 LAYOUT, LAYOUT_FILE = 3, ".layout.json"
 """Changes whenever a table moves or its rows mean something else."""
-ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*:/", re.I)
-
-
-def check_folder(out: Path) -> None:
-    """Refuse an address: `s3://bucket/x` as a path would quietly become a local folder `s3:`. Raises ExperimentError."""
-    if ADDRESS.match(str(out)):
-        raise ExperimentError(f"out: must be a folder on a local or mounted disk, got the address {out}")
 
 
 def exists(file: Path | str) -> bool:
     """Whether there is a file (not a folder) of this name."""
-    return Path(file).is_file()
+    return at(file).is_file()
 
 
 def sizes(folder: Path) -> dict[str, int]:
     """Name -> bytes of every file in a folder, from one listing; empty where there is no such folder."""
+    if isinstance(folder, StorePath):
+        return {folder.name_of(one): one["size"] for one in folder.listing() if one["type"] == "file"}
     try:
         with os.scandir(folder) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
@@ -49,6 +48,8 @@ def sizes(folder: Path) -> dict[str, int]:
 
 def folders(folder: Path) -> list[Path]:
     """The folders in a folder, by name."""
+    if isinstance(folder, StorePath):
+        return [folder / folder.name_of(one) for one in folder.listing() if one["type"] == "directory"]
     try:
         with os.scandir(folder) as entries:
             return sorted(folder / entry.name for entry in entries if entry.is_dir())
@@ -56,19 +57,60 @@ def folders(folder: Path) -> list[Path]:
         return []
 
 
+def seen(file: Path) -> tuple[int, int | str]:
+    """What says that a file may have changed: its bytes, and when it was written or what the store calls its content."""
+    if isinstance(file, StorePath):
+        told = file.info() or {}
+        return told.get("size", 0), stores.version(told)
+    stat = file.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def files_below(folder: Path) -> dict[Path, tuple[int, int | str]]:
+    """Every file below a folder, by name, with what `seen` says of it."""
+    if isinstance(folder, StorePath):
+        return {file: (told["size"], stores.version(told)) for file, told in folder.walk_files().items()}
+    return {above / name: seen(above / name) for above, names in walk(folder) for name in names}
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder below a folder, itself first, with the names of its files; all by name."""
+    if isinstance(folder, StorePath):
+        by_folder: dict[Path, list[str]] = {}
+        for file in folder.walk_files():
+            by_folder.setdefault(file.parent, []).append(file.name)
+        yield from by_folder.items()
+        return
+    for above, inner, names in os.walk(folder):
+        inner.sort()
+        yield Path(above), sorted(names)
+
+
 def read_json(file: Path | str) -> Any:
     """A JSON file's value."""
-    return json.loads(Path(file).read_bytes())
+    return json.loads(at(file).read_bytes())
 
 
 def read_table(file: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of a Parquet file, every page's checksum verified."""
-    return pq.read_table(file, columns=None if columns is None else list(columns), page_checksum_verification=True)
+    wanted = None if columns is None else list(columns)
+    return pq.read_table(source(at(file)), columns=wanted, page_checksum_verification=True)
 
 
 def open_parquet(file: Path | str) -> pq.ParquetFile:
     """A Parquet file to read by row groups, every page's checksum verified."""
-    return pq.ParquetFile(file, page_checksum_verification=True)
+    path = at(file)
+    return pq.ParquetFile(source(path), page_checksum_verification=True, pre_buffer=isinstance(path, StorePath))
+
+
+def read_metadata(file: Path | str) -> pq.FileMetaData:
+    """What the footer of a Parquet file says."""
+    return pq.read_metadata(source(at(file)))
+
+
+def read_schema(file: Path | str) -> pa.Schema:
+    """The columns of a Parquet file."""
+    return pq.read_schema(source(at(file)))
 
 
 def footer_sha256(file: Path | str) -> str:
@@ -76,7 +118,8 @@ def footer_sha256(file: Path | str) -> str:
 
     Raises OSError where the file is no whole Parquet file.
     """
-    with Path(file).open("rb") as opened:
+    path = at(file)
+    with path.open_ranges() if isinstance(path, StorePath) else path.open("rb") as opened:
         size = opened.seek(0, io.SEEK_END)
         opened.seek(max(0, size - 8))
         end = opened.read(8)
@@ -111,7 +154,7 @@ def write_batches(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
 
 def read_batches(file: Path, which: slice) -> pa.Table:
     """Some of an Arrow file's record batches, without reading the others."""
-    with pa.OSFile(str(file)) as source:
+    with file.open_ranges() if isinstance(file, StorePath) else pa.OSFile(str(file)) as source:
         opened = pa.ipc.open_file(source)
         batches = [opened.get_batch(number) for number in range(opened.num_record_batches)[which]]
         return pa.Table.from_batches(batches, opened.schema)
@@ -155,6 +198,10 @@ class Hashed(io.RawIOBase):
 @contextmanager
 def written(file: Path) -> Iterator[Hashed]:
     """A file to write from beginning to end; it gets its name when the block ends well, and leaves nothing otherwise."""
+    if isinstance(file, StorePath):
+        with on_scratch(file) as here, here.open("wb") as opened:
+            yield Hashed(cast(BinaryIO, opened))
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
@@ -166,8 +213,55 @@ def written(file: Path) -> Iterator[Hashed]:
         aside.unlink(missing_ok=True)
 
 
+@contextmanager
+def on_scratch(target: Path, last: Sequence[str] = ()) -> Iterator[Path]:
+    """Where to make the file or folder `target`: on this machine, and published when the block ends well.
+
+    A target on this machine is its own place. What else the block leaves beside it is published beside the target. The
+    files named in `last` become visible after all others.
+    """
+    if not isinstance(target, StorePath):
+        yield target
+        return
+    with tempfile.TemporaryDirectory(dir=stores.scratch()) as folder:
+        here = Path(folder) / target.name
+        yield here
+        publish(Path(folder), target.parent, last)
+
+
+@contextmanager
+def borrowed(folder: Path) -> Iterator[Path]:
+    """A folder with all below it, on this machine: itself, or a copy for as long as the block runs."""
+    if not isinstance(folder, StorePath):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(dir=stores.scratch()) as copy:
+        for file in folder.walk_files():
+            here = Path(copy) / file.relative_to(folder)
+            here.parent.mkdir(parents=True, exist_ok=True)
+            file.get(here)
+        yield Path(copy)
+
+
+def publish_file(file: Path, target: Path) -> None:
+    """Put a file of this machine into a store."""
+    if not isinstance(target, StorePath):
+        raise TypeError(f"{target} does not lie in a store")
+    target.put(file)
+
+
+def publish(folder: Path, target: Path, last: Sequence[str] = ()) -> None:
+    """Put all files below a folder of this machine into a store, those of the names in `last` after the others."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != ".lock"]
+    for file in sorted(files, key=lambda file: last.index(file.name) if file.name in last else -1):
+        publish_file(file, target / file.relative_to(folder))
+
+
 def take(source: Path, target: Path) -> None:
     """Give a whole file a second name; where the file system cannot, a whole copy."""
+    if isinstance(source, StorePath) or isinstance(target, StorePath):
+        _copy(source, target)
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     aside.unlink(missing_ok=True)
@@ -180,9 +274,20 @@ def take(source: Path, target: Path) -> None:
     aside.unlink(missing_ok=True)  # a rename onto another name of the same file does nothing
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy a whole file from or to a store; within one the bytes stay there."""
+    if isinstance(source, StorePath) and isinstance(target, StorePath) and source.parts[0] == target.parts[0]:
+        source.copy_to(target)
+        return
+    with source.open("rb") as opened, written(target) as sink:
+        shutil.copyfileobj(opened, cast(BinaryIO, sink))
+
+
 def held_bytes(path: Path) -> int:
     """Bytes of a file, or of all files of a folder."""
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    if path.is_file():
+        return path.stat().st_size
+    return sum(size for size, _ in files_below(path).values())
 
 
 def remove(file: Path) -> None:
@@ -192,13 +297,17 @@ def remove(file: Path) -> None:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder and all it holds, if it is there."""
-    shutil.rmtree(folder, ignore_errors=True)
+    if isinstance(folder, StorePath):
+        folder.remove_all()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_left_overs(folder: Path) -> None:
-    """Remove what killed processes were writing."""
-    for left_over in folder.glob(".*.tmp"):
-        left_over.unlink(missing_ok=True)
+    """Remove what killed processes were writing; a store shows nothing of it."""
+    if not isinstance(folder, StorePath):
+        for left_over in folder.glob(".*.tmp"):
+            left_over.unlink(missing_ok=True)
 
 
 def _check_layout(out: Path) -> None:
@@ -214,28 +323,62 @@ def _check_layout(out: Path) -> None:
 @contextmanager
 def lent(out: Path | None) -> Iterator[None]:
     """See to it that no job writes to a folder that tables are taken from. Raises ExperimentError."""
-    if out is None or not exists(out / ".lock"):
+    if out is None:
         yield
-        return
-    _check_layout(out)
-    with (out / ".lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ExperimentError(f"another job is writing to {out}, which reuse: names: wait for it") from error
+    elif isinstance(out, StorePath):
+        _check_layout(out)
+        lease.refuse_held(out, f"another job is writing to {out}, which reuse: names: wait for it")
         yield
+    elif not exists(out / ".lock"):
+        yield
+    else:
+        _check_layout(out)
+        with _locked(out / ".lock", "r", fcntl.LOCK_SH, f"another job is writing to {out}, which reuse: names: wait for it"):
+            yield
 
 
 @contextmanager
 def held(out: Path) -> Iterator[None]:
-    """Hold the output folder: a second job on the same folder is refused, a killed one leaves nothing behind."""
-    check_folder(out)
+    """Hold the output folder: a second job on the same folder is refused, a killed one leaves nothing behind.
+
+    A prefix in a store is held by a lease, which runs out when the job that has it is killed.
+    """
+    out = _place(out)
     _check_layout(out)
+    said = f"another job is writing to {out}: wait for it, or set another out:"
+    if isinstance(out, StorePath):
+        with lease.held(out, said):
+            write_json(out / LAYOUT_FILE, LAYOUT)
+            yield
+        return
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / LAYOUT_FILE, LAYOUT)
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ExperimentError(f"another job is writing to {out}: wait for it, or set another out:") from error
+    with _locked(out / ".lock", "w", fcntl.LOCK_EX, said):
         yield
+
+
+@contextmanager
+def _locked(file: Path, mode: str, kind: int, said: str) -> Iterator[None]:
+    """A lock of the system's, which goes with its process. Raises ExperimentError where another one has it."""
+    with file.open(mode) as lock:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ExperimentError(said) from error
+        yield
+
+
+def _place(out: Path) -> Path:
+    """The folder or prefix. Raises ExperimentError for an address that is no store, or one that cannot be reached."""
+    try:
+        place = at(out)
+        if isinstance(place, StorePath) and place.bucket.info() is None:
+            raise FileNotFoundError(f"there is no {place.bucket}")
+        return place
+    except ValueError as error:
+        raise ExperimentError(f"out: {error}") from error
+    except Exception as error:  # every store raises errors of its own
+        what = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ExperimentError(
+            f"out: {out} cannot be looked into ({what}): check the address, and the credentials in the environment"
+        ) from error

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from filters.files import sha256_of, write_whole
+from filters.stores import at
 from jobs.parts import storage
 from jobs.parts.experiment_file import as_tree, config_hash
 from jobs.parts.refusals import ExperimentError, InvariantBroken, made_by_another
@@ -61,7 +62,7 @@ class Part:
     def check(self) -> None:
         """Raise ExperimentError where the file's footer is not the one that was written."""
         if self.footer:
-            _refuse_other_footer(Path(self.source), self.footer)
+            _refuse_other_footer(at(self.source), self.footer)
 
 
 def content_of(location: str) -> str:
@@ -140,7 +141,7 @@ class StageReport:
 def footer(file: Path) -> dict[str, Any] | None:
     """What a finished Parquet part says of itself; None where the file is not there or not whole."""
     try:
-        metadata = pq.read_metadata(file).metadata or {}
+        metadata = storage.read_metadata(file).metadata or {}
     except (OSError, pa.ArrowInvalid):
         return None
     return json.loads(metadata[FOOTER]) if FOOTER in metadata else None
@@ -179,7 +180,7 @@ def signal_tables(out: Path) -> dict[str, Path]:
         if storage.exists(table / MANIFEST):
             first = parts_of(table)[0]
             first.check()
-            found |= {name: table for name in pq.read_schema(first.source).names if name != "id"}
+            found |= {name: table for name in storage.read_schema(first.source).names if name != "id"}
     return found
 
 
@@ -211,11 +212,11 @@ def _footers(table: Path) -> dict[str, str]:
     """Part -> SHA-256 of its footer, as the manifest has them; empty where there is none yet."""
     if not storage.exists(table / MANIFEST):
         return {}
-    return _read_footers(table / MANIFEST, (table / MANIFEST).stat().st_mtime_ns)
+    return _read_footers(table / MANIFEST, storage.seen(table / MANIFEST))
 
 
 @lru_cache(maxsize=64)
-def _read_footers(manifest: Path, _: int) -> dict[str, str]:
+def _read_footers(manifest: Path, _: tuple[int, int | str]) -> dict[str, str]:
     return {line["name"]: line["footer"] for line in storage.read_json(manifest)["parts"]}
 
 

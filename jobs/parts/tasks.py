@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from eval.plan import RunConfig
 from eval.side_by_side import Work
-from eval.tasks.answers import Answering, OtherAnswers, answer, unanswered
+from eval.tasks.answers import Answering, OtherAnswers, unanswered
 from eval.tasks.items import METRICS, means
 from eval.tasks.requests import SPLIT, TaskError, encoded, hub_requests, lm_eval_config, requests_of
 from eval.tasks.signal_to_noise import signal_to_noise
@@ -29,6 +29,7 @@ from jobs.parts.made_by import is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.presets import levels_of
 from jobs.parts.refusals import ExperimentError, made_by_another
+from jobs.parts.scratch_runs import answer_on_scratch
 from jobs.parts.spread import carry_out
 from jobs.parts.task_files import Asked, asked_tasks, items_of
 
@@ -144,7 +145,7 @@ def evaluate_tasks(experiment: Experiment, runs: Sequence[Run], context: int) ->
         print(f"evaluate: {len(left_out)} of {len(packed) + len(left_out)} tasks are left out: {each}", flush=True)
     to_do = [left for run in runs if (left := _unanswered(experiment, run, packed))]
     if to_do and experiment.train:
-        work = Work("tasks", answer, "token", lambda one: one.tokens, lambda one: one.run.label)
+        work = Work("tasks", answer_on_scratch, "token", lambda one: one.tokens, lambda one: one.run.label)
         carry_out(work, to_do, experiment.train.device)
     columns = {one.asked.name: column for one in packed if (column := _contamination(experiment, one))}
     subsets = list(dict.fromkeys(run.config.subset for run in runs))

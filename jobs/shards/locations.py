@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import fsspec
 
+from filters.stores import refuse_secrets
 from jobs.shards.members import Members, OnDamage
 
 KINDS = {
@@ -161,6 +162,7 @@ def _refuse_undecodable(name: str) -> None:
 
 def _remote_matches(pattern: str) -> dict[str, Told]:
     """What a store has under an address or a glob, asked once."""
+    refuse_secrets(pattern)
     try:
         files, path = fsspec.core.url_to_fs(pattern)
         is_glob = any(mark in path for mark in "*[") and not pattern.startswith(("http://", "https://"))

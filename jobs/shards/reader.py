@@ -7,10 +7,11 @@ bytes depend on the shard and the options only; and a shard that gives no page i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from jobs.shards import selected
 from jobs.shards.balance import PACKED, READ, ROWS, parts
 from jobs.shards.decoding import clean, decode
 from jobs.shards.extraction import Extraction, Extractor, ReadLimits
@@ -37,6 +38,7 @@ EXPECTED = {
     "parquet": "rows with text in the column {text!r}",
     "jsonl": "one JSON object in UTF-8 a line, with text under {text!r}",
     "txt": "text",
+    "index": "records that hold HTML or plain text, where the index says",
 }
 """What a shard of each kind that gives no page is told to hold."""
 MOST_REASONS_TOLD = 3
@@ -68,6 +70,11 @@ def read_shard(
 
 def _rows(location: str, shard: str, options: ReadOptions, report: ShardReport) -> Iterator[Page | Rejected]:
     """The rows of a shard by its kind; where few of them are pages, that is damage, told with what was expected."""
+    if options.kind == "index":
+        yield from _told_if_few(
+            _pages_of(selected.records(location, options, report), options, report), "index", options, report
+        )
+        return
     if options.row_groups and is_remote(location):  # a slice of a large file: no need to copy all of it
         yield from _told_if_few(read_parquet(location, shard, options, report), "parquet", options, report)
         return
@@ -110,19 +117,28 @@ def _read_warc(path: Path, shard: str, options: ReadOptions, report: ShardReport
     if path.stat().st_size == 0:
         report.damage(0, "empty", "the file has no bytes")
         return
+    with path.open("rb") as file:
+        records = read_records(file, options.limits.bytes, report, options.resources)
+        yield from _pages_of(((shard, record) for record in records), options, report)
+
+
+def _pages_of(
+    records: Iterable[tuple[str, Response | Lost]], options: ReadOptions, report: ShardReport
+) -> Iterator[Page | Rejected]:
+    """What records come to, each with the name of its shard, in their order."""
     limits = options.limits
-    with path.open("rb") as file, Extractor(options.extract, limits) as extractor:
-        waiting: deque[tuple[Response | Lost, int]] = deque()
-        for record in read_records(file, limits.bytes, report, options.resources):
+    with Extractor(options.extract, limits) as extractor:
+        waiting: deque[tuple[Response | Lost, int, str]] = deque()
+        for shard, record in records:
             if isinstance(record, Response) and record.kind != "wet":
                 extractor.submit(record.body, record.charset, record.kind == "html")
-                waiting.append((record._replace(body=b""), len(record.body)))
+                waiting.append((record._replace(body=b""), len(record.body), shard))
             else:
-                waiting.append((record, 0))
+                waiting.append((record, 0, shard))
             while waiting and (extractor.full or extractor.ready() or not _needs_reply(waiting[0][0])):
-                yield _finish(*waiting.popleft(), shard, extractor, limits, report)
+                yield _finish(*waiting.popleft(), extractor, limits, report)
         while waiting:
-            yield _finish(*waiting.popleft(), shard, extractor, limits, report)
+            yield _finish(*waiting.popleft(), extractor, limits, report)
 
 
 def _needs_reply(record: Response | Lost) -> bool:

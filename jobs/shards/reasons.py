@@ -57,6 +57,8 @@ REJECTED: Mapping[str, str] = {
     "wrong_type": "the row is not an object, or a column has the wrong type",
     "missing_text": "the row has no text",
     "bad_utf8": "the text column holds bytes that are not UTF-8",
+    "not_fetched": "the range of the record, which an index names, could not be fetched",
+    "no_record": "no record stands in the range that an index names",
     "duplicate_id": "an earlier page of the shard has the same id",
 }
 """Reasons for pages that were lost: counted, and each is yielded as a `Rejected`."""
@@ -171,7 +173,8 @@ class ReadOptions:
     absent. Without an `id_column` a page is known by its place; `id_per_shard` puts the shard's name before ids that
     restart in every file. The crawl time is taken from `crawled_at` or `date` where there is one. `resources` makes
     pages of a WARC's resource records, `paragraphs` of the paragraphs of plain text. `row_groups` is the slice of a
-    parquet file that is read, from the first to before the second; None: all.
+    parquet file that is read, from the first to before the second; None: all. `prefix` stands before the names of files in
+    a selection (kind `index`), whose records are fetched with `at_once` requests at once.
     """
 
     extract: str = "resiliparse"
@@ -184,6 +187,8 @@ class ReadOptions:
     resources: bool = False
     paragraphs: bool = False
     row_groups: tuple[int, int] | None = None
+    prefix: str = ""
+    at_once: int = 1
     limits: ReadLimits = field(default_factory=ReadLimits)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from filters.nearest import nearest
 from jobs.parts.refusals import ExperimentError
+from jobs.shards import index
 from jobs.shards.locations import (
     COMPRESSED,
     ENDINGS,
@@ -34,14 +35,19 @@ from jobs.shards.rows import first_identity, open_parquet
 
 COLUMNS = ("text", "id", "url")
 LIST = ("prefix", "first", "hashed")
+AT_ONCE = 2
+"""Requests that a task makes at once: a cluster has many tasks, and a crawl's server many readers."""
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "parquet": COLUMNS,
     "jsonl": COLUMNS,
     "warc": ("records",),
     "txt": ("page",),
     "paths": (*LIST, *COLUMNS, "records", "page"),
+    "index": (*LIST, "rules", "at_once", "records"),
 }
 """What a mapping names files by, and what else it may say then."""
+SELECTS = "pages.from"
+"""The key under which rows of an index may stand for pages (`jobs.parts.selection`)."""
 LARGE_PARQUET = 1 << 30
 """Bytes above which a parquet file is read in several parts, so that no task is a hundred times as long as another."""
 
@@ -112,6 +118,8 @@ def check_patterns(asked: Sequence[Any], key: str) -> None:
     """Refuse what such a list cannot mean, without a look at any file. Raises ExperimentError, one sentence."""
     for item in asked:
         _source(item, ReadOptions(), key)
+        if is_selection(item):
+            index.rules_of(item, key)
         if isinstance(item, str) and has_unknown_ending(item):
             raise ExperimentError(
                 f"{key}: {item!r} is of no kind that is read: names end in {', '.join(ENDINGS)}, with "
@@ -124,13 +132,29 @@ def shards(asked: Sequence[Any], options: ReadOptions, key: str) -> list[Shard]:
 
     Raises ExperimentError, which names the key, for what cannot be read.
     """
-    sources = [_source(item, options, key) for item in asked]
+    sources = [_source(item, options, key) for item in asked if not is_selection(item)]
+    if len(sources) < len(asked) and key != SELECTS:
+        raise ExperimentError(f"{key}: an index: selects pages, which {SELECTS} alone takes: name files")
+    if asked and not sources:
+        return []
     try:
         found = _found(sources)
         _look_into(found)
         return sorted((part for shard in found for part in _slices(shard)), key=lambda shard: shard.name)
     except (ValueError, OSError) as error:
         raise ExperimentError(f"{key}: {error}") from error
+
+
+def is_selection(item: Any) -> bool:
+    """Whether an item names rows of an index rather than files."""
+    return isinstance(item, Mapping) and "index" in item
+
+
+def selection_options(item: Mapping[str, Any], options: ReadOptions, key: str) -> ReadOptions:
+    """How the records are read that an item of `pages.from` selects. Raises ExperimentError for what it cannot mean."""
+    listing = _listing(item, f"{key}.index")
+    how = _source(item, options, key).options
+    return replace(how, kind="index", prefix=listing.get("prefix", ""), at_once=item.get("at_once", AT_ONCE))
 
 
 def _found(sources: Sequence[_Source]) -> list[Shard]:

@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer, BertModel
 from classifiers import criteria
 from classifiers.bags import write_weights
 from classifiers.kinds import Page, TrainingError
+from classifiers.transformer import one_thread
 from filters.pages import PageBatch
 
 made_up = runpy.run_path(str(Path(__file__).parent / "made_up_models.py"))
@@ -32,12 +33,12 @@ def written(folder, wanted=WANTED, unwanted=UNWANTED):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Options with a tiny encoder, the folder of what was worked out, and the line about it."""
-    torch.set_num_threads(1)
     folder, draw = tmp_path_factory.mktemp("criteria"), random.Random(0)
     encoder = made_up["write_model"](folder / "encoder", BertModel)
     asked = criteria.Options(encoder=encoder, criteria=str(written(folder)), tokens=32, text=["a.jsonl"])
     pages = [Page(str(at), " ".join(draw.choices(made_up["WORDS"], k=20))) for at in range(30)]
-    return asked, folder / "clear", asked.train({"text": pages}, folder / "clear")
+    with one_thread():
+        return asked, folder / "clear", asked.train({"text": pages}, folder / "clear")
 
 
 def measured(asked, folder, *texts):
@@ -128,7 +129,8 @@ def test_in_a_true_encoder_prose_is_nearer_to_our_criteria_than_buttons_are(tmp_
         "Home | Log in | Cart (0) | Menu | Next | Previous | Click here",
         "We use cookies. By clicking accept you agree to our privacy policy and the terms of use.",
     ]
-    asked.train({"text": [Page(str(at), f"{texts[at % 3]} {at}") for at in range(30)]}, tmp_path)
+    with one_thread():
+        asked.train({"text": [Page(str(at), f"{texts[at % 3]} {at}") for at in range(30)]}, tmp_path)
     found = measured(asked, tmp_path, *texts)
     assert found == pytest.approx(plain_loop(folder, texts, *criteria.read_criteria("writing"), 256), abs=1e-5)
     assert found[0] > max(found[1:])

@@ -23,6 +23,7 @@ from classifiers.bradley_terry import bradley_terry, calibrated, dense
 from classifiers.examples import HELD_OUT
 from classifiers.kinds import Page, TrainingError
 from classifiers.revisions import BOILERPLATE, REVISIONS, revised
+from classifiers.transformer import one_thread
 from filters.pages import PageBatch
 
 ASKED = preference.Options(most_pages=200, revisions=["boilerplate", "dropped", "headlines"])
@@ -232,11 +233,11 @@ def test_a_calibrated_line_makes_log_odds_of_scores():
 
 
 def test_by_an_encoder_the_score_is_a_plain_loops(tmp_path):
-    torch.set_num_threads(1)
     made_up = runpy.run_path(str(Path(__file__).parent / "made_up_models.py"))
     encoder = made_up["write_model"](tmp_path / "encoder", BertModel)
     asked = preference.Options(encoder=encoder, tokens=32, revisions=["boilerplate"])
-    asked.train({"text": made(40)}, tmp_path / "rewarded")
+    with one_thread():
+        asked.train({"text": made(40)}, tmp_path / "rewarded")
     weights, (slope, intercept), _ = preference.read_weights(tmp_path / "rewarded" / preference.MODEL)
     texts, plain = ["the whale and the sea", "click casino bonus " * 40], []
     tokenizer, model = AutoTokenizer.from_pretrained(encoder), BertModel.from_pretrained(encoder).eval()

@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, BertModel
 from classifiers import topic
 from classifiers.bags import write_tensors
 from classifiers.kinds import Page, TrainingError
+from classifiers.transformer import one_thread
 from eval.report.scorers import read_scorers
 from filters.pages import PageBatch
 
@@ -163,13 +164,13 @@ def test_another_models_file_is_refused_and_so_is_one_that_changes_under_a_job(t
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
     """Options with a tiny encoder, and the folder of what was found with it."""
-    torch.set_num_threads(1)
     encoder = made_up["write_model"](tmp_path_factory.mktemp("encoder"), BertModel)
     asked = topic.Options(clusters=2, most_pages=200, encoder=encoder, tokens=32)
     folder = tmp_path_factory.mktemp("models") / "topic"
     draw = random.Random(1)
     texts = [" ".join(draw.choices(made_up["WORDS"], k=20)) for _ in range(60)]
-    asked.learn({"text": [Page(str(at), text) for at, text in enumerate(texts)]}, folder, fit)
+    with one_thread():
+        asked.learn({"text": [Page(str(at), text) for at, text in enumerate(texts)]}, folder, fit)
     return asked, folder
 
 
@@ -194,6 +195,12 @@ def test_centres_of_words_and_of_encoders_do_not_pass_for_each_other(trained, en
         ASKED.group("topic", encoded[1])
     with pytest.raises(ValueError, match="of another width than the encoder's"):
         encoded[0].group("topic", trained[0])
+
+
+def test_an_encoder_that_cannot_read_so_much_is_refused_before_anything_is_read(encoded):
+    asked = encoded[0].model_copy(update={"tokens": 65})
+    with pytest.raises(ValueError, match="tokens is 65, but the model"):
+        asked.look_into_models()
 
 
 def test_options_of_an_encoder_without_one_are_refused():

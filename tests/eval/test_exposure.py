@@ -19,7 +19,9 @@ def tokenizer(tmp_path_factory):
     return load_tokenizer(folder)
 
 
-def test_every_token_that_a_step_is_given_counts_and_no_other(tmp_path):
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_every_token_that_a_step_is_given_counts_and_no_other(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("eval.exposure.BLOCK_TOKENS", block)
     header = PackedHeader(23, 1, 1, 23, 3, 0, "fresh", 50, 0, "<u2", "t", "")
     packed = Packed(tmp_path / "a.bin", header, np.arange(23, dtype=np.uint16))
     given = np.unique(np.concatenate(list(Batches(packed, 2, 20).from_step(0))))

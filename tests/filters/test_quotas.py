@@ -173,7 +173,8 @@ def test_a_quota_that_cannot_be_meant_is_one_sentence(wrong, sentence):
 
 
 def test_niches_are_names_or_tenths_of_numbers():
-    types = {"score": pa.float64(), "niche": pa.string(), "length": pa.float64()}
+    types = {"score": pa.float64(), "niche": pa.string(), "length": pa.float64(), "topic": pa.int64()}
+    check_types(parse({"score": {"quota": {"within": ["topic", {"tenths": "length"}], "keep_fraction": 0.2}}}), types)
     with pytest.raises(RuleError, match=r"'length' is a number: write \{tenths: length\}"):
         check_types(parse({"score": {"quota": {"within": "length", "keep_fraction": 0.2}}}), types)
     with pytest.raises(RuleError, match="within takes tenths of numbers, but 'niche' is text: write niche alone"):

@@ -307,7 +307,9 @@ def run(name: str, share: int) -> bool:
             worst = max(worst, (time.perf_counter() - begun, number))
     told = ", ".join(f"{count:,} {what}" for what, count in came.most_common(6))
     seconds = time.process_time() - started
-    print(f"{name}: {full // share:,} inputs, {seconds:.0f} s, the slowest ({worst[1]}) {worst[0]:.3f} s: {told}")
+    print(
+        f"{name}: {full // share:,} inputs, {seconds:.0f} s, the slowest ({worst[1]}) {worst[0]:.3f} s: {told}", flush=True
+    )
     return not failed and worst[0] < MOST_SECONDS and not any("signal" in what for what in came)
 
 

@@ -88,6 +88,7 @@ def test_the_least_passes_with_rules_of_every_type():
             "rule 'quality': weight: tokens needs a tokenizer: section",
         ),
         ({"primary": {}}, "primary: needs a train: section"),
+        ({"diagnostics": {"late": True}}, "diagnostics.late needs a train: section"),
         ({"train": {}, "primary": {}}, "primary.between: there is no level 'best'"),
         ({"train": {}, "primary": {"between": ["unfiltered", "rule"]}}, "no level 'rule': did you mean 'rules'?"),
         ({"train": {}, "sweep": SWEEP, "primary": {"between": ["best", "hardst"]}}, "did you mean 'hardest'?"),

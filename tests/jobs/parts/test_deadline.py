@@ -160,7 +160,7 @@ def test_a_part_is_scored_to_the_same_values_as_in_this_process_and_counts_its_s
     pq.write_table(table, tmp_path / "pages.parquet", row_group_size=16)
     known = load_groups("filters", "classifiers")
     real = {name: configure(name, {}, known) for name in ("gopher", "c4")}
-    monkeypatch.setattr(score, "DEADLINE", Deadline(page=0.5, more=0))
+    monkeypatch.setattr(score, "DEADLINE", Deadline(page=0.25, more=0))
     measures = score.Measures(
         {**real, "work_for_ever": GROUPS["work_for_ever"], "fall": GROUPS["fall"]}, None, frozenset({"fall"})
     )

@@ -78,7 +78,7 @@ def test_every_experiment_that_is_shipped_loads(path):
         ("tokenizer: {vocabulary: 10}", "tokenizer.vocabulary must be at least 257, got 10"),
         ("tokenizer: {path: nowhere}", "tokenizer: path: there is no tokenizer.json in nowhere"),
         ("tokenizer: {path: nowhere, vocabulary: 300}", "a tokenizer that is used as it is takes no vocabulary"),
-        ("out: s3://bucket/x", "out: s3://bucket/x is no local path"),
+        ("out: ftp://host/x", "out: ftp:// is no store that is known here"),
         ("out: ''", "out: expected a path"),
         ("out: 5", "out must be a path, got 5"),
         ("name: ''", "name must be text, got ''"),

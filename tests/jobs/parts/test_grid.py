@@ -123,6 +123,7 @@ def test_the_best_level_is_known_when_the_first_rate_is_measured(experiment):
         {"trained": folder, "subset": name, "set": "held_out", "domain": "macro", "value": value}
         for folder, name, value in rows
     ]
+    told.append({"trained": first.folder, "subset": "unfiltered", "set": "tasks", "task": "piqa", "value": 0.1})
     Places(asked.out).results.write_text("".join(json.dumps(row) + "\n" for row in told))
     assert subsets_of(asked, asked.train, second, LEVELS) == ["word_count-min-50"]
 
@@ -149,3 +150,19 @@ def test_a_grid_that_cannot_be_trained_is_refused_in_one_sentence(experiment, tr
     with pytest.raises(ExperimentError) as refused:
         cells(experiment(train).train)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("{permuted: [0.1, 0]}", "diagnostics.permuted[1] must be more than 0, got 0"),
+        ("{permuted: [0.1, 0.1]}", "diagnostics.permuted: 0.1 is there twice"),
+        ("{bands: [margins]}", "diagnostics.bands[0] must be removed or margin, got 'margins'"),
+        ("{band: [margin]}", "unknown key 'diagnostics.band': did you mean 'bands'?"),
+        ("{replicates: 0}", "diagnostics.replicates must be at least 1, got 0"),
+    ],
+)
+def test_diagnostics_that_cannot_be_meant_are_refused_in_one_sentence(experiment, asked, says):
+    with pytest.raises(ExperimentError) as refused:
+        experiment("{}", more=f"diagnostics: {asked}\n")
+    assert str(refused.value) == says

@@ -13,7 +13,7 @@ sys.path.insert(0, "./goodhart.zip")
 import filters, jobs.parts.session
 assert "goodhart.zip" in filters.__path__[0], filters.__path__
 from pathlib import Path
-jobs.parts.session.stand_in(Path(sys.argv[1]))
+jobs.parts.session.stand_in((Path(sys.argv[1]), {}))
 import filters.units.phrases, jobs.shards.charsets
 assert Path.cwd() == Path(sys.argv[1])
 print(filters.units.phrases.__file__)

@@ -1,4 +1,4 @@
-"""The one place that knows where files lie: whole or not at all, held by one job, and never at an address."""
+"""The one place that knows where files lie: whole or not at all, and held by one job."""
 
 import json
 
@@ -10,12 +10,10 @@ from jobs.parts import storage
 from jobs.parts.refusals import ExperimentError
 
 
-@pytest.mark.parametrize(
-    "address", ["s3://bucket/x", "gs://bucket", "hdfs://host/x", "https://host/x", "file:/x", "s3:/bucket/x"]
-)
-def test_an_address_is_refused_before_it_becomes_a_folder(tmp_path, monkeypatch, address):
+@pytest.mark.parametrize("address", ["https://host/x", "file:/x", "ftp://host/x"])
+def test_an_address_of_no_store_is_refused_before_it_becomes_a_folder(tmp_path, monkeypatch, address):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ExperimentError, match="local or mounted"), storage.held(type(tmp_path)(address)):
+    with pytest.raises(ExperimentError, match="no store that is known"), storage.held(type(tmp_path)(address)):
         pass
     assert not list(tmp_path.iterdir())
 

@@ -55,7 +55,7 @@ BROKEN = {
 
 
 @given(broken=st.lists(st.sampled_from(sorted(BROKEN)), min_size=1, max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @pytest.mark.parametrize("ending", ["", *MEMBERS])
 def test_what_cannot_be_framed_is_counted_to_the_byte(tmp_path_factory, ending, broken):
     """In one member of many records, between two that are whole. Nobody knows where a record of a bad length ends."""
@@ -75,7 +75,7 @@ def test_what_cannot_be_framed_is_counted_to_the_byte(tmp_path_factory, ending, 
 
 
 @given(flips=st.sets(st.integers(0, 4), max_size=5), padding=st.integers(0, 9), junk=st.integers(0, 5), data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @pytest.mark.parametrize("ending", MEMBERS)
 def test_a_flipped_member_is_lost_with_its_bytes_and_no_others(tmp_path_factory, ending, flips, padding, junk, data):
     """The last one is whole: what follows a member that is not is lost with it."""
@@ -105,7 +105,7 @@ LINES = {
 
 
 @given(kinds=st.lists(st.sampled_from(sorted(LINES)), max_size=9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @pytest.mark.parametrize("ending", STREAMS)
 def test_lines_that_are_no_json_are_lost_with_their_bytes(tmp_path_factory, ending, kinds):
     made = [LINES[kind][0](at) + "\n" for at, kind in enumerate(kinds)] + ['{"text": "the last"}\n']
@@ -167,7 +167,7 @@ SMALL = small_shards()
 
 @pytest.mark.parametrize("name", SMALL)
 @given(data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_whatever_is_cut_flipped_or_put_in_every_byte_is_accounted_for(tmp_path_factory, name, data):
     broken = bytearray(SMALL[name])
     for _ in range(data.draw(st.integers(1, 3))):
