@@ -88,6 +88,18 @@ class _Task:
         by_accuracy = self.scores.counts_by.startswith("accuracy")
         return ("accuracy", self.worth(self.scores.correct)) if by_accuracy else ("bits", self.worth(self.scores.bits))
 
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether any level answers better than who guesses, or always says the same."""
+        chance = self.scores.chance or 0.0
+        return chance == 0.0 or any(self.correct.interval(name).low > chance for name in self.levels)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it tells levels apart; accuracies that are those of who guesses do not."""
+        metric, worth = self.counted
+        return bool(worth and worth.counts and (metric == "bits" or self.is_above_chance))
+
 
 def _group(title: str, some: Sequence[_Task]) -> dict[str, Any]:
     return {"title": title, "figures": [Markup(_figure(one)) for one in some], "rows": [_row(one) for one in some]}
@@ -138,7 +150,7 @@ def _row(one: _Task) -> dict[str, Any]:
         "noise": _number(worth.replicates if worth else None),
         "templates": _number(worth.templates if worth and len(one.scores.templates) > 1 else None),
         "ratio": f"{worth.ratio:.1f}" if worth and worth.ratio is not None else "–",
-        "counts": bool(worth and worth.counts),
+        "counts": one.counts,
         "skipped": "; ".join(f"{count:,} questions skipped: {plain(why, 90)}" for why, count in one.scores.skipped.items()),
         "cut": f"{one.scores.cut:,} questions cut on the left" if one.scores.cut else "",
     }
@@ -150,10 +162,10 @@ def _number(value: float | None) -> str:
 
 def _worth(found: Sequence[_Task]) -> str:
     """Which tasks tell levels apart."""
-    judged = [(one, worth) for one in found if (worth := one.counted[1]) is not None]
+    judged = [one for one in found if one.counted[1] is not None]
     if not judged:
         return "It takes two levels and two replicates to say which tasks tell levels apart." if found else ""
-    told = [plain(one.scores.name, NAME_SHOWN) for one, worth in judged if worth.counts]
+    told = [plain(one.scores.name, NAME_SHOWN) for one in judged if one.counts]
     others = len(judged) - len(told)
     if not told:
         return (
@@ -166,13 +178,10 @@ def _worth(found: Sequence[_Task]) -> str:
 
 
 def _at_chance(found: Sequence[_Task]) -> str:
-    """The tasks whose models answer as who guesses does, at every level."""
-    named = []
-    for one in found:
-        chance = one.scores.chance
-        intervals = [one.correct.interval(name) for name in one.levels]
-        if chance and all(interval.low <= chance <= interval.high for interval in intervals):
-            named.append(f"{plain(one.scores.name, NAME_SHOWN)} ({percent(chance)})")
+    """The tasks in which no level answers better than who guesses."""
+    named = [
+        f"{plain(one.scores.name, NAME_SHOWN)} ({percent(one.scores.chance)})" for one in found if not one.is_above_chance
+    ]
     if not named:
         return ""
     return f"At chance at this size, at every level: {listed(named)}. Their accuracy says nothing of any filter."

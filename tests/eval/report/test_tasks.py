@@ -83,6 +83,15 @@ def test_what_is_at_chance_at_every_level_is_said_to_be():
     found = told(scores("implicatures"), scores("blimp", right=0.9))
     assert found["at_chance"].startswith("At chance at this size, at every level: implicatures (50 %).")
     assert told(scores("lambada", chance=0.0, right=0.0))["at_chance"] == ""
+    assert "boolq" in told(scores("boolq", right=0.1))["at_chance"]  # one word throughout is no skill either
+
+
+def test_a_task_that_counts_by_accuracy_counts_only_above_chance():
+    correct = scores().correct * 0.0
+    correct[:, 1, :, :10] = 1.0  # levels differ, and all of them are worse than who guesses
+    below = dataclasses.replace(scores(counts_by="accuracy"), correct=correct)
+    above = dataclasses.replace(below, correct=1.0 - correct)
+    assert [told(one)["groups"][0]["rows"][0]["counts"] for one in (below, above)] == [False, True]
 
 
 def test_tasks_that_decide_stand_apart_and_are_not_ranked():
