@@ -60,6 +60,8 @@ def scorers(good: list[str], models: Mapping[str, Path]) -> dict[str, Any]:
         "direction": {
             "reading_vector": {"model": models.get("smollm2"), "positives": good, "most_per_class": DRAWN, **small}
         },
+        "preferred": {"preference": {}},
+        "written": {"criteria": {"encoder": models.get("minilm"), **small}},
     }
     return {name: one for name, one in asked.items() if None not in next(iter(one.values())).values()}
 
