@@ -29,6 +29,9 @@ CLOCK = ".lease-clock-{}"
 def held(out: StorePath, said: str) -> Iterator[None]:
     """Hold a lease on `out` while the block runs. Raises ExperimentError where another job has it, or has taken it since."""
     mine = _take(out, said)
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # so a shell starts what runs in the background; a lost lease must stop that too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with mine.kept():
             yield
@@ -39,6 +42,7 @@ def held(out: StorePath, said: str) -> Iterator[None]:
             ) from None
         raise
     finally:
+        signal.signal(signal.SIGINT, before)
         mine.release()
 
 

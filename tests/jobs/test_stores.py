@@ -196,12 +196,14 @@ def test_of_several_jobs_one_takes_over_from_a_killed_one_which_finds_out(bucket
     assert "another job took over" in killed.renew()
 
 
-def test_a_job_that_lost_its_lease_stops(bucket, monkeypatch):
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["in front", "in the background"])
+def test_a_job_that_lost_its_lease_stops(bucket, monkeypatch, handler):
     monkeypatch.setattr(lease, "SECONDS", 0.4)
-    with pytest.raises(ExperimentError, match=r"was lost .*another job took over"), lease.held(bucket, "held"):
-        (bucket / ".lease-000002.json").put(b'{"host": "other", "process": 1, "token": "", "released": false}')
+    before, out = signal.signal(signal.SIGINT, handler), bucket / str(handler is signal.SIG_IGN)
+    with pytest.raises(ExperimentError, match=r"was lost .*another job took over"), lease.held(out, "held"):
+        (out / ".lease-000002.json").put(b'{"host": "other", "process": 1, "token": "", "released": false}')
         threading.Event().wait(10)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.signal(signal.SIGINT, before) is handler
 
 
 def test_a_worker_has_the_copies_of_the_driver_under_the_same_names(bucket, monkeypatch):
