@@ -184,4 +184,4 @@ def outcome_of_second(first: Interval, other: Interval, across: Interval) -> str
         return "It cannot be told whether the sweep's scorer is a bad proxy or pushed too hard."
     if other.positive:
         return "Only the second scorer makes it worse when it is pushed: of the two it is the worse proxy."
-    return "Neither scorer makes it worse when it is pushed, so there is nothing to explain."
+    return "Neither scorer is seen to make it worse when it is pushed, so there is nothing to explain."
