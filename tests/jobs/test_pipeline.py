@@ -50,7 +50,7 @@ def conf(made_crawl, tmp_path_factory):
         "rules": {"word_count": {"min": 20}},
         "sweep": {"rules.quality.keep_fraction": ["none", 0.5]},
         "controls": {"random": "all", "inverted": "all"},
-        "diagnostics": {"permuted": [1.0], "bands": ["removed"], "replicates": 1},
+        "diagnostics": {"permuted": [1.0], "bands": ["removed"], "late": True, "replicates": 1},
         "tokenizer": {"vocabulary": 300},
         "train": {"model": str(folder / "tiny.yaml"), "tokens": 8000, "replicates": [0, 3], "device": "cpu"},
         "evaluate": {"held_out": {"by": "domain", "share": 0.1, "most_bytes": 20000}},
