@@ -23,8 +23,8 @@ check: $(READY) ## Lint, formatting and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-test: $(READY) ## The tests, in three processes that wait for Java in turn: each file stays in one, which shares its Spark session
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+test: $(READY) ## The tests, in two processes: each file stays in one, which shares its Spark session
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 demo: $(READY) ## The experiment on the sample crawl, or on your own: make demo CRAWL='crawl/*.warc.gz s3://...'
 	$(PY) -m jobs.sample_crawl

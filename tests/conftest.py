@@ -17,7 +17,7 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """The longest file first, then those that start Spark: one process runs it while the others do the rest."""
+    """The longest file first, then those that start Spark: one process runs it while the other does the rest."""
     items.sort(
         key=lambda item: (item.path.name != "test_pipeline.py", "spark" not in item.keywords, "jobs" not in item.path.parts)
     )
