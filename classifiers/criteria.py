@@ -83,18 +83,6 @@ class Options(encoders.Options):
         """There is a direction to work out, and a card to make."""
         return True
 
-    def texts(self) -> dict[str, list[Any]]:
-        """The text where it is files."""
-        return {"text": self.text} if isinstance(self.text, list) else {}
-
-    def pool_key(self) -> str | None:
-        """The text is of the pool unless it is files."""
-        return "text" if self.text == "pages" else None
-
-    def pool_pages(self) -> int:
-        """As many as the card is made from, and some more for pages without words."""
-        return int(1.1 * self.most_pages)
-
     def look_into_models(self) -> None:
         """The encoder loads."""
         Encoder.found(self.encoder, self.reading)

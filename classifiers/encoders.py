@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from classifiers import kinds
-from classifiers.kinds import Floats, TrainingError
+from classifiers.kinds import Floats, PagesOrFiles, TrainingError
 from classifiers.transformer import Reading, check_tokens, embed, folder_digest, load, one_thread, page_texts
 from filters.pages import PageBatch
 
@@ -71,12 +71,29 @@ def unit(vectors: Floats) -> Floats:
 
 
 class Options(kinds.Scorer):
-    """What kinds say of the encoder they use."""
+    """What kinds say of the text they look at and the encoder they use."""
 
     tokens: int = Field(default=256, ge=8)
     """Tokens that the encoder reads from a page's beginning, special ones counted."""
     characters: int = Field(default=10_000, ge=1)
     """Code points that the encoder's tokenizer is given; bounds what a page costs."""
+
+    text: PagesOrFiles = "pages"
+    """What it is fitted to or tried on: `pages` (a sample of the pool, held-out pages apart) or files."""
+    most_pages: int = 20_000
+    """Pages of it at most."""
+
+    def texts(self) -> dict[str, list[Any]]:
+        """The text where it is files."""
+        return {"text": self.text} if isinstance(self.text, list) else {}
+
+    def pool_key(self) -> str | None:
+        """The text is of the pool unless it is files."""
+        return "text" if self.text == "pages" else None
+
+    def pool_pages(self) -> int:
+        """As many as are looked at, and some more for pages without words."""
+        return int(1.1 * self.most_pages)
 
     @property
     def reading(self) -> Reading:

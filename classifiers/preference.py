@@ -104,15 +104,11 @@ class Options(encoders.Options):
         """The text where it is files; pairs, so that they are checked and known by their content."""
         if self.pairs:
             return {"pairs": [str(pattern) for pattern in self.pairs]}
-        return {"text": self.text} if isinstance(self.text, list) else {}
+        return super().texts()
 
     def pool_key(self) -> str | None:
         """The text is of the pool unless it is files, or there are pairs."""
-        return "text" if self.text == "pages" and not self.pairs else None
-
-    def pool_pages(self) -> int:
-        """As many as are revised, and some more for pages without words."""
-        return int(1.1 * self.most_pages)
+        return None if self.pairs else super().pool_key()
 
     def look_into_models(self) -> None:
         """Every pair has two sides, and the encoder loads, where there is one."""

@@ -84,6 +84,7 @@ def late_folder(run: RunConfig, step: int) -> Path:
 def evaluations(runs: Iterable[tuple[RunConfig, RunSummary]], pages: Path) -> Iterator[Evaluation]:
     """One for each finished run, then one for each of its late steps where they are asked for; a diverged run has none."""
     digest, lists = sha256_of(pages), pq.read_table(source(pages), columns=["tokens"])["tokens"].combine_chunks()
+    tokens = len(lists.flatten())
     for run, summary in runs:
         if summary.model_sha256 is None:
             continue
@@ -91,7 +92,7 @@ def evaluations(runs: Iterable[tuple[RunConfig, RunSummary]], pages: Path) -> It
         of_step |= {step: sha256_of(late_folder(run, step) / "model.safetensors") for step in _late_steps(run)}
         for step, model in of_step.items():
             made_by = canonical({"model": model, "pages": digest})
-            yield Evaluation(run, summary, pages, made_by, len(lists.flatten()), step)
+            yield Evaluation(run, summary, pages, made_by, tokens, step)
 
 
 def _late_steps(run: RunConfig) -> list[int]:

@@ -296,9 +296,9 @@ def _floor(chance: Floats, resamples: int) -> float:
     few, so they count by themselves only where an F test (95 %) finds more between them than their runs explain: then
     something sets them apart in every replicate.
     """
-    subsets, replicates = len(chance), chance[0].size if len(chance) else 0
-    if subsets < 3:
+    if len(chance) < 3:
         return 0.0
+    subsets, replicates = len(chance), len(chance[0])
     between = replicates * float(np.var(chance.mean(axis=1), ddof=1))
     rest = chance - chance.mean(axis=1, keepdims=True) - chance.mean(axis=0) + chance.mean()
     freedom = (subsets - 1) * (replicates - 1)

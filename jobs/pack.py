@@ -80,7 +80,8 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
 
 def _asked(experiment: Experiment, train: Train, names: Sequence[str]) -> Iterator[tuple[int, int, list[str]]]:
     """Context, budget and subsets of what is packed together: what is trained beside the levels is so in one cell alone."""
-    there, first = [name for name in names if name in names_beside(experiment)], cells(train)[0]
+    beside, first = names_beside(experiment), cells(train)[0]
+    there = [name for name in names if name in beside]
     alone = first.size.context, stream_tokens(first.tokens, first.size.batch, first.size.context)
     for context, budget in budgets(train).items():
         yield context, budget, [name for name in names if name not in there or (context, budget) == alone]

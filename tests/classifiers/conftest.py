@@ -3,6 +3,7 @@
 import json
 import random
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -63,3 +64,20 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def odd_pages():
+    """Nothing, blanks, a huge word, many words, control characters, broken UTF-8, no page; the middle six have words."""
+    odd = [
+        b"",
+        b" \n\t",
+        b"a" * 10_000_000,
+        b"the sea " * 6_000_000,
+        b"\0whale\0",
+        b"\xed\xa0\x80 whale",
+        b"\xff",
+        b"\0",
+        None,
+    ]
+    return pa.array(odd, pa.large_binary()).view(pa.large_string())

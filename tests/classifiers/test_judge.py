@@ -89,20 +89,8 @@ def test_the_score_is_a_plain_loops_mean_over_phrasings_and_the_spread_how_they_
     assert found["quality_spread"].to_pylist() == pytest.approx(np.ptp(plain, axis=1), abs=1e-5)
 
 
-def test_odd_pages_get_null_or_a_number(own_run, prompt, tmp_path):
-    odd = [
-        b"",
-        b" \n\t",
-        b"a" * 10_000_000,
-        b"the sea " * 6_000_000,
-        b"\0whale\0",
-        b"\xed\xa0\x80 whale",
-        b"\xff",
-        b"\0",
-        None,
-    ]
-    given = pa.array(odd, pa.large_binary()).view(pa.large_string())
-    found = table(Options(model=own_run, prompt=prompt, tokens=50).group("quality", tmp_path), given)
+def test_odd_pages_get_null_or_a_number(own_run, prompt, tmp_path, odd_pages):
+    found = table(Options(model=own_run, prompt=prompt, tokens=50).group("quality", tmp_path), odd_pages)
     for column in ("quality", "quality_spread"):
         values = found[column].to_pylist()
         assert [value is None for value in values] == [True, True, False, False, False, False, False, False, True]

@@ -67,20 +67,8 @@ def test_what_is_cut_away_adds_no_bits_and_no_bytes(own_run, tmp_path):
     assert len(set(scores(cut, pa.array(["the whale", "the whale and the sea"])))) == 1
 
 
-def test_odd_pages_get_null_or_a_number(own_run, tmp_path):
-    odd = [
-        b"",
-        b" \n\t",
-        b"a" * 10_000_000,
-        b"the sea " * 6_000_000,
-        b"\0whale\0",
-        b"\xed\xa0\x80 whale",
-        b"\xff",
-        b"\0",
-        None,
-    ]
-    given = pa.array(odd, pa.large_binary()).view(pa.large_string())
-    found = scores(Options(model=own_run, tokens=128).group("quality", tmp_path), given)
+def test_odd_pages_get_null_or_a_number(own_run, tmp_path, odd_pages):
+    found = scores(Options(model=own_run, tokens=128).group("quality", tmp_path), odd_pages)
     assert [bits is None for bits in found] == [True, True, False, False, False, False, False, False, True]
     assert all(math.isfinite(bits) and bits > 0 for bits in found if bits is not None)
 

@@ -85,21 +85,9 @@ def test_the_same_pages_give_the_same_bytes(own_run, sides, trained, tmp_path):
         assert (tmp_path / name).read_bytes() == (trained[1] / name).read_bytes()
 
 
-def test_odd_pages_get_null_or_a_number(trained):
+def test_odd_pages_get_null_or_a_number(trained, odd_pages):
     options, folder, _ = trained
-    odd = [
-        b"",
-        b" \n\t",
-        b"a" * 10_000_000,
-        b"the sea " * 6_000_000,
-        b"\0whale\0",
-        b"\xed\xa0\x80 whale",
-        b"\xff",
-        b"\0",
-        None,
-    ]
-    given = pa.array(odd, pa.large_binary()).view(pa.large_string())
-    found = scores(options.group("quality", folder), given)
+    found = scores(options.group("quality", folder), odd_pages)
     assert [value is None for value in found] == [True, True, False, False, False, False, False, False, True]
     assert all(0 <= value <= 1 for value in found if value is not None)
 

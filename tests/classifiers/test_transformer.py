@@ -158,20 +158,9 @@ def test_the_fit_is_ridge_regression_and_better_than_none(seed, rows):
     assert ((vectors @ weights + bias - grades) ** 2).mean() <= grades.var() + 1e-9
 
 
-def test_odd_pages_get_null_or_a_number(classifier, tmp_path):
+def test_odd_pages_get_null_or_a_number(classifier, tmp_path, odd_pages):
     group = Options(model=classifier, label="LABEL_0", tokens=64).group("quality", tmp_path)
-    odd = [
-        b"",
-        b" \n\t",
-        b"a" * 10_000_000,
-        b"the sea " * 6_000_000,
-        b"\0whale\0",
-        b"\xed\xa0\x80 whale",
-        b"\xff",
-        b"\0",
-        None,
-    ]
-    found = scores(group, pa.array(odd, pa.large_binary()).view(pa.large_string()))
+    found = scores(group, odd_pages)
     assert [score is None for score in found] == [True, True, False, False, False, False, False, False, True]
     assert all(0 <= score <= 1 for score in found if score is not None)
     assert scores(group, pa.array([], pa.large_string())) == []
