@@ -142,7 +142,10 @@ def test_a_template_that_fails_and_a_model_that_heeds_its_padding_are_refused(ch
     with pytest.raises(ValueError, match=r"the chat template in .* cannot be used: no"):
         Options(model=broken, prompt=prompt, tokens=24).look_into_models()
     answers = judge.answers
-    heeding = lambda found, asked, ids: judge.Said(answers(found, asked, ids).yes + 0.01 * len(ids), np.zeros(1))  # noqa: E731
+
+    def heeding(found, asked, ids):
+        return judge.Said(answers(found, asked, ids).yes + 0.01 * len(ids), np.zeros(1))
+
     monkeypatch.setattr(judge, "answers", heeding)
     with pytest.raises(ValueError, match="answers otherwise when it is asked about several pages"):
         Options(model=chatty, prompt=prompt, tokens=24).look_into_models()
