@@ -29,6 +29,12 @@ JAVA_VERSION = 17
 QUIET = f"-Dlog4j2.configurationFile=file:{HOME / 'conf' / 'log4j2.properties'}"
 LOG_LEVEL = "spark.log.level"
 """Spark's own setting, with which one hears it: `spark-submit --conf spark.log.level=INFO`."""
+TOLD_BY_US = (
+    "org.apache.spark.executor.Executor",
+    "org.apache.spark.scheduler.TaskSetManager",
+    "org.apache.spark.storage.DiskBlockObjectWriter",
+)
+"""What logs a stack trace for each attempt of a task, the last of which we raise or tell in a sentence."""
 BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """On one machine the JVM only hands parts to Python: compiling less takes its start from 9 to 5 processor seconds."""
 
@@ -111,7 +117,10 @@ def _log(conf: SparkConf, level: str) -> None:
     """
     conf._jconf.initializeLogIfNecessary(False, True)
     log4j = SparkContext._jvm.org.apache.logging.log4j
-    log4j.core.config.Configurator.setRootLevel(log4j.Level.toLevel(level))
+    configurator = log4j.core.config.Configurator
+    configurator.setRootLevel(log4j.Level.toLevel(level))
+    for name in TOLD_BY_US if level == "ERROR" else ():
+        configurator.setLevel(name, log4j.Level.OFF)
 
 
 def _settings() -> dict[str, str]:
