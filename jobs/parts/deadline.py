@@ -199,7 +199,7 @@ def _values(group: Group, ids: pa.Array, pages: PageBatch, seconds: float, clock
     signal.setitimer(signal.ITIMER_REAL, clock)
     try:
         batch = group.measure(ids, pages)
-    except Exception:  # whatever a signal raises: our parent raises it once more, where it is told
+    except Exception:  # noqa: BLE001 - whatever a signal raises: our parent raises it once more, where it is told
         return b""
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
