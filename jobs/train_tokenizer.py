@@ -7,7 +7,7 @@ The sample is drawn from all pages by their ids, held-out pages apart, whatever 
 
 from typing import Any
 
-from eval.tokenizer import FILES, copy_tokenizer, load_tokenizer, tokenizer_digest, train_tokenizer
+from eval.tokenizer import FILES, check_tokenizer, copy_tokenizer, tokenizer_digest, train_tokenizer
 from jobs.parts import command, reuse, storage
 from jobs.parts.experiment_file import Experiment, Tokenizer
 from jobs.parts.made_by import is_made, say_made
@@ -63,7 +63,7 @@ def check(experiment: Experiment) -> None:
     if missing:
         raise ExperimentError(f"tokenizer.path: there is no {missing[0]} in {folder}: name a folder of a whole tokenizer")
     try:
-        load_tokenizer(folder)
+        check_tokenizer(folder)
     except ValueError as error:
         raise ExperimentError(f"tokenizer.path: {error}") from error
 
