@@ -1,0 +1,414 @@
+"""Every verb killed with SIGKILL on its way, then run again: its files must be those of a run that nobody killed.
+
+    python tests/hostile/kills.py [--only VERB] [--seed N] [--kills N]
+
+Killed are the driver, Spark's Java machines, Python workers and the daemon they are forked from, the helper that extracts,
+the child that measures, fastText's child and the processes that train, in `local[2]` and on a standalone cluster, at
+moments that the seed decides. The second run begins as soon as the first one's driver is gone. Where a kill costs the driver
+nothing it must have the right files by itself; where it ends, it must say so in a sentence. No process may outlive its driver
+by more than `PATIENCE`. Prints a line a kill and the counts at the end; the exit code is 1 where anything was otherwise.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from jobs.bench import standalone
+from jobs.bench.stores import record, text
+from jobs.parts.session import HOME
+
+VERBS = (
+    "read split dedup train_tokenizer train_classifier score choose sweep compare pack train evaluate explore report verify"
+).split()
+"""In an order in which each finds what it needs."""
+WHOLE = "experiment"
+ON_CLUSTER = ("read", "split", "dedup", "score", "choose", "pack", "train", "evaluate", WHOLE)
+"""Verbs whose work the executors do."""
+PATIENCE = 15.0
+"""Seconds after which a process that has lost its driver is an orphan. An executor notices it by a heartbeat."""
+MOST_SECONDS = 300.0
+"""For a verb, killed or not, on a busy machine: ten times what the longest takes."""
+MARK = "GOODHART_KILLS"
+"""A variable of the environment by which a run's processes are known, whoever their parents are by now."""
+SPEED = re.compile(r"\.ledger\.json|metrics\.jsonl|summary\.json|report\.(html|md|svg)|made_up")
+"""Files that tell how fast a run was, or when files were written."""
+TRACE = re.compile(r"Traceback \(most recent call last\)|^\s+at [\w.$]+\(", re.MULTILINE)
+
+
+class Process(NamedTuple):
+    """A process, and what it is for us."""
+
+    pid: int
+    role: str
+
+
+@dataclass
+class Untouched:
+    """What a verb does when nobody kills it: its seconds, changes to files, and how long each role was there."""
+
+    seconds: float
+    changes: int
+    roles: dict[str, float]
+
+
+@dataclass
+class Kill:
+    """One trial: where, what, whom, and when: a share of the victim's time, or of the changes to files."""
+
+    where: str
+    verb: str
+    victim: str
+    share: float
+    by_changes: bool
+    wrong: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """A folder with inputs and an experiment, the states between verbs, and the cluster's master."""
+
+    def __init__(self, folder: Path, master: str) -> None:
+        self.folder, self.master = folder, master
+        self.out, self.conf = folder / "out", folder / "conf.yaml"
+        self.number = 0
+        self.untouched: dict[str, Untouched] = {}
+        inputs(folder / "in")
+        self.conf.write_text(yaml.safe_dump(experiment(folder)))
+
+    def begin(self, where: str, verb: str) -> tuple["subprocess.Popen[bytes]", str]:
+        """Start a verb; the process and the mark of all that it starts."""
+        self.number += 1
+        mark = f"{os.getpid()}-{self.number}"
+        here = [sys.executable, "-m", f"jobs.{verb}"]
+        settings = (
+            "--master",
+            self.master,
+            "--conf",
+            "spark.executor.memory=512m",
+            "--conf",
+            f"spark.executorEnv.{MARK}={mark}",
+        )
+        cluster = [standalone.SUBMIT, *settings, str(HOME / "jobs" / f"{verb}.py")]
+        with self.log.open("wb") as said:
+            process = subprocess.Popen(
+                [*(cluster if where == "cluster" else here), str(self.conf)],
+                cwd=self.folder,
+                env={**standalone.environment(), "PYTHONPATH": str(HOME), "TMPDIR": str(self.folder / "tmp"), MARK: mark},
+                stdout=said,
+                stderr=said,
+            )
+        return process, mark
+
+    def state(self, verb: str) -> Path:
+        """What lies under `out:` before a verb; the whole experiment begins with nothing."""
+        return self.folder / "states" / f"before-{verb}"
+
+    def expected(self, verb: str) -> Path:
+        """What an untouched run leaves."""
+        return self.folder / "states" / f"after-{verb}"
+
+    def put_back(self, verb: str) -> None:
+        """Make `out:` what it was before a verb, times of files included."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        shutil.copytree(self.state(verb), self.out, symlinks=True)
+
+
+def experiment(folder: Path) -> dict[str, Any]:
+    """The experiment file: everything that verbs do, as little of it as possible."""
+    (folder / "tiny.yaml").write_text(
+        "{layers: 1, width: 16, heads: 2, feed_forward: 32, context: 32, batch_tokens: 256, learning_rate: 1.0e-2,"
+        " warmup: 0.1, weight_decay: 0.1}"
+    )
+    recipe = (HOME / "conf" / "classifiers" / "gao_small.yaml").read_text().replace("bucket: 200000", "bucket: 2000")
+    (folder / "recipe.yaml").write_text(recipe)
+    good = str(folder / "in" / "good.jsonl")
+    return {
+        "name": "kills",
+        "out": str(folder / "out"),
+        "pages": {"from": [str(folder / "in" / "*.warc.gz")]},
+        "classifiers": {"quality": {"fasttext": {"preset": str(folder / "recipe.yaml"), "positives": [good]}}},
+        "signals": {"gopher": {}, "repetition": {}, "quality": {}, "duplicates": {}},
+        "rules": {"word_count": {"min": 20}, "near_duplicate_similarity": {"below": 0.8}},
+        "sweep": {"rules.quality.keep_fraction": ["none", 0.6]},
+        "controls": {"random": "all"},
+        "write": {"removed": True},
+        "tokenizer": {"vocabulary": 300},
+        "train": {"model": str(folder / "tiny.yaml"), "tokens": 12_000, "replicates": 2, "device": "cpu"},
+        "evaluate": {"held_out": {"by": "page", "share": 0.1, "most_bytes": 20_000, "page_characters": 400}},
+    }
+
+
+def inputs(folder: Path) -> None:
+    """Four shards of made-up pages, some near copies of others, and good texts."""
+    folder.mkdir()
+    draw, texts = random.Random(7), list[str]()
+    for shard in range(4):
+        with (folder / f"made-{shard}.warc.gz").open("wb") as file:
+            for page in range(150):
+                texts.append(f"{draw.choice(texts)} Again." if page % 10 == 9 else text(draw))
+                file.write(gzip.compress(record(shard, page, texts[-1]), mtime=0))
+    good = [json.dumps({"id": f"good-{at}", "text": text(draw)}) for at in range(60)]
+    (folder / "good.jsonl").write_text("\n".join(good) + "\n")
+
+
+def processes(mark: str) -> list[Process]:
+    """The processes of a run, by the mark in their environment."""
+    wanted, found = f"{MARK}={mark}".encode(), {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                status = (folder / "stat").read_text().rpartition(")")[2].split()
+                if status[0] != "Z":
+                    found[int(folder.name)] = (command, int(status[1]))
+        except OSError:  # it has ended
+            continue
+    return [Process(pid, _role(found, pid)) for pid in sorted(found)]
+
+
+ROLES = {
+    "CoarseGrainedExecutorBackend": "executor",
+    "deploy.SparkSubmit": "jvm",
+    "jobs.shards.extract_page": "helper",
+    "classifiers.fasttext.child": "fasttext",
+    "multiprocessing.spawn": "trainer",
+    "pyspark.daemon": "daemon",
+}
+"""What is in a command, and whose it is; workers and the child that measures are forks of the daemon."""
+FORKS = {"daemon": "worker", "worker": "measurer", "measurer": "measurer"}
+
+
+def _role(found: Mapping[int, tuple[str, int]], pid: int) -> str:
+    command, parent = found[pid]
+    role = next((role for words, role in ROLES.items() if words in command), None)
+    if role == "daemon" and parent in found and "pyspark.daemon" in found[parent][0]:
+        return FORKS[_role(found, parent)]
+    if role is None and re.match(r"\S*python\S* (-m jobs\.|\S*jobs/)", command):
+        return "driver"
+    return role or "other"
+
+
+def files(out: Path) -> dict[str, Path]:
+    """Every file below a folder, by its path there."""
+    return {str(file.relative_to(out)): file for file in sorted(out.rglob("*")) if file.is_file()}
+
+
+def changes(out: Path) -> set[tuple[str, int]]:
+    """What there is to see of files while they come and change."""
+    found = set()
+    for folder, _, names in os.walk(out):
+        for name in names:
+            with_time = os.path.join(folder, name)  # noqa: PTH118 - looked at a hundred times a second
+            try:
+                found.add((with_time, os.stat(with_time).st_mtime_ns))  # noqa: PTH116
+            except FileNotFoundError:
+                continue
+    return found
+
+
+def unlike(out: Path, expected: Path) -> list[str]:
+    """The files that one folder has and the other lacks, or that hold something else."""
+    here, there = files(out), files(expected)
+    other = [name for name in here.keys() & there.keys() if _content(here[name]) != _content(there[name])]
+    return sorted({*(here.keys() ^ there.keys()), *other})
+
+
+def _content(file: Path) -> bytes | list[Any]:
+    """What a file holds, but for how fast a run was."""
+    if file.name == "summary.json":
+        told = json.loads(file.read_text())
+        return [told[key] for key in sorted(told) if key not in ("seconds", "tokens_per_second")]
+    if file.name == "metrics.jsonl":
+        return [(told["step"], told["loss"]) for told in map(json.loads, file.read_text().splitlines())]
+    if SPEED.search(file.name):
+        return b""
+    return file.read_bytes()
+
+
+def follow(job: "subprocess.Popen[bytes]", mark: str) -> Iterator[tuple[float, list[Process]]]:
+    """While a run lasts: the time and its processes. Raises TimeoutError when it hangs."""
+    begun = time.monotonic()
+    while job.poll() is None:
+        now = time.monotonic()
+        if now - begun > MOST_SECONDS:
+            end(processes(mark))
+            job.wait()
+            raise TimeoutError(f"it hung for {MOST_SECONDS:.0f} s")
+        yield now, processes(mark)
+        time.sleep(0.01)
+
+
+def end(those: list[Process]) -> None:
+    for process in those:
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def watch(bench: Bench, verb: str) -> None:
+    """Run a verb to its end with nobody killed; keep what it left and what it was like."""
+    if bench.out.exists():
+        shutil.copytree(bench.out, bench.state(verb), symlinks=True)
+    else:
+        bench.state(verb).mkdir(parents=True)
+    before, begun = changes(bench.out), time.monotonic()
+    job, mark = bench.begin("local[2]", verb)
+    seen: dict[str, list[float]] = {}
+    for now, those in follow(job, mark):
+        for process in those:
+            seen.setdefault(process.role, [now, now])[1] = now
+    if job.returncode:
+        raise RuntimeError(f"{verb} ended with {job.returncode}: {bench.log.read_text()[-3000:]}")
+    shutil.copytree(bench.out, bench.expected(verb), symlinks=True)
+    seconds = time.monotonic() - begun
+    roles = {role: last - first for role, (first, last) in seen.items() if role != "other"}
+    bench.untouched[verb] = Untouched(seconds, len(changes(bench.out) - before), roles)
+    told = ", ".join(f"{role} {lived:.1f}" for role, lived in sorted(roles.items()))
+    print(f"untouched {verb}: {seconds:.1f} s, {bench.untouched[verb].changes} changes to files; {told}", flush=True)
+
+
+def trial(bench: Bench, kill: Kill) -> str:
+    """Kill a run, run it again, and look; what is said of it. What was wrong is in the kill."""
+    verb = kill.verb
+    bench.put_back(verb)
+    job, mark = bench.begin(kill.where, verb)
+    moment = _strike(bench, kill, job, mark)
+    if moment is None:
+        return "missed: it had ended"
+    for _ in follow(job, mark):
+        pass
+    died, said = time.monotonic(), bench.log.read_text()
+    survived = job.returncode == 0
+    if survived:
+        kill.wrong += [f"it survived with other files: {unlike(bench.out, bench.expected(verb))}"] * bool(
+            unlike(bench.out, bench.expected(verb))
+        )
+    elif kill.victim != "driver" and TRACE.search(said):
+        kill.wrong.append(f"it ended with a trace: {said[-2500:]}")
+    again, its_mark = bench.begin(kill.where, verb)
+    gone = 0.0
+    for now, _ in follow(again, its_mark):
+        gone = now - died if not gone and not processes(mark) else gone
+    said = bench.log.read_text()
+    if again.returncode:
+        kill.wrong.append(f"the second run ended with {again.returncode}: {said[-2500:]}")
+    elif other := unlike(bench.out, bench.expected(verb)):
+        kill.wrong.append(f"other files after the second run: {other}")
+    while (left := processes(mark)) and time.monotonic() - died < PATIENCE:
+        time.sleep(0.1)
+    gone = gone or time.monotonic() - died
+    if left or gone > PATIENCE:
+        kill.wrong.append(f"outlived the driver by {gone:.0f} s and more: {left}")
+        end(left)
+    how = "it went on" if survived else f"it ended with {job.returncode}"
+    return f"killed {moment}, {how}; all gone after {gone:.1f} s; then {time.monotonic() - died:.1f} s"
+
+
+def _strike(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str) -> str | None:
+    """Kill the victim at its moment; when that was, None if the run ended before."""
+    usual = bench.untouched[kill.verb]
+    lived = usual.roles.get(kill.victim, usual.seconds / 2)
+    first, before = 0.0, changes(bench.out)
+    for now, those in follow(job, mark):
+        victims = [process for process in those if process.role == kill.victim]
+        first = first or (now if victims else 0.0)
+        if not victims:
+            continue
+        if kill.by_changes:
+            due = len(changes(bench.out) - before) >= kill.share * usual.changes
+        else:
+            due = now - first >= kill.share * lived
+        if due:
+            end(victims[-1:])
+            after = f"{now - first:.1f} s after it began"
+            return f"{after}, with {len(changes(bench.out) - before)} of {usual.changes} changes"
+    return None
+
+
+def plan(bench: Bench, asked: argparse.Namespace) -> list[Kill]:
+    """Every verb and victim in turn, until there are enough; local and on the cluster."""
+    draw, pairs = random.Random(asked.seed), list[tuple[str, str, str]]()
+    for verb, usual in bench.untouched.items():
+        pairs += [("local[2]", verb, victim) for victim in sorted(usual.roles)]
+        if verb in ON_CLUSTER:
+            roles = {*usual.roles, "jvm", "executor", "worker", "driver"} - {"trainer", "fasttext"}
+            pairs += [("cluster", verb, victim) for victim in sorted(roles)]
+    found = list[Kill]()
+    while len(found) < asked.kills:
+        for where, verb, victim in draw.sample(pairs, len(pairs)):
+            has_all_files = victim in ("driver", "jvm", "executor")
+            found.append(Kill(where, verb, victim, draw.uniform(0.05, 0.95), has_all_files and draw.random() < 0.7))
+    return sorted(found[: asked.kills], key=lambda kill: (kill.where == "cluster", bench_order(kill.verb)))
+
+
+def bench_order(verb: str) -> int:
+    return [*VERBS, WHOLE].index(verb)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=[*VERBS, WHOLE], help="kill this verb alone")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=90)
+    asked = parser.parse_args(arguments)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # so that local[*] is local[2]
+    with tempfile.TemporaryDirectory(prefix="kills-") as name, standalone.running(Path(name)) as master:
+        bench = Bench(Path(name), master)
+        (bench.folder / "tmp").mkdir()
+        for verb in VERBS if asked.only != WHOLE else ():
+            watch(bench, verb)
+            if verb == asked.only:
+                break
+        if asked.only in (None, WHOLE):
+            shutil.rmtree(bench.out, ignore_errors=True)
+            watch(bench, WHOLE)
+        if asked.only:
+            bench.untouched = {asked.only: bench.untouched[asked.only]}
+        return _all(bench, plan(bench, asked))
+
+
+def _all(bench: Bench, kills: list[Kill]) -> int:
+    counts, wrong, missed = defaultdict[str, Counter[str]](Counter), list[str](), 0
+    for at, kill in enumerate(kills, 1):
+        name = f"{kill.where} {kill.verb} {kill.victim}"
+        said = "missed"
+        for _ in range(3):
+            try:
+                said = trial(bench, kill)
+            except TimeoutError as error:
+                kill.wrong.append(str(error))
+                said = "hung"
+            if not said.startswith("missed"):
+                break
+            kill.share /= 2
+        print(f"{at}/{len(kills)} {name}: {said}{''.join(f' WRONG: {one}' for one in kill.wrong)}", flush=True)
+        if said.startswith("missed"):
+            missed += 1
+            continue
+        counts[f"{kill.where} {kill.verb}"][kill.victim] += 1
+        wrong += [name] * bool(kill.wrong)
+    for verb, victims in counts.items():
+        print(f"{verb}: " + ", ".join(f"{victim} {many}" for victim, many in sorted(victims.items())))
+    total = sum(map(Counter.total, counts.values()))
+    print(f"{total} kills, {missed} missed their moment; {len(wrong)} did not end as they must {wrong or ''}")
+    return 1 if wrong or not total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
