@@ -23,7 +23,7 @@ from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import LEFT_OUT, PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.reuse import REUSE, Reuse
-from jobs.parts.session import fall_silent
+from jobs.parts.session import SparkLost, fall_silent, is_lost
 from jobs.parts.storage import held, lent
 from jobs.shards.locations import without_secrets
 
@@ -95,26 +95,31 @@ def run(
                 code = verb(experiment, False)
         failed = LEFT_OUT.get()
         return tell("\n".join(failed), max(code, DAMAGED)) if failed else code
-    except (ExperimentError, RuleError, YamlError) as error:
-        return tell(error, REFUSED)
-    except (PartsFailed, RunsFailed, OSError) as error:
-        return tell(_no_place(error) if isinstance(error, OSError) else error, DAMAGED)
-    except InvariantBroken as error:
-        return tell(error, BROKEN)
+    except (ExperimentError, RuleError, YamlError, InvariantBroken) as error:
+        return tell(error, BROKEN if isinstance(error, InvariantBroken) else REFUSED)
     except KeyboardInterrupt:
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
         return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
+    except Exception as error:  # Spark raises many kinds when its Java machine is gone; what is not known is raised again
+        return tell(_unfinished(error), DAMAGED)
 
 
-def _no_place(error: OSError) -> str:
-    """What is said of a full disk, and of a store that refuses. Raises any other error again."""
+def _unfinished(error: Exception) -> str:
+    """What is said of parts that failed, a store that refuses, a full disk, a killed Java machine; others are raised."""
+    if isinstance(error, PartsFailed | RunsFailed):
+        return str(error)
     if isinstance(error, StoreError):
         return f"{error}; what is done stays, and the same command goes on from there"
-    if error.errno != errno.ENOSPC:
-        raise error
-    where = f" for {error.filename}" if error.filename else ""
-    return f"no space is left on the disk{where}: make room, and the same command goes on from there"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"no space is left on the disk{where}: make room, and the same command goes on from there"
+    if isinstance(error, SparkLost) or is_lost():
+        return (
+            "Spark's Java machine is gone, killed by someone or by the kernel when memory ran out; what is done stays, and "
+            "the same command goes on from there"
+        )
+    raise error
 
 
 def tell(error: Exception | str, code: int) -> int:

@@ -16,8 +16,11 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from py4j.protocol import Py4JError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from filters.stores import COPIES, bring
@@ -41,6 +44,35 @@ def session(name: str) -> SparkSession:
     _find_java()
     with _interrupted_later():
         return _start(name)
+
+
+class SparkLost(RuntimeError):
+    """Spark's Java machine has ended before the job has."""
+
+
+Value = TypeVar("Value")
+
+
+def received(value: Value) -> Value:
+    """What Spark has sent, if its Java machine still answers. Raises SparkLost.
+
+    To pyspark a machine that is killed while it sends a result has come to the end of it: a shorter list, and no error.
+    """
+    if is_lost():
+        raise SparkLost("it ended while it sent a result")
+    return value
+
+
+def is_lost() -> bool:
+    """Whether the Java machine that we have started answers no more."""
+    gateway = SparkContext._gateway
+    if gateway is None:
+        return False
+    try:
+        gateway.jvm.java.lang.System.nanoTime()
+    except (Py4JError, OSError):
+        return True
+    return False
 
 
 def submitted() -> bool:
@@ -89,7 +121,10 @@ def _start(name: str) -> SparkSession:
             "PYSPARK_SUBMIT_ARGS",
             f'--driver-java-options "{QUIET} {BRIEF}" --conf spark.ui.showConsoleProgress=false pyspark-shell',
         )
-    SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what spark-submit was given
+    try:
+        SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what spark-submit was given
+    except PySparkRuntimeError as error:
+        raise SparkLost("it ended before it answered") from error
     conf = SparkConf()
     _refuse_lossy(conf)
     for key, value in _settings().items():

@@ -1,16 +1,17 @@
-"""Every verb killed with SIGKILL on its way, then run again: its files must be those of a run that nobody killed.
+"""Every verb killed with SIGKILL on its way, again and again, then run to its end: the files must be those of an untouched run.
 
     python tests/hostile/kills.py [--only VERB] [--seed N] [--kills N]
 
-Killed are the driver, Spark's Java machines, Python workers and the daemon they are forked from, the helper that extracts,
-the child that measures, fastText's child and the processes that train, in `local[2]` and on a standalone cluster, at
-moments that the seed decides. The second run begins as soon as the first one's driver is gone. Where a kill costs the driver
-nothing it must have the right files by itself; where it ends, it must say so in a sentence. No process may outlive its driver
-by more than `PATIENCE`. Prints a line a kill and the counts at the end; the exit code is 1 where anything was otherwise.
+Killed are the driver, Spark's Java machines, Python workers, the helper that extracts, the child that measures, fastText's
+child and the processes that train, in `local[2]` and on a standalone cluster, at moments that the seed decides. A run begins
+as soon as the one before is gone. A verb that goes on after a kill must have the right files by itself; one that ends must
+say so in a sentence. No process may outlive its driver by more than `PATIENCE`. Prints a line a kill and the counts at the
+end; the exit code is 1 where anything was otherwise.
 """
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import random
@@ -38,11 +39,14 @@ VERBS = (
 ).split()
 """In an order in which each finds what it needs."""
 WHOLE = "experiment"
-ON_CLUSTER = ("read", "split", "dedup", "score", "choose", "pack", "train", "evaluate", WHOLE)
+ON_CLUSTER = ("read", "dedup", "score", "choose", "train", "evaluate", WHOLE)
 """Verbs whose work the executors do."""
+VICTIMS = ("driver", "jvm", "executor", "worker", "helper", "measurer", "fasttext", "trainer")
+LEAST_SECONDS = 0.3
+"""How long a role must have been there: a fork that is about to become the helper is no measurer."""
 PATIENCE = 15.0
 """Seconds after which a process that has lost its driver is an orphan. An executor notices it by a heartbeat."""
-MOST_SECONDS = 300.0
+MOST_SECONDS = 900.0
 """For a verb, killed or not, on a busy machine: ten times what the longest takes."""
 MARK = "GOODHART_KILLS"
 """A variable of the environment by which a run's processes are known, whoever their parents are by now."""
@@ -69,14 +73,20 @@ class Untouched:
 
 @dataclass
 class Kill:
-    """One trial: where, what, whom, and when: a share of the victim's time, or of the changes to files."""
+    """One trial: where, what, whom and when: a share of the victim's time, or of the changes to files."""
 
     where: str
     verb: str
     victim: str
     share: float
     by_changes: bool
+    moment: str = ""
+    """When it was; empty where the run ended before."""
+    end: str = ""
     wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.victim} killed {self.moment}: {self.end}" if self.moment else f"{self.victim} missed: {self.end}"
 
 
 class Bench:
@@ -87,6 +97,7 @@ class Bench:
         self.out, self.conf = folder / "out", folder / "conf.yaml"
         self.number = 0
         self.untouched: dict[str, Untouched] = {}
+        (folder / "tmp").mkdir()
         inputs(folder / "in")
         self.conf.write_text(yaml.safe_dump(experiment(folder)))
 
@@ -95,15 +106,9 @@ class Bench:
         self.number += 1
         mark = f"{os.getpid()}-{self.number}"
         here = [sys.executable, "-m", f"jobs.{verb}"]
-        settings = (
-            "--master",
-            self.master,
-            "--conf",
-            "spark.executor.memory=512m",
-            "--conf",
-            f"spark.executorEnv.{MARK}={mark}",
-        )
-        cluster = [standalone.SUBMIT, *settings, str(HOME / "jobs" / f"{verb}.py")]
+        submit = [standalone.SUBMIT, "--master", self.master, "--conf", "spark.executor.memory=512m"]
+        cluster = [*submit, "--conf", f"spark.executorEnv.{MARK}={mark}", str(HOME / "jobs" / f"{verb}.py")]
+        self.log = self.folder / f"said-{self.number}"
         with self.log.open("wb") as said:
             process = subprocess.Popen(
                 [*(cluster if where == "cluster" else here), str(self.conf)],
@@ -113,6 +118,10 @@ class Bench:
                 stderr=said,
             )
         return process, mark
+
+    def said(self) -> str:
+        """What the last run has said, at its end."""
+        return self.log.read_text()[-2500:]
 
     def state(self, verb: str) -> Path:
         """What lies under `out:` before a verb; the whole experiment begins with nothing."""
@@ -250,7 +259,7 @@ def follow(job: "subprocess.Popen[bytes]", mark: str) -> Iterator[tuple[float, l
             job.wait()
             raise TimeoutError(f"it hung for {MOST_SECONDS:.0f} s")
         yield now, processes(mark)
-        time.sleep(0.01)
+        time.sleep(0.02)
 
 
 def end(those: list[Process]) -> None:
@@ -274,7 +283,7 @@ def watch(bench: Bench, verb: str) -> None:
         for process in those:
             seen.setdefault(process.role, [now, now])[1] = now
     if job.returncode:
-        raise RuntimeError(f"{verb} ended with {job.returncode}: {bench.log.read_text()[-3000:]}")
+        raise RuntimeError(f"{verb} ended with {job.returncode}: {bench.said()}")
     shutil.copytree(bench.out, bench.expected(verb), symlinks=True)
     seconds = time.monotonic() - begun
     roles = {role: last - first for role, (first, last) in seen.items() if role != "other"}
@@ -283,131 +292,118 @@ def watch(bench: Bench, verb: str) -> None:
     print(f"untouched {verb}: {seconds:.1f} s, {bench.untouched[verb].changes} changes to files; {told}", flush=True)
 
 
-def trial(bench: Bench, kill: Kill) -> str:
-    """Kill a run, run it again, and look; what is said of it. What was wrong is in the kill."""
-    verb = kill.verb
+def chain(bench: Bench, kills: list[Kill]) -> None:
+    """Run a verb again and again, each time with another kill, then to its end. What was wrong is in the kills."""
+    verb, where = kills[0].verb, kills[0].where
     bench.put_back(verb)
-    job, mark = bench.begin(kill.where, verb)
-    moment = _strike(bench, kill, job, mark)
-    if moment is None:
-        return "missed: it had ended"
-    for _ in follow(job, mark):
-        pass
-    died, said = time.monotonic(), bench.log.read_text()
-    survived = job.returncode == 0
-    if survived:
-        kill.wrong += [f"it survived with other files: {unlike(bench.out, bench.expected(verb))}"] * bool(
-            unlike(bench.out, bench.expected(verb))
-        )
-    elif kill.victim != "driver" and TRACE.search(said):
-        kill.wrong.append(f"it ended with a trace: {said[-2500:]}")
-    again, its_mark = bench.begin(kill.where, verb)
-    gone = 0.0
-    for now, _ in follow(again, its_mark):
-        gone = now - died if not gone and not processes(mark) else gone
-    said = bench.log.read_text()
-    if again.returncode:
-        kill.wrong.append(f"the second run ended with {again.returncode}: {said[-2500:]}")
-    elif other := unlike(bench.out, bench.expected(verb)):
-        kill.wrong.append(f"other files after the second run: {other}")
-    while (left := processes(mark)) and time.monotonic() - died < PATIENCE:
-        time.sleep(0.1)
-    gone = gone or time.monotonic() - died
-    if left or gone > PATIENCE:
-        kill.wrong.append(f"outlived the driver by {gone:.0f} s and more: {left}")
-        end(left)
-    how = "it went on" if survived else f"it ended with {job.returncode}"
-    return f"killed {moment}, {how}; all gone after {gone:.1f} s; then {time.monotonic() - died:.1f} s"
+    before, done, begun = changes(bench.out), True, time.monotonic()
+    for kill in kills:
+        if done:
+            bench.put_back(verb)
+            before = changes(bench.out)
+        job, mark = bench.begin(where, verb)
+        _strike(bench, kill, job, mark, before)
+        done = _ended(bench, kill, job, mark)
+        print(f"{where} {verb}: {kill}", flush=True)
+    last = kills[-1]
+    if not done:
+        job, mark = bench.begin(where, verb)
+        if not _ended(bench, last, job, mark):
+            last.wrong.append(f"the last run ended with {job.returncode}: {bench.said()}")
+    wrong = [one for kill in kills for one in kill.wrong]
+    print(f"{where} {verb}: {len(kills)} kills and the last run in {time.monotonic() - begun:.0f} s", *wrong, flush=True)
 
 
-def _strike(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str) -> str | None:
-    """Kill the victim at its moment; when that was, None if the run ended before."""
-    usual = bench.untouched[kill.verb]
+def _strike(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str, before: set[tuple[str, int]]) -> None:
+    """Kill the victim at its moment, unless the run ends before."""
+    usual, first, begun = bench.untouched[kill.verb], 0.0, len(changes(bench.out) - before)
     lived = usual.roles.get(kill.victim, usual.seconds / 2)
-    first, before = 0.0, changes(bench.out)
     for now, those in follow(job, mark):
         victims = [process for process in those if process.role == kill.victim]
         first = first or (now if victims else 0.0)
-        if not victims:
-            continue
-        if kill.by_changes:
-            due = len(changes(bench.out) - before) >= kill.share * usual.changes
-        else:
-            due = now - first >= kill.share * lived
-        if due:
+        seen = len(changes(bench.out) - before)
+        share = (seen - begun) / max(usual.changes - begun, 1) if kill.by_changes else (now - first) / lived
+        if victims and share >= kill.share:
             end(victims[-1:])
-            after = f"{now - first:.1f} s after it began"
-            return f"{after}, with {len(changes(bench.out) - before)} of {usual.changes} changes"
-    return None
+            kill.moment = f"{now - first:.1f} s after it began, at change {seen} of {usual.changes}"
+            return
 
 
-def plan(bench: Bench, asked: argparse.Namespace) -> list[Kill]:
-    """Every verb and victim in turn, until there are enough; local and on the cluster."""
-    draw, pairs = random.Random(asked.seed), list[tuple[str, str, str]]()
-    for verb, usual in bench.untouched.items():
-        pairs += [("local[2]", verb, victim) for victim in sorted(usual.roles)]
-        if verb in ON_CLUSTER:
-            roles = {*usual.roles, "jvm", "executor", "worker", "driver"} - {"trainer", "fasttext"}
-            pairs += [("cluster", verb, victim) for victim in sorted(roles)]
-    found = list[Kill]()
-    while len(found) < asked.kills:
-        for where, verb, victim in draw.sample(pairs, len(pairs)):
-            has_all_files = victim in ("driver", "jvm", "executor")
-            found.append(Kill(where, verb, victim, draw.uniform(0.05, 0.95), has_all_files and draw.random() < 0.7))
-    return sorted(found[: asked.kills], key=lambda kill: (kill.where == "cluster", bench_order(kill.verb)))
+def _ended(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str) -> bool:
+    """Wait for the end of a run, and judge it; whether it has done its work."""
+    try:
+        for _ in follow(job, mark):
+            pass
+    except TimeoutError as error:
+        kill.wrong.append(str(error))
+    ended, done = time.monotonic(), job.returncode == 0
+    if done:
+        other = unlike(bench.out, bench.expected(kill.verb))
+        kill.wrong += [f"other files: {other}"] if other else []
+    elif kill.victim != "driver" and (TRACE.search(bench.said()) or "goodhart: " not in bench.said()):
+        kill.wrong.append(f"it ended without a sentence: {bench.said()}")
+    while (left := processes(mark)) and time.monotonic() - ended < PATIENCE:
+        time.sleep(0.05)
+    kill.end = f"went on" if done else f"ended with {job.returncode}"
+    kill.end += f", all gone {time.monotonic() - ended:.1f} s after"
+    if left:
+        kill.wrong.append(f"outlived the driver: {left}")
+        end(left)
+    return done
 
 
-def bench_order(verb: str) -> int:
-    return [*VERBS, WHOLE].index(verb)
+def plan(bench: Bench, asked: argparse.Namespace) -> list[list[Kill]]:
+    """The kills of each verb, here and on the cluster, until there are enough."""
+    draw, chains = random.Random(asked.seed), list[list[Kill]]()
+    while sum(map(len, chains)) < asked.kills:
+        for verb, usual in bench.untouched.items():
+            here = [role for role, lived in usual.roles.items() if role in VICTIMS and lived > LEAST_SECONDS]
+            cluster = {"driver", "jvm", "executor", "worker", *here} - {"trainer", "fasttext"} if verb in ON_CLUSTER else {}
+            for where, victims in (("local[2]", here), ("cluster", cluster)):
+                kills = [
+                    Kill(where, verb, victim, draw.uniform(0.1, 0.9), draw.random() < 0.7) for victim in sorted(victims)
+                ]
+                draw.shuffle(kills)
+                chains += [kills] * bool(kills)
+    return sorted(chains, key=lambda kills: kills[0].where == "cluster")
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=[*VERBS, WHOLE], help="kill this verb alone")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kills", type=int, default=90)
+    parser.add_argument("--kills", type=int, default=60, help="begin all over again until there are so many")
     asked = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # so that local[*] is local[2]
     with tempfile.TemporaryDirectory(prefix="kills-") as name, standalone.running(Path(name)) as master:
         bench = Bench(Path(name), master)
-        (bench.folder / "tmp").mkdir()
-        for verb in VERBS if asked.only != WHOLE else ():
-            watch(bench, verb)
-            if verb == asked.only:
-                break
+        if asked.only != WHOLE:
+            for verb in VERBS[: VERBS.index(asked.only) + 1 if asked.only else None]:
+                watch(bench, verb)
         if asked.only in (None, WHOLE):
             shutil.rmtree(bench.out, ignore_errors=True)
             watch(bench, WHOLE)
         if asked.only:
             bench.untouched = {asked.only: bench.untouched[asked.only]}
-        return _all(bench, plan(bench, asked))
+        chains = plan(bench, asked)
+        for kills in chains:
+            chain(bench, kills)
+        return _sum(list(itertools.chain.from_iterable(chains)))
 
 
-def _all(bench: Bench, kills: list[Kill]) -> int:
-    counts, wrong, missed = defaultdict[str, Counter[str]](Counter), list[str](), 0
-    for at, kill in enumerate(kills, 1):
-        name = f"{kill.where} {kill.verb} {kill.victim}"
-        said = "missed"
-        for _ in range(3):
-            try:
-                said = trial(bench, kill)
-            except TimeoutError as error:
-                kill.wrong.append(str(error))
-                said = "hung"
-            if not said.startswith("missed"):
-                break
-            kill.share /= 2
-        print(f"{at}/{len(kills)} {name}: {said}{''.join(f' WRONG: {one}' for one in kill.wrong)}", flush=True)
-        if said.startswith("missed"):
-            missed += 1
-            continue
-        counts[f"{kill.where} {kill.verb}"][kill.victim] += 1
-        wrong += [name] * bool(kill.wrong)
-    for verb, victims in counts.items():
-        print(f"{verb}: " + ", ".join(f"{victim} {many}" for victim, many in sorted(victims.items())))
-    total = sum(map(Counter.total, counts.values()))
-    print(f"{total} kills, {missed} missed their moment; {len(wrong)} did not end as they must {wrong or ''}")
-    return 1 if wrong or not total else 0
+def _sum(kills: list[Kill]) -> int:
+    """Print how many there were of each, and what was wrong; 1 where anything was."""
+    counts = defaultdict[str, Counter[str]](Counter)
+    for kill in kills:
+        counts[f"{kill.where} {kill.verb}"][kill.victim] += bool(kill.moment)
+    for name, victims in counts.items():
+        print(f"{name}: " + ", ".join(f"{victim} {many}" for victim, many in sorted(victims.items())))
+    struck, wrong = [kill for kill in kills if kill.moment], [kill for kill in kills if kill.wrong]
+    print(f"{len(struck)} kills, {len(kills) - len(struck)} missed their moment; {len(wrong)} did not end as they must")
+    for kill in wrong:
+        print(f"{kill.where} {kill.verb}: {kill}", *kill.wrong)
+    return 1 if wrong or not struck else 0
 
 
 if __name__ == "__main__":
