@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -134,9 +135,16 @@ def _start(name: str) -> SparkSession:
     _log(conf, level)
     spark: SparkSession = SparkSession.builder.appName(f"goodhart {name}").config(conf=conf).getOrCreate()
     spark.sparkContext.setLogLevel(level)
+    spark.sparkContext._accumulatorServer.handle_error = _tell_other_errors
     if not spark.sparkContext.master.startswith("local"):
         _ship(spark)
     return spark
+
+
+def _tell_other_errors(_: object, address: object) -> None:
+    """What befell the server that counts are sent to. That nobody sends any more is no error of its own."""
+    if not isinstance(sys.exception(), EOFError | ConnectionError):
+        traceback.print_exc()
 
 
 def _log(conf: SparkConf, level: str) -> None:
