@@ -5,6 +5,7 @@ three retries (Spark's local default is none, and it takes the number from the m
 master is the one given there.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
@@ -135,16 +136,21 @@ def _start(name: str) -> SparkSession:
     _log(conf, level)
     spark: SparkSession = SparkSession.builder.appName(f"goodhart {name}").config(conf=conf).getOrCreate()
     spark.sparkContext.setLogLevel(level)
-    spark.sparkContext._accumulatorServer.handle_error = _tell_other_errors
+    _leave_losses_to_us(spark)
     if not spark.sparkContext.master.startswith("local"):
         _ship(spark)
     return spark
 
 
-def _tell_other_errors(_: object, address: object) -> None:
-    """What befell the server that counts are sent to. That nobody sends any more is no error of its own."""
-    if not isinstance(sys.exception(), EOFError | ConnectionError):
-        traceback.print_exc()
+def _leave_losses_to_us(spark: SparkSession) -> None:
+    """See to it that no library prints a stack trace of its own when the Java machine is killed: `command` says it."""
+
+    def tell(*_: object) -> None:
+        if not isinstance(sys.exception(), EOFError | ConnectionError):
+            traceback.print_exc()
+
+    spark.sparkContext._accumulatorServer.handle_error = tell
+    logging.getLogger().addFilter(lambda said: not (said.exc_info and isinstance(said.exc_info[1], Py4JNetworkError)))
 
 
 def _log(conf: SparkConf, level: str) -> None:

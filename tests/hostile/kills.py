@@ -1,6 +1,6 @@
 """Every verb killed with SIGKILL on its way, again and again, then run to its end: its files are those of an untouched run.
 
-    python tests/hostile/kills.py [--only VERB] [--seed N] [--rounds N]
+    python tests/hostile/kills.py [--only VERB ...] [--seed N] [--rounds N]
 
 Killed are the driver, Spark's Java machines, Python workers, the helper that extracts, the child that measures, fastText's
 child and the processes that train, in `local[2]` and on a standalone cluster, at moments that the seed decides. A run begins
@@ -38,7 +38,7 @@ VERBS = (
 ).split()
 """In an order in which each finds what it needs."""
 WHOLE = "experiment"
-ON_CLUSTER = ("read", "dedup", "score", "choose", "train", WHOLE)
+ON_CLUSTER = ("read", "score", "train", WHOLE)
 """Verbs whose work the executors do."""
 VICTIMS = ("driver", "jvm", "executor", "worker", "helper", "measurer", "fasttext", "trainer")
 ENDING = VICTIMS[:3]
@@ -282,7 +282,7 @@ def end(those: list[Process]) -> None:
             continue
 
 
-def watch(bench: Bench, verb: str) -> None:
+def watch(bench: Bench, verb: str) -> Untouched:
     """Run a verb to its end with nobody killed; keep what it left and what it was like."""
     if bench.out.exists():
         shutil.copytree(bench.out, bench.state(verb), symlinks=True)
@@ -299,9 +299,10 @@ def watch(bench: Bench, verb: str) -> None:
     shutil.copytree(bench.out, bench.expected(verb), symlinks=True)
     seconds = time.monotonic() - begun
     roles = {role: last - first for role, (first, last) in seen.items() if role != "other"}
-    bench.untouched[verb] = Untouched(seconds, len(changes(bench.out) - before), roles)
+    usual = bench.untouched[verb] = Untouched(seconds, len(changes(bench.out) - before), roles)
     told = ", ".join(f"{role} {lived:.1f}" for role, lived in sorted(roles.items()))
-    print(f"untouched {verb}: {seconds:.1f} s, {bench.untouched[verb].changes} changes to files; {told}", flush=True)
+    print(f"untouched {verb}: {seconds:.1f} s, {usual.changes} changes to files; {told}", flush=True)
+    return usual
 
 
 def chain(bench: Bench, kills: list[Kill]) -> None:
@@ -357,7 +358,8 @@ def _ended(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str) 
         kill.wrong += [f"other files: {other}"] if other else []
     elif kill.victim != "driver" and (TRACE.search(bench.said()) or "goodhart: " not in bench.said()):
         kill.wrong.append(f"it ended without a sentence: {bench.said()}")
-    kill.end = "went on" if done else f"ended with {job.returncode}"
+    sentence = next((line for line in bench.said().splitlines() if line.startswith("goodhart: ")), "")
+    kill.end = "went on" if done else f"ended with {job.returncode} {sentence}"
     bench.look_for_orphans()
     bench.ended = (kill, mark, time.monotonic())
     return done
@@ -377,7 +379,8 @@ def plan(usual: Untouched, verb: str, draw: random.Random) -> list[list[Kill]]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=[*VERBS, WHOLE], help="kill this verb alone")
+    every = [*VERBS, WHOLE]
+    parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="VERB", help="kill these alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1, help="how often everybody is killed in each verb")
     asked = parser.parse_args(arguments)
@@ -385,17 +388,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # so that local[*] is local[2]
     with tempfile.TemporaryDirectory(prefix="kills-") as name, standalone.running(Path(name)) as master:
         bench, draw, found = Bench(Path(name), master), random.Random(asked.seed), list[Kill]()
-        for verb in [*VERBS, WHOLE]:
+        for verb in [one for one in VERBS if {*asked.only} & {*VERBS[VERBS.index(one) :]}] + [WHOLE] * (WHOLE in asked.only):
             if verb == WHOLE:
                 shutil.rmtree(bench.out, ignore_errors=True)
-            if asked.only in (None, verb) or WHOLE not in (asked.only, verb):
-                watch(bench, verb)
-            if asked.only in (None, verb):
-                for kills in [one for _ in range(asked.rounds) for one in plan(bench.untouched[verb], verb, draw)]:
-                    chain(bench, kills)
-                    found += kills
-            if asked.only == verb:
-                break
+            usual = watch(bench, verb)
+            for kills in [one for _ in range(asked.rounds * (verb in asked.only)) for one in plan(usual, verb, draw)]:
+                chain(bench, kills)
+                found += kills
             bench.put(bench.expected(verb))
         bench.look_for_orphans()
         return _sum(found)

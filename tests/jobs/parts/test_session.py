@@ -1,5 +1,6 @@
 """On an executor our packages lie in a zip relative to its folder; a Java machine that is gone has not ended its answer."""
 
+import logging
 import socket
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway
+from py4j.protocol import Py4JNetworkError
 from pyspark import SparkContext
 
 from jobs.parts import loop, passes, spills
-from jobs.parts.session import HOME, PACKAGES, SparkLost, is_lost, received
+from jobs.parts.session import HOME, PACKAGES, SparkLost, _leave_losses_to_us, is_lost, received
 from jobs.parts.table import Part
 
 LATER = """
@@ -75,3 +77,26 @@ def test_what_a_killed_machine_had_sent_so_far_is_no_answer(killed, tmp_path):
 def test_without_a_java_machine_none_is_lost(monkeypatch):
     monkeypatch.setattr(SparkContext, "_gateway", None)
     assert received([1]) == [1]
+
+
+@pytest.mark.parametrize(("error", "says"), [(EOFError, False), (ConnectionResetError, False), (ValueError, True)])
+def test_no_library_prints_a_trace_of_its_own_when_the_machine_is_gone(capsys, monkeypatch, error, says):
+    monkeypatch.setattr(logging.getLogger(), "filters", [])
+    server = SimpleNamespace()
+    _leave_losses_to_us(SimpleNamespace(sparkContext=SimpleNamespace(_accumulatorServer=server)))
+    try:
+        raise error
+    except error:
+        server.handle_error("request", "address")
+    assert ("Traceback" in capsys.readouterr().err) == says
+
+
+def test_what_py4j_logs_of_a_machine_that_is_gone_is_left_out(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "filters", [])
+    _leave_losses_to_us(SimpleNamespace(sparkContext=SimpleNamespace(_accumulatorServer=SimpleNamespace())))
+    for error in (Py4JNetworkError("empty"), ValueError("ours")):
+        try:
+            raise error
+        except (Py4JNetworkError, ValueError):
+            logging.exception("Exception while sending command.")
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError]
