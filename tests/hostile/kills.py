@@ -11,6 +11,7 @@ counts at the end; the exit code is 1 where anything was otherwise.
 
 import argparse
 import gzip
+import importlib
 import json
 import os
 import random
@@ -22,8 +23,11 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,20 +35,41 @@ import yaml
 
 from jobs.bench import standalone
 from jobs.bench.stores import record, text
-from jobs.parts.session import HOME
+from jobs.parts import command, storage
+from jobs.parts.session import BRIEF, HOME
 
-VERBS = (
-    "read split dedup train_tokenizer train_classifier score choose sweep compare pack train evaluate explore report verify"
-).split()
-"""In an order in which each finds what it needs."""
 WHOLE = "experiment"
-ON_CLUSTER = ("read", "score", "train", WHOLE)
-"""Verbs whose work the executors do."""
-VICTIMS = ("driver", "jvm", "executor", "worker", "helper", "measurer", "fasttext", "trainer")
-ENDING = VICTIMS[:3]
+ENDING = ("driver", "jvm", "executor")
 """Without these a verb ends; without the others it goes on."""
-LEAST_SECONDS = 0.3
-"""How long a role must have been there: a fork that is about to become the helper is no measurer."""
+SPARK = ("driver", "jvm", "worker")
+VICTIMS = {
+    "read": (*SPARK, "helper"),
+    "split": SPARK,
+    "dedup": SPARK,
+    "train_tokenizer": SPARK,
+    "train_classifier": (*SPARK, "fasttext"),
+    "score": (*SPARK, "measurer"),
+    "choose": SPARK,
+    "sweep": SPARK,
+    "compare": ("driver",),
+    "pack": SPARK,
+    "train": ("driver", "trainer"),
+    "evaluate": (*SPARK, "trainer"),
+    "explore": SPARK,
+    "report": ("driver",),
+    "verify": ("driver",),
+    WHOLE: ("driver", "jvm"),
+}
+"""Verbs, in an order in which each finds what it needs, and who works for them."""
+ON_CLUSTER = {
+    "read": (*SPARK, "executor", "helper"),
+    "score": (*SPARK, "executor", "measurer"),
+    "train": ("driver", "executor", "worker"),
+    WHOLE: ENDING,
+}
+NOBODY = "nobody"
+START_SECONDS = 10.0
+"""What a verb takes until Spark is there."""
 PATIENCE = 15.0
 """Seconds after which a process that has lost its driver is an orphan. An executor notices it by a heartbeat."""
 MOST_SECONDS = 900.0
@@ -61,15 +86,6 @@ class Process(NamedTuple):
 
     pid: int
     role: str
-
-
-@dataclass
-class Untouched:
-    """What a verb does when nobody kills it: its seconds, changes to files, and how long each role was there."""
-
-    seconds: float
-    changes: int
-    roles: dict[str, float]
 
 
 @dataclass
@@ -99,7 +115,7 @@ class Bench:
         self.number = 0
         self.ended: tuple[Kill, str, float] | None = None
         """The last kill, the mark of its processes, and when its driver ended."""
-        self.untouched: dict[str, Untouched] = {}
+        self.expected("nothing").mkdir(parents=True)
         (folder / "tmp").mkdir()
         inputs(folder / "in")
         self.conf.write_text(yaml.safe_dump(experiment(folder)))
@@ -110,6 +126,7 @@ class Bench:
         mark = f"{os.getpid()}-{self.number}"
         here = [sys.executable, "-m", f"jobs.{verb}"]
         submit = [standalone.SUBMIT, "--master", self.master, "--conf", "spark.executor.memory=512m"]
+        submit += ["--driver-java-options", BRIEF, "--conf", f"spark.executor.extraJavaOptions={BRIEF}"]
         cluster = [*submit, "--conf", f"spark.executorEnv.{MARK}={mark}", str(HOME / "jobs" / f"{verb}.py")]
         self.log = self.folder / f"said-{self.number}"
         with self.log.open("wb") as said:
@@ -127,12 +144,13 @@ class Bench:
         return self.log.read_text()[-2500:]
 
     def state(self, verb: str) -> Path:
-        """What lies under `out:` before a verb; the whole experiment begins with nothing."""
-        return self.folder / "states" / f"before-{verb}"
+        """What lies under `out:` before a verb: what the one before has left, and of the whole experiment nothing."""
+        verbs = ["nothing", *VICTIMS]
+        return self.expected("nothing" if verb == WHOLE else verbs[verbs.index(verb) - 1])
 
     def expected(self, verb: str) -> Path:
         """What an untouched run leaves."""
-        return self.folder / "states" / f"after-{verb}"
+        return self.folder / "states" / verb
 
     def look_for_orphans(self) -> None:
         """End what is left of the run that ended before the last one, and say that it was there."""
@@ -193,10 +211,10 @@ def processes(mark: str) -> list[Process]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                asked = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 status = (folder / "stat").read_text().rpartition(")")[2].split()
                 if status[0] != "Z":
-                    found[int(folder.name)] = (command, int(status[1]))
+                    found[int(folder.name)] = (asked, int(status[1]))
         except OSError:  # it has ended
             continue
     return [Process(pid, _role(found, pid)) for pid in sorted(found)]
@@ -215,11 +233,11 @@ FORKS = {"daemon": "worker", "worker": "measurer", "measurer": "measurer"}
 
 
 def _role(found: Mapping[int, tuple[str, int]], pid: int) -> str:
-    command, parent = found[pid]
-    role = next((role for words, role in ROLES.items() if words in command), None)
+    asked, parent = found[pid]
+    role = next((role for words, role in ROLES.items() if words in asked), None)
     if role == "daemon" and parent in found and "pyspark.daemon" in found[parent][0]:
         return FORKS[_role(found, parent)]
-    if role is None and re.match(r"\S*python\S* (-m jobs\.|\S*jobs/)", command):
+    if role is None and re.match(r"\S*python\S* (-m jobs\.|\S*jobs/)", asked):
         return "driver"
     return role or "other"
 
@@ -232,13 +250,10 @@ def files(out: Path) -> dict[str, Path]:
 def changes(out: Path) -> set[tuple[str, int]]:
     """What there is to see of files while they come and change."""
     found = set()
-    for folder, _, names in os.walk(out):
+    for folder, names in storage.walk(out):
         for name in names:
-            with_time = os.path.join(folder, name)  # noqa: PTH118 - looked at a hundred times a second
-            try:
-                found.add((with_time, os.stat(with_time).st_mtime_ns))  # noqa: PTH116
-            except FileNotFoundError:
-                continue
+            with suppress(FileNotFoundError):
+                found.add((str((folder / name).relative_to(out)), (folder / name).stat().st_mtime_ns))
     return found
 
 
@@ -282,27 +297,17 @@ def end(those: list[Process]) -> None:
             continue
 
 
-def watch(bench: Bench, verb: str) -> Untouched:
-    """Run a verb to its end with nobody killed; keep what it left and what it was like."""
-    if bench.out.exists():
-        shutil.copytree(bench.out, bench.state(verb), symlinks=True)
-    else:
-        bench.state(verb).mkdir(parents=True)
-    before, begun = changes(bench.out), time.monotonic()
-    job, mark = bench.begin("local[2]", verb)
-    seen: dict[str, list[float]] = {}
-    for now, those in follow(job, mark):
-        for process in those:
-            seen.setdefault(process.role, [now, now])[1] = now
-    if job.returncode:
-        raise RuntimeError(f"{verb} ended with {job.returncode}: {bench.said()}")
-    shutil.copytree(bench.out, bench.expected(verb), symlinks=True)
-    seconds = time.monotonic() - begun
-    roles = {role: last - first for role, (first, last) in seen.items() if role != "other"}
-    usual = bench.untouched[verb] = Untouched(seconds, len(changes(bench.out) - before), roles)
-    told = ", ".join(f"{role} {lived:.1f}" for role, lived in sorted(roles.items()))
-    print(f"untouched {verb}: {seconds:.1f} s, {usual.changes} changes to files; {told}", flush=True)
-    return usual
+def untouched(folder: Path, verbs: Sequence[str]) -> None:
+    """Run verbs in one process; keep what each leaves, and how long it took."""
+    out, conf = folder / "out", folder / "conf.yaml"
+    for verb in verbs:
+        if verb == WHOLE:
+            shutil.rmtree(out, ignore_errors=True)
+        begun, module = time.monotonic(), importlib.import_module(f"jobs.{verb}")
+        if code := command.run(module.main, module.__doc__, [str(conf)], reads_only=verb == "verify"):
+            sys.exit(f"{verb} ended with {code}")
+        shutil.copytree(out, folder / "states" / verb, symlinks=True)
+        (folder / "states" / f"{verb}.seconds").write_text(str(time.monotonic() - begun))
 
 
 def chain(bench: Bench, kills: list[Kill]) -> list[Kill]:
@@ -316,7 +321,7 @@ def chain(bench: Bench, kills: list[Kill]) -> list[Kill]:
         _strike(bench, kill, job, mark, before)
         done = _ended(bench, kill, job, mark)
         print(kill, *kill.wrong, flush=True)
-    last = Kill(kills[-1].where, kills[-1].verb, "nobody", 1.0, by_changes=True)
+    last = Kill(kills[-1].where, kills[-1].verb, NOBODY, 1.0, by_changes=True)
     if not done:
         job, mark = bench.begin(last.where, last.verb)
         if not _ended(bench, last, job, mark):
@@ -327,16 +332,18 @@ def chain(bench: Bench, kills: list[Kill]) -> list[Kill]:
 
 def _strike(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str, before: set[tuple[str, int]]) -> None:
     """Kill the victim at its moment, unless the run ends before."""
-    usual, first, begun = bench.untouched[kill.verb], 0.0, len(changes(bench.out) - before)
-    lived = usual.roles.get(kill.victim, usual.seconds / 2)
+    first, begun = 0.0, len(changes(bench.out) - before)
+    usual = len(changes(bench.expected(kill.verb)) - changes(bench.state(kill.verb)))
+    seconds = float((bench.folder / "states" / f"{kill.verb}.seconds").read_text())
+    lives = seconds + START_SECONDS if kill.victim in ENDING else seconds / 3
     for now, those in follow(job, mark):
         victims = [process for process in those if process.role == kill.victim]
         first = first or (now if victims else 0.0)
         seen = len(changes(bench.out) - before)
-        share = (seen - begun) / max(usual.changes - begun, 1) if kill.by_changes else (now - first) / lived
+        share = (seen - begun) / max(usual - begun, 1) if kill.by_changes else (now - first) / lives
         if victims and share >= kill.share:
             end(victims[-1:])
-            kill.moment = f"{now - first:.1f} s after it began, at change {seen} of {usual.changes}"
+            kill.moment = f"{now - first:.1f} s after it began, at change {seen} of {usual}"
             return
 
 
@@ -363,22 +370,20 @@ def _ended(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str) 
     return done
 
 
-def plan(usual: Untouched, verb: str, draw: random.Random) -> list[Kill]:
+def plan(verb: str, draw: random.Random) -> list[Kill]:
     """The kills of a verb, here and on the cluster: at first those after which it goes on, then those that end it."""
-    here = {role for role, lived in usual.roles.items() if role in VICTIMS and lived > LEAST_SECONDS}
-    there = {"driver", "jvm", "executor", "worker", *here} - {"trainer", "fasttext"} if verb in ON_CLUSTER else set()
-    pairs = sorted([("local[2]", victim) for victim in here] + [("cluster", victim) for victim in there])
+    pairs = [("local[2]", victim) for victim in VICTIMS[verb]]
+    pairs += [("cluster", victim) for victim in ON_CLUSTER.get(verb, ())]
     draw.shuffle(pairs)
     return [
-        Kill(where, verb, victim, draw.uniform(0.1, 0.9), draw.random() < 0.7)
+        Kill(where, verb, victim, draw.uniform(0.1, 0.9), victim in ENDING and draw.random() < 0.7)
         for where, victim in sorted(pairs, key=lambda pair: pair[1] in ENDING)
-        if victim in ENDING or verb != WHOLE
     ]
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    every = [*VERBS, WHOLE]
+    every = [*VICTIMS]
     parser.add_argument("--only", nargs="+", choices=every, default=every, metavar="VERB", help="kill these alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1, help="how often everybody is killed in each verb")
@@ -387,13 +392,12 @@ def main(arguments: list[str] | None = None) -> int:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # so that local[*] is local[2]
     with tempfile.TemporaryDirectory(prefix="kills-") as name, standalone.running(Path(name)) as master:
         bench, draw, found = Bench(Path(name), master), random.Random(asked.seed), list[Kill]()
-        for verb in [one for one in VERBS if {*asked.only} & {*VERBS[VERBS.index(one) :]}] + [WHOLE] * (WHOLE in asked.only):
-            if verb == WHOLE:
-                shutil.rmtree(bench.out, ignore_errors=True)
-            usual = watch(bench, verb)
-            for _ in range(asked.rounds * (verb in asked.only)):
-                found += chain(bench, plan(usual, verb, draw))
-            bench.put(bench.expected(verb))
+        last = max([every.index(one) for one in asked.only if one != WHOLE], default=-1)
+        verbs = [*every[: last + 1], *[WHOLE] * (WHOLE in asked.only)]
+        with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+            alone.submit(untouched, bench.folder, verbs).result()
+        for verb in asked.rounds * asked.only:
+            found += chain(bench, plan(verb, draw))
         bench.look_for_orphans()
         return _sum(found)
 
@@ -406,7 +410,7 @@ def _sum(kills: list[Kill]) -> int:
     for name, victims in counts.items():
         print(f"{name}: " + ", ".join(f"{victim} {many}" for victim, many in sorted(victims.items())))
     struck, wrong = [kill for kill in kills if kill.moment], [kill for kill in kills if kill.wrong]
-    late = sum(not kill.moment and kill.victim in VICTIMS for kill in kills)
+    late = sum(not kill.moment and kill.victim != NOBODY for kill in kills)
     print(f"{len(struck)} kills, {late} came too late; {len(wrong)} did not end as they must")
     for kill in wrong:
         print(kill, *kill.wrong)
