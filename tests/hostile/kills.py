@@ -70,6 +70,8 @@ ON_CLUSTER = {
 NOBODY = "nobody"
 START_SECONDS = 10.0
 """What a verb takes until Spark is there."""
+LIVES = {"helper": 2.0, "fasttext": 0.7, "measurer": 2.0}
+"""Seconds for which those that are not there all the time are there at least."""
 PATIENCE = 15.0
 """Seconds after which a process that has lost its driver is an orphan. An executor notices it by a heartbeat."""
 MOST_SECONDS = 900.0
@@ -335,7 +337,7 @@ def _strike(bench: Bench, kill: Kill, job: "subprocess.Popen[bytes]", mark: str,
     first, begun = 0.0, len(changes(bench.out) - before)
     usual = len(changes(bench.expected(kill.verb)) - changes(bench.state(kill.verb)))
     seconds = float((bench.folder / "states" / f"{kill.verb}.seconds").read_text())
-    lives = seconds + START_SECONDS if kill.victim in ENDING else seconds / 3
+    lives = seconds + START_SECONDS if kill.victim in ENDING else LIVES.get(kill.victim, seconds / 3)
     for now, those in follow(job, mark):
         victims = [process for process in those if process.role == kill.victim]
         first = first or (now if victims else 0.0)
