@@ -169,7 +169,7 @@ def _evaluate() -> Row:
     model = build_model(size, 4096, 0, seed=0)
     tokens = np.random.default_rng(0).integers(1, 4096, EVALUATED_TOKENS).astype(np.uint32)
     offsets = np.arange(0, EVALUATED_TOKENS + 1, 500)
-    page_nats(model, tokens, offsets[:100], size.context, 0, "cuda")
+    page_nats(model, tokens[: offsets[100]], offsets[:101], size.context, 0, "cuda")
     begun = time.monotonic()
     page_nats(model, tokens, offsets, size.context, 0, "cuda")
     return _timed("gpu.evaluate", "14m on 10 MB", time.monotonic() - begun, 30)
