@@ -158,6 +158,24 @@ def test_the_appendix_has_a_row_for_every_subset_in_every_cell_and_no_word_on_wh
     assert hardest["share_kept"] == "0.1" and float(hardest["operations"]) == 6 * 200_000 * 3 * 300_000
 
 
+def test_the_hardest_level_is_set_beside_as_much_random_text_and_how_often_it_was_read():
+    """A hard filter that reads its few pages nine times is judged by what random pages do that are read as often."""
+    again = [
+        replace(
+            one, runs=tuple(replace(run, facts={**run.facts, "epochs": times * (1 + run.replicate)}) for run in one.runs)
+        )
+        for one, times in ((cell(HURTS | {"random": 0.05}), 0.1), (cell(HURTS | {"random": 0.05}, tokens=900_000), 4.5))
+    ]
+    random = replace(subsets()[-1], name="random", control="random", of="pareto-9")
+    found = scale(tell(replace(facts(*again), subsets=(*subsets(), random))))
+    few, many = found["rows"]
+    assert (few["times"], many["times"]) == ("0.2", "9") and "Up to 4 readings" in found["repeated"]
+    assert all(0.13 < float(row["over_random"].split()[0]) < 0.17 for row in (few, many))
+    once = scale(tell(replace(facts(again[0], cell(HURTS, tokens=600_000)), subsets=subsets())))
+    assert once["repeated"] == "" and [row["over_random"] for row in once["rows"]] == ["–", "–"]
+    assert once["rows"][1]["times"] == "–"
+
+
 def test_a_control_that_repeats_its_few_pages_is_no_placebo():
     """Twelve times the same pages are no chance: intervals do not widen by what repetition does to a random control."""
     names = ("none", "random-1", "random-2", "random-9", "pareto-9")
