@@ -23,13 +23,14 @@ from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import LEFT_OUT, PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.reuse import REUSE, Reuse
-from jobs.parts.session import fall_silent
+from jobs.parts.session import SparkLost, fall_silent, is_lost
 from jobs.parts.storage import held, lent
 from jobs.shards.locations import without_secrets
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
 """What a shell gives for a command that this signal ended."""
+LOST = "Spark's Java machine is gone, killed by someone or by the kernel when memory ran out"
 CODES: dict[tuple[type[Exception], ...], int] = {
     (ExperimentError, RuleError, YamlError): REFUSED,
     (PartsFailed, RunsFailed): DAMAGED,
@@ -103,7 +104,7 @@ def run(
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
         return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
-    except Exception as error:  # noqa: BLE001 - a full disk makes any error; what has no sentence is raised again
+    except Exception as error:  # noqa: BLE001 - a full disk, a killed Java machine make any error; others are raised
         return _stopped(error)
 
 
@@ -118,6 +119,8 @@ def _stopped(error: Exception) -> int:
     for kinds, code in CODES.items():
         if isinstance(error, kinds):
             return tell(error, code)
+    if isinstance(error, SparkLost) or is_lost():
+        return tell(f"{LOST}; what is done stays, and the same command goes on from there", DAMAGED)
     raise error
 
 

@@ -23,7 +23,7 @@ from eval.side_by_side import why
 from filters.files import told_full
 from jobs.parts import reuse, storage
 from jobs.parts.refusals import ExperimentError, InvariantBroken
-from jobs.parts.session import stand_in, whereabouts
+from jobs.parts.session import received, stand_in, whereabouts
 from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, state, writer
 from jobs.shards.locations import without_secrets
 
@@ -170,7 +170,7 @@ def outcomes(spark: SparkSession, missing: Sequence[Part], task: Callable[[Part]
     left = list(missing)
     while left:
         try:
-            yield from spark.sparkContext.parallelize(left, len(left)).map(task).collect()
+            yield from received(spark.sparkContext.parallelize(left, len(left)).map(task).collect())
             return
         except Py4JJavaError as error:  # not an error of the task's code, which pyspark raises as another type
             lost = LOST.search(str(error))

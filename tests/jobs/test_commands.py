@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JNetworkError
 
 from jobs import read
 from jobs.bench import __main__ as bench
@@ -121,3 +122,29 @@ def test_a_full_disk_is_one_sentence(tmp_path, capsys, error):
     assert capsys.readouterr().err == (
         f"goodhart: no space is left on the disk{where}: make room, and the same command goes on from there\n"
     )
+
+
+@pytest.mark.parametrize(
+    "raised", [ConnectionRefusedError(111, "Connection refused"), EOFError(), Py4JNetworkError("empty")]
+)
+def test_a_killed_java_machine_is_one_sentence_and_an_error_of_ours_is_none(tmp_path, capsys, monkeypatch, raised):
+    def broken(*_):
+        raise raised
+
+    conf = tmp_path / "conf.yaml"
+    conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: [a.warc.gz]}}\n")
+    with pytest.raises(type(raised)):
+        command.run(broken, read.__doc__, [str(conf)])
+    monkeypatch.setattr(command, "is_lost", lambda: True)
+    assert command.run(broken, read.__doc__, [str(conf)]) == command.DAMAGED
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "Spark's Java machine is gone" in said
+
+
+def test_what_a_killed_verb_wrote_aside_is_removed_by_the_next_one(tmp_path):
+    conf, left = tmp_path / "conf.yaml", tmp_path / "out" / "sweep" / ".levels.parquet.123.tmp"
+    conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: [a.warc.gz]}}\n")
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert command.run(lambda *_: 0, read.__doc__, [str(conf)]) == 0
+    assert not left.exists()

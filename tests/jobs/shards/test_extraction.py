@@ -34,6 +34,9 @@ FAKE_JUSTEXT = """
     def justext(html, stop_words):
         if "segfault" in html:
             os.kill(os.getpid(), signal.SIGSEGV)
+        if "killed once" in html and not os.path.exists(__file__ + ".killed"):
+            open(__file__ + ".killed", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
         if "quits" in html:
             os._exit(0)
         if "raises" in html:
@@ -103,6 +106,12 @@ def test_whatever_a_page_does_to_the_helper_is_its_own_reason(fragile, evil, rea
     found = extract([b"one", b"two", evil, b"three", b"four"], fragile, seconds=0.5)
     assert [result.text for result in found if result.reason is None] == ["one", "two", "three", "four"]
     assert found[2].reason == reason
+
+
+@pytest.mark.parametrize("before", [[], [b"one"]])
+def test_a_helper_that_someone_else_kills_costs_no_page(fragile, before):
+    found = extract([*before, b"killed once", b"two"], fragile)
+    assert [result.text for result in found] == [*(body.decode() for body in before), "killed once", "two"]
 
 
 def test_a_helper_that_only_waits_is_ended_by_the_clock(fragile, monkeypatch):
