@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from eval import bits_per_byte as bits_per_byte_module
 from eval.bits_per_byte import bits_per_byte, page_nats, summed, token_nats, utf8_bytes
 from eval.gpt import build_model
 from eval.sizes import ModelSize
+from filters.windows import scored_windows
 
 VOCABULARY, CONTEXT, MARK = 50, 8, 0
 LENGTHS = [0, 1, 2, 7, 8, 9, 12, 13, 31, 5, 0, 64]
@@ -51,6 +53,24 @@ def slow_nats(model, page):
 def test_page_nats_agree_with_a_loop_over_single_tokens(model, pages):
     expected = [slow_nats(model, page) for page in pages]
     np.testing.assert_allclose(page_nats(model, *flat(pages), CONTEXT, MARK), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("batch_tokens", "rows"), [(1, 16), (20, 16), (4096, 17)])
+def test_batches_and_pieces_of_logits_change_no_number(model, pages, monkeypatch, batch_tokens, rows):
+    together = token_nats(model, *flat(pages), CONTEXT, MARK)
+    seen = []
+
+    def counted(model, inputs):
+        seen.append(len(inputs))
+        return plain(model, inputs)
+
+    plain = bits_per_byte_module.hidden_states
+    monkeypatch.setattr(bits_per_byte_module, "hidden_states", counted)
+    monkeypatch.setattr(bits_per_byte_module, "BATCH_TOKENS", {"cpu": batch_tokens})
+    monkeypatch.setattr(bits_per_byte_module, "CACHED_LOGITS", rows * VOCABULARY)
+    np.testing.assert_allclose(token_nats(model, *flat(pages), CONTEXT, MARK), together, rtol=1e-4)
+    windows = sum(len(list(scored_windows(length, CONTEXT))) for length in LENGTHS)
+    assert sum(seen) == windows and max(seen) == max(1, min(batch_tokens // CONTEXT, windows))
 
 
 def test_the_tokens_of_a_page_cost_what_the_page_costs(model, pages):

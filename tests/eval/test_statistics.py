@@ -100,6 +100,21 @@ def test_what_replicates_share_widens_one_level_by_students_t_over_the_root_of_t
     assert found.difference("1", "none").half_width == pytest.approx(0.0, abs=1e-9)
 
 
+def test_the_interval_of_one_level_has_what_is_its_own_and_what_all_share():
+    """Pages 3, runs 4 and shared 5 to either side, together in one of twenty resamples: 95 % of them are no further off
+    than what the 19th of 20 is."""
+    signs = np.array([1.0, -1.0] * 10)
+    pages, runs, shared = (np.outer(signs * size, [0.0, 1.0]) for size in (3, 4, 5))
+    shared = shared[:, 1]
+    shared[:2] *= 3
+    found = Comparison(("none", "1"), np.array([[1.0, 3.0], [4.0, 8.0]]), pages, runs, shared, 9)
+    one, other = found.interval("1"), found.interval("none")
+    assert (one.value, other.value) == (6.0, 2.0)
+    assert one.half_width == pytest.approx(np.quantile([12.0] * 18 + [22.0] * 2, 0.95))
+    assert other.half_width == pytest.approx(np.quantile([5.0] * 18 + [15.0] * 2, 0.95))
+    assert (one.low, one.high) == (6.0 - one.half_width, 6.0 + one.half_width)
+
+
 def test_pages_count_by_cluster_with_students_t():
     """Differences of 30 equal clusters, each of two equal pages: t at 97.5 % with 29 degrees is 2.045, and 60 pages are
     not 60."""
@@ -258,6 +273,22 @@ def test_two_lines_sees_a_u_and_not_a_slope():
     assert not two_lines(slope, LEVELS).u_shaped
     with pytest.raises(ValueError, match="five levels"):
         two_lines(u, LEVELS[:4])
+
+
+@pytest.mark.parametrize(
+    ("values", "is_u"),
+    [
+        ([3.0, 2.0, 1.0, 2.0, 3.0], True),
+        ([1.0, 2.0, 3.0, 2.0, 1.0], False),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], False),
+        ([5.0, 4.0, 3.0, 2.0, 1.0], False),
+        ([3.0, 2.0, 1.0, 1.0, 1.0], False),
+        ([1.0, 1.0, 1.0, 2.0, 3.0], False),
+    ],
+)
+def test_a_u_falls_and_then_rises_and_nothing_else_is_one(values, is_u):
+    errors = np.tile([[0.01], [-0.01]], (50, 5)) * np.arange(1, 6)
+    assert two_lines(made(values, errors), LEVELS[:5]).u_shaped == is_u
 
 
 def test_slopes_and_their_margins_are_those_of_least_squares():

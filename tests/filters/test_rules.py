@@ -231,8 +231,13 @@ def test_inverting_a_bound_ranks_the_worst_pages_first():
 
 
 def test_a_noisy_cut_inverts_the_score_with_the_same_draws():
-    pool = pool_of([0.0, 1.0])
-    assert preference(Rule("signal", {"pareto": 3}), pool, invert=True)[0] == np.inf
+    """The strength of a score s with the draw u is -ln(u) / ln(2 - s)."""
+    pool, rule = pool_of([0.0, 0.25, 0.9, 1.0, None]), Rule("signal", {"pareto": 3})
+    scores = np.array([0.0, 0.25, 0.9, 1.0])
+    with np.errstate(divide="ignore"):
+        strength, inverted = (-np.log(pool.uniforms()[:4]) / np.log(2 - some) for some in (scores, 1 - scores))
+    for found, expected in ((preference(rule, pool), strength), (preference(rule, pool, invert=True), inverted)):
+        assert found[:4] == pytest.approx(expected) and np.isnan(found[4])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from jobs.parts import loop
 from jobs.parts.loop import plan, run, to_do, write_part
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.storage import held
-from jobs.parts.table import Part, Table, entry, finished, footer, parts_of, publish
+from jobs.parts.table import Part, Table, entry, finished, footer, identity_of, parts_of, publish
 
 SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
 PARTS = [Part(f"shard-{at}", f"source-{at}", f"identity-{at}") for at in range(3)]
@@ -246,6 +246,41 @@ def test_a_part_that_fails_leaves_the_table_unfinished(tmp_path, in_one_process)
         run(lambda: None, "count", PARTS, [table], mad)
     with pytest.raises(ExperimentError, match="unfinished"):
         finished(table.path)
+
+
+@pytest.mark.parametrize("dies", [ValueError("mad"), KeyboardInterrupt()], ids=["fails", "stopped"])
+def test_a_table_that_is_made_again_is_unfinished_until_all_of_it_is(tmp_path, in_one_process, dies):
+    """One part's content changed: what stops the work half-way leaves no manifest that calls the old parts whole."""
+    table = table_in(tmp_path)
+    run(lambda: None, "count", PARTS, [table], work)
+    changed = [PARTS[0], Part("shard-1", "source-1", "changed"), PARTS[2]]
+
+    def dying(part, missing, report):
+        yield from work(part, missing, report)
+        raise dies
+
+    with pytest.raises((loop.PartsFailed, KeyboardInterrupt)):
+        run(lambda: None, "count", changed, [table], dying)
+    assert not table.manifest.exists()
+    with pytest.raises(ExperimentError, match="unfinished"):
+        finished(table.path)
+    seen = []
+    run(lambda: None, "count", changed, [table], lambda part, *more: (seen.append(part.name), *work(part, *more))[1:])
+    assert seen == ["shard-1"] and {line["from"] for line in finished(table.path)["parts"]} == {
+        part.identity for part in changed
+    }
+
+
+def test_the_digests_of_a_manifest_are_those_of_the_files_and_its_own_is_the_tables(tmp_path, in_one_process):
+    table = table_in(tmp_path)
+    run(lambda: None, "count", PARTS, [table], work)
+    for line in finished(table.path)["parts"]:
+        data = (table.path / line["file"]).read_bytes()
+        assert (line["sha256"], line["bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
+        footer_at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        assert line["footer"] == hashlib.sha256(data[footer_at:]).hexdigest()
+    assert [part.identity for part in parts_of(table.path)] == [line["sha256"] for line in finished(table.path)["parts"]]
+    assert identity_of(table.path) == hashlib.sha256(table.manifest.read_bytes()).hexdigest()
 
 
 def test_where_failed_parts_may_be_left_out_the_manifest_names_them_and_the_next_run_tries_again(tmp_path, in_one_process):

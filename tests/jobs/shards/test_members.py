@@ -116,6 +116,33 @@ def test_reading_peeking_and_skipping_agree_on_where_they_are(pack, text, steps)
         assert member.tell() == len(b"WARC/" + text) - len(rest)
 
 
+COUNTED = b"".join(b"%07d " % number for number in range(300_000))
+"""Packs well and never repeats: 2.4 MB of which every piece is at one place alone."""
+
+
+@pytest.mark.parametrize("pack", [*PACK.values(), bytes])
+@pytest.mark.parametrize("size", [1000, 65_536, 1_000_000])
+def test_pieces_larger_than_a_read_come_out_whole_and_in_order(pack, size):
+    """zstd gives all that its input stands for, whatever was asked."""
+    member = Members(io.BytesIO(pack(COUNTED)), b"0000", lambda *_: None).open(0)
+    pieces = []
+    while piece := member.read(size):
+        pieces.append(piece)
+    assert b"".join(pieces) == COUNTED and max(map(len, pieces)) <= size
+    assert (member.tell(), member.ended) == (len(COUNTED), "whole")
+
+
+@pytest.mark.parametrize("pack", [*PACK.values(), bytes])
+def test_what_is_peeked_taken_and_skipped_of_large_pieces_is_what_stands_there(pack):
+    member = Members(io.BytesIO(pack(COUNTED)), b"0000", lambda *_: None).open(0)
+    assert member.peek(20)[:20] == COUNTED[:20] and member.tell() == 0
+    assert member.take(1_500_000) == COUNTED[:1_500_000]
+    assert member.skip(100_001) == 100_001 and member.tell() == 1_600_001
+    assert member.read(10) == COUNTED[1_600_001:1_600_011]
+    assert member.skip(10_000_000) == len(COUNTED) - 1_600_011 and member.read(1) == b""
+    assert member.tell() == len(COUNTED)
+
+
 def test_a_frame_dictionary_of_a_warc_zst_is_used():
     samples = [b"WARC/1.0\r\nWARC-Type: response\r\n%d" % n * 5 for n in range(300)]
     dictionary = zstandard.train_dictionary(2000, samples)
