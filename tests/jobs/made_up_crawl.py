@@ -15,6 +15,8 @@ from jobs.split import SPLIT
 SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_hash", pa.int64())])
 NUMBERS = pa.schema([("id", pa.string()), ("word_count", pa.int64()), ("quality", pa.float64()), ("language", pa.string())])
 ROWS = 400
+GROUP = 150
+"""Rows of a row group: a part has three."""
 
 
 def crawl(tmp_path, **changes):
@@ -64,7 +66,7 @@ def write(tmp_path, name, at, rows, identity):
     table.path.mkdir(parents=True, exist_ok=True)
 
     def work(part, missing, report):
-        yield from ((table.name, batch) for batch in rows.to_batches())
+        yield from ((table.name, batch) for batch in rows.to_batches(max_chunksize=GROUP))
 
     assert loop.write_part(Part(f"shard-{at}", "", identity), [table], work).failure is None
 

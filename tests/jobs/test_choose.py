@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filters.draws import draw, id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
+from filters.transforms import TRANSFORMS
 from jobs import choose, evaluate, train
 from jobs.parts import grid, loop
 from jobs.parts.experiment_file import Experiment
@@ -132,6 +135,81 @@ def test_attribution_does_not_depend_on_the_order_of_the_rules(tmp_path):
     for one in facts:
         dropped = one["in"]["pages"] - one["kept"]["pages"]
         assert sum(row["in_order"]["pages"] for row in one["dropped"]) == dropped
+
+
+def sizes_of(columns, rows):
+    return {"tokens": None, "pages": int(rows.sum()), "bytes": int(columns["text_bytes"][rows].sum())}
+
+
+def test_what_each_rule_drops_alone_uniquely_and_in_order_is_counted_in_pages_and_bytes(tmp_path):
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={"random": "all"})
+    columns, kept = chosen(experiment)
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    for level in ("none", "9"):
+        facts = told(experiment, f"quality-pareto-{level}")
+        names = ["word_count min 50", "language in eng", *(["quality pareto 9"] if level == "9" else [])]
+        fails = np.stack([~columns[f"rule {name}"].astype(bool) & free for name in names])
+        assert [row["rule"] for row in facts["dropped"]] == names
+        assert [row["signal"] for row in facts["dropped"]] == [name.split()[0] for name in names]
+        for at, row in enumerate(facts["dropped"]):
+            assert row["alone"] == sizes_of(columns, fails[at])
+            assert (
+                row["uniquely"] == sizes_of(columns, fails[at] & (fails.sum(axis=0) == 1)) and row["uniquely"]["pages"] > 9
+            )
+            assert row["in_order"] == sizes_of(columns, fails[at] & ~fails[:at].any(axis=0))
+        assert facts["in"] == sizes_of(columns, free)
+        assert facts["kept"] == facts["read"] == sizes_of(columns, kept[f"quality-pareto-{level}"])
+        out = {"pages": int(columns["held_out"].sum()), "copies_dropped": int(columns["copy_of_held_out"].sum())}
+        assert {name: facts["held_out"][name] for name in out} == out
+        by_language = {
+            name: {
+                language: int(some)
+                for language in ("deu", "eng")
+                if (some := (fails[at] & (columns["language"] == language)).sum())
+            }
+            for at, name in enumerate(names)
+        }
+        assert facts["dropped_by_language"] == by_language
+    control = told(experiment, "random-quality-pareto-9")
+    assert (control["dropped"], control["dropped_by_language"], control["of"]) == ([], {}, "quality-pareto-9")
+    assert control["kept"] == control["read"] == sizes_of(columns, kept["random-quality-pareto-9"])
+
+
+def test_the_languages_that_a_rule_drops_most_of_are_told_the_most_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "SHOWN_NAMES", 1)
+    experiment = crawl(tmp_path, rules={"language": {"in": ["eng"]}, "word_count": {"min": 100}})
+    chosen(experiment)
+    found = told(experiment, "rules")["dropped_by_language"]
+    assert list(found["language in eng"]) == ["deu"] and len(found["word_count min 100"]) == 1
+    sweep = json.loads((tmp_path / "subsets" / "sweep.json").read_text())
+    assert set(sweep["languages"]) == {"deu", "eng"}
+
+
+@pytest.mark.parametrize(("form", "edits"), [("parquet", ["shout"]), ("jsonl.zst", []), ("jsonl.zst", ["shout"])])
+def test_a_written_page_has_its_own_text_and_signals_whatever_row_group_it_is_from(tmp_path, monkeypatch, form, edits):
+    monkeypatch.setitem(TRANSFORMS, "shout", lambda pages: pc.utf8_upper(pages.text))
+    write = {"subsets": "all", "removed": True, "format": form, "signals": ["word_count", "language"], "transforms": edits}
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, write=write))
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    place = {page: at for at, page in enumerate(columns["id"])}
+    assert pq.ParquetFile(tmp_path / "pages" / "shard-0.parquet").num_row_groups == 3
+    for folder, level in itertools.product(("subsets", "removed"), ("none", "9")):
+        rows = written_rows(tmp_path / folder / f"quality-pareto-{level}", form)
+        mask = kept[f"quality-pareto-{level}"]
+        assert [row["id"] for row in rows] == columns["id"][mask if folder == "subsets" else free & ~mask].tolist()
+        for row in rows:
+            which, number = map(int, row["id"].split("-")[1:])
+            text = f"words of page {number % 350} in part {which}"
+            assert row["text"] == (text.upper() if edits else text)
+            assert row["url"] == f"https://site-{number % 40}.org/{which}/{number}"
+            assert all(row[name] == columns[name][place[row["id"]]] for name in ("word_count", "language"))
+
+
+def written_rows(folder, form):
+    if form == "parquet":
+        return [row for file in sorted(folder.glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    files = [zstandard.decompress(file.read_bytes(), max_output_size=1 << 20) for file in sorted(folder.glob("*.zst"))]
+    return [json.loads(line) for data in files for line in data.splitlines()]
 
 
 def test_verdicts_hold_every_rule_and_subset_for_every_page(tmp_path):
