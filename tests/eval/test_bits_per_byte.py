@@ -69,6 +69,14 @@ def test_batches_and_pieces_of_logits_change_no_number(model, pages, monkeypatch
     monkeypatch.setattr(bits_per_byte_module, "BATCH_TOKENS", {"cpu": batch_tokens})
     monkeypatch.setattr(bits_per_byte_module, "CACHED_LOGITS", rows * VOCABULARY)
     np.testing.assert_allclose(token_nats(model, *flat(pages), CONTEXT, MARK), together, rtol=1e-4)
+    pieces = []
+    watching = model.lm_head.register_forward_hook(lambda _, given, __: pieces.append(len(given[0])))
+    token_nats(model, *flat(pages), CONTEXT, MARK)
+    watching.remove()
+    assert sum(pieces) == sum(LENGTHS) and max(pieces) == (
+        min(max(batch_tokens, CONTEXT), rows) if batch_tokens < 4096 else rows
+    )
+    seen = seen[: len(seen) // 2]
     windows = sum(len(list(scored_windows(length, CONTEXT))) for length in LENGTHS)
     assert sum(seen) == windows and max(seen) == max(1, min(batch_tokens // CONTEXT, windows))
 
@@ -87,6 +95,12 @@ def test_a_page_scores_the_same_alone_and_among_others_and_twice_the_same(model,
     assert np.array_equal(together, page_nats(model, *flat(pages), CONTEXT, MARK))
     alone = [page_nats(model, *flat([page]), CONTEXT, MARK)[0] for page in pages]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_on_a_cpu_one_thread_is_used(model, pages):
+    torch.set_num_threads(2)
+    page_nats(model, *flat(pages), CONTEXT, MARK)
+    assert torch.get_num_threads() == 1
 
 
 def test_bytes_are_counted_on_the_text_and_not_by_the_tokenizer():
