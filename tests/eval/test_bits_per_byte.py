@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from eval import bits_per_byte as bits_per_byte_module
+import eval.bits_per_byte
 from eval.bits_per_byte import bits_per_byte, page_nats, summed, token_nats, utf8_bytes
 from eval.gpt import build_model
 from eval.sizes import ModelSize
@@ -55,30 +55,33 @@ def test_page_nats_agree_with_a_loop_over_single_tokens(model, pages):
     np.testing.assert_allclose(page_nats(model, *flat(pages), CONTEXT, MARK), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("batch_tokens", "rows"), [(1, 16), (20, 16), (4096, 17)])
-def test_batches_and_pieces_of_logits_change_no_number(model, pages, monkeypatch, batch_tokens, rows):
-    together = token_nats(model, *flat(pages), CONTEXT, MARK)
-    seen = []
-
-    def counted(model, inputs):
-        seen.append(len(inputs))
-        return plain(model, inputs)
-
-    plain = bits_per_byte_module.hidden_states
-    monkeypatch.setattr(bits_per_byte_module, "hidden_states", counted)
-    monkeypatch.setattr(bits_per_byte_module, "BATCH_TOKENS", {"cpu": batch_tokens})
-    monkeypatch.setattr(bits_per_byte_module, "CACHED_LOGITS", rows * VOCABULARY)
-    np.testing.assert_allclose(token_nats(model, *flat(pages), CONTEXT, MARK), together, rtol=1e-4)
-    pieces = []
-    watching = model.lm_head.register_forward_hook(lambda _, given, __: pieces.append(len(given[0])))
-    token_nats(model, *flat(pages), CONTEXT, MARK)
-    watching.remove()
-    assert sum(pieces) == sum(LENGTHS) and max(pieces) == (
-        min(max(batch_tokens, CONTEXT), rows) if batch_tokens < 4096 else rows
+@pytest.mark.parametrize(("batch_tokens", "rows", "at_once"), [(1, 3, 16), (20, 16, 16), (4096, 17, 17)])
+def test_batches_and_pieces_of_logits_are_as_large_as_fits_and_change_no_number(
+    model, pages, monkeypatch, batch_tokens, rows, at_once
+):
+    together, shapes, pieces = token_nats(model, *flat(pages), CONTEXT, MARK), [], []
+    plain = eval.bits_per_byte.hidden_states
+    monkeypatch.setattr(
+        eval.bits_per_byte,
+        "hidden_states",
+        lambda model, inputs: (shapes.append(tuple(inputs.shape)), plain(model, inputs))[1],
     )
-    seen = seen[: len(seen) // 2]
-    windows = sum(len(list(scored_windows(length, CONTEXT))) for length in LENGTHS)
-    assert sum(seen) == windows and max(seen) == max(1, min(batch_tokens // CONTEXT, windows))
+    monkeypatch.setattr(eval.bits_per_byte, "BATCH_TOKENS", {"cpu": batch_tokens})
+    monkeypatch.setattr(eval.bits_per_byte, "CACHED_LOGITS", rows * VOCABULARY)
+    watching = model.lm_head.register_forward_hook(lambda _, given, __: pieces.append(len(given[0])))
+    np.testing.assert_allclose(token_nats(model, *flat(pages), CONTEXT, MARK), together, rtol=1e-4)
+    watching.remove()
+
+    windows = [window for length in LENGTHS for window in scored_windows(length, CONTEXT)]
+    windows.sort(key=lambda window: window[0] - window[2])
+    expected_shapes, expected_pieces = [], []
+    while windows:
+        width = windows[0][2] - windows[0][0]
+        batch, windows = windows[: max(1, batch_tokens // width)], windows[max(1, batch_tokens // width) :]
+        expected_shapes.append((len(batch), width))
+        scored = sum(end - first for _, first, end in batch)
+        expected_pieces += [min(at_once, scored - start) for start in range(0, scored, at_once)]
+    assert (shapes, pieces) == (expected_shapes, expected_pieces)
 
 
 def test_the_tokens_of_a_page_cost_what_the_page_costs(model, pages):

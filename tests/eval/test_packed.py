@@ -180,9 +180,9 @@ def test_a_token_outside_the_vocabulary_is_refused_with_its_page_and_the_old_fil
 
 def test_a_level_that_holds_just_what_is_asked_is_enough(tmp_path):
     """14 tokens are 4 slices, 18 tokens with their marks; one window of 4 needs one token more."""
-    header = write(tmp_path / "new" / "a.bin", [pages_of([14])], stream_of([14], 18))
+    header = write(tmp_path / "new" / "folder" / "a.bin", [pages_of([14])], stream_of([14], 18))
     assert (header.tokens, header.slices) == (18, 4)
-    assert header_path(tmp_path / "new" / "a.bin").read_text() == json.dumps(asdict(header), indent=2)
+    assert header_path(tmp_path / "new" / "folder" / "a.bin").read_text() == json.dumps(asdict(header), indent=2)
     assert write(tmp_path / "b.bin", [pages_of([4])], stream_of([4], 5)).tokens == 5
     with pytest.raises(ValueError, match="4 tokens, too few for one window of 4"):
         write(tmp_path / "c.bin", [pages_of([3])], stream_of([3], 4))
@@ -350,5 +350,6 @@ def test_which_tokens_move_and_where_to_is_drawn_from_their_places(tmp_path, mon
 def test_a_permuted_stream_differs_from_its_own_by_its_digest_alone(packed, tmp_path):
     header = write_permuted(packed.path, tmp_path / "b.bin", 1.0)
     assert header != packed.header and replace(header, sha256=packed.header.sha256) == packed.header
-    assert write_permuted(packed.path, tmp_path / "c.bin", 1.0) == header
+    assert write_permuted(packed.path, tmp_path / "new" / "folder" / "c.bin", 1.0) == header
+    assert header_path(tmp_path / "b.bin").read_text() == json.dumps(asdict(header), indent=2)
     assert indexed(tmp_path / "b.bin") == indexed(packed.path)

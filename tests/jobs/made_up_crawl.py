@@ -34,7 +34,8 @@ def crawl(tmp_path, **changes):
         write(tmp_path, "pages", at, pa.table(rows, schema=PAGES), "shard")
         identity = sha256_of(tmp_path / "pages" / f"shard-{at}.parquet")
         quality = [None if row % 50 == 0 else float(value) for row, value in enumerate(draw.random(ROWS))]
-        numbers = [ids, [int(value) for value in draw.integers(0, 200, ROWS)], quality, ["eng", "deu"] * (ROWS // 2)]
+        languages = ["eng", "deu", "eng", "deu", "eng", None, "eng", "deu"] * (ROWS // 8)
+        numbers = [ids, [int(value) for value in draw.integers(0, 200, ROWS)], quality, languages]
         write(tmp_path, "signals/numbers", at, pa.table(numbers, schema=NUMBERS), identity)
         sizes = [len(text) for text in pages["text"]]
         hashes = [row % 350 + 1000 * at for row in range(ROWS)]
