@@ -187,7 +187,7 @@ def test_breadth_is_what_counting_niches_by_hand_gives_beside_a_flat_cut_of_equa
             best = np.argsort(np.where((words >= 10) & ~np.isnan(quality), -quality, np.inf))[: kept.sum()]
             assert beside == measured(np.isin(np.arange(len(words)), best))
     by_quota, by_share = next(row for name, row in found.items() if "quota" in name), found["quality-keep_fraction-0.2"]
-    assert (by_quota["covered"], by_quota["niches"]) == (20, "language × tenths of word_count")
+    assert (by_quota["covered"], by_quota["niches"]) == (30, "language × tenths of word_count")
     assert by_quota["effective"] > by_quota["flat_effective"]
     assert by_share["effective"] == by_share["flat_effective"]
 
