@@ -141,7 +141,8 @@ def test_what_is_peeked_taken_and_skipped_of_large_pieces_is_what_stands_there(p
     assert member.take(1_500_000) == COUNTED[:1_500_000]
     assert member.skip(100_001) == 100_001 and member.tell() == 1_600_001
     assert member.read(10) == COUNTED[1_600_001:1_600_011]
-    assert member.skip(10_000_000) == len(COUNTED) - 1_600_011 and member.read(1) == b""
+    assert (member.read(0), member.take(0), member.take(1), member.skip(1)) == (b"", b"", COUNTED[1_600_011:1_600_012], 1)
+    assert member.skip(10_000_000) == len(COUNTED) - 1_600_013 and member.read(1) == b""
     assert member.tell() == len(COUNTED)
 
 
@@ -203,6 +204,17 @@ def test_damage_is_told_with_its_place_its_reason_and_how_many_bytes_it_cost(cod
     assert (texts, damages, counts) == (TEXTS[:2], [], {"read": sizes[0] + sizes[1], "padding": 7})
     texts, damages, counts = accounted(data, start=sizes[0])
     assert (texts, damages, counts) == (TEXTS[1:3], [], {"read": sizes[1] + sizes[2]})
+
+
+@pytest.mark.parametrize("pack", [*PACK.values(), bytes])
+@pytest.mark.parametrize("wanted", [0, 10])
+def test_members_whose_reader_stops_early_are_read_to_their_end(pack, wanted):
+    texts = TEXTS[:3] if pack is not bytes else TEXTS[:1]
+    counts = Counter()
+    members = Members(io.BytesIO(b"".join(map(pack, texts))), b"WARC/", lambda *damage: pytest.fail(str(damage)), 0, counts)
+    found = [(member, member.take(wanted)) for member in members]
+    assert [(text, member.ended) for member, text in found] == [(text[:wanted], "whole") for text in texts]
+    assert counts == {"packed: read": sum(map(len, map(pack, texts)))}
 
 
 @pytest.mark.parametrize("nuls", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
