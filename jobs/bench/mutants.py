@@ -36,7 +36,12 @@ LIBRARIES = """
 torch transformers pyarrow.parquet pyarrow.dataset pyspark.sql numba pydantic fsspec fastwarc.warc zstandard tokenizers
 """.split()
 TESTS = {
-    "filters/rules.py": ["filters/test_rules.py", "filters/test_rules_by_hand.py", "filters/test_soft_cuts.py", "filters/test_quotas.py"],
+    "filters/rules.py": [
+        "filters/test_rules.py",
+        "filters/test_rules_by_hand.py",
+        "filters/test_soft_cuts.py",
+        "filters/test_quotas.py",
+    ],
     "filters/levels.py": ["filters/test_levels.py"],
     "filters/quantiles.py": ["filters/test_quantiles.py", "filters/test_rules.py"],
     "filters/agreement.py": ["filters/test_agreement.py"],
