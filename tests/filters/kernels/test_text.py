@@ -1,4 +1,6 @@
+import ctypes
 import importlib
+import mmap
 import os
 import pkgutil
 import subprocess
@@ -15,11 +17,12 @@ from hypothesis import strategies as st
 from numba.core.dispatcher import Dispatcher
 
 from filters import heuristics
-from filters.kernels import lists
+from filters.kernels import hashing, lists
 from filters.kernels import text as kernels
 from filters.kernels.compiled import digest, ones, trailing_zeros
 from filters.kernels.unicode_tables import CLASSES
 from filters.pages import PageBatch
+from filters.signals import configure, load_groups
 from filters.units.phrases import Phrases
 
 BYTES = st.binary(max_size=40) | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass"))
@@ -225,3 +228,52 @@ def test_kernels_from_a_zip_are_kept_for_the_next_process_even_without_a_home(tm
         command = [sys.executable, "-c", USE, str(archive)]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.stdout.split() == ["5", hits], done.stderr
+
+
+def between_guards(content):
+    """A whole number of memory pages with memory before and behind them that nobody may read."""
+    page, size = mmap.PAGESIZE, len(content)
+    area = mmap.mmap(-1, size + 2 * page)
+    area[page : page + size] = content
+    first = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    for guard in (first, first + page + size):
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
+    return area, first + page
+
+
+def measured_between_guards(pieces):
+    """All our own signals of pages that fill their buffer to its last byte, and what else reads eight bytes at a time."""
+    area, address = between_guards(b"".join(pieces))
+    buffer = pa.foreign_buffer(address, sum(map(len, pieces)), area)
+    offsets = pa.py_buffer(np.cumsum([0, *map(len, pieces)], dtype=np.int64))
+    text = pa.Array.from_buffers(pa.large_string(), len(pieces), [None, offsets, buffer])
+    for name in ("c4", "gopher", "fineweb", "pii", "repetition"):
+        configure(name, {}, load_groups("filters")).measure(pa.array(map(str, range(len(pieces)))), PageBatch(text))
+    pages = PageBatch(text)
+    assert len(hashing.lower_case(pages.data, pages.offsets)[0]) and pages.sentences and pages.paragraphs
+    assert all(
+        len(found)
+        for found in (hashing.ngrams(pages.data, pages.offsets, 99), hashing.spark_terms(pages.data, pages.offsets, 64))
+    )
+
+
+def test_no_kernel_reads_a_byte_before_or_behind_its_buffer():
+    """In a fork, as one that does is killed at once. The first and the last page of a buffer have every length to 20."""
+    texts = [b"a b, c. d!\nE F\n", "é 字😀. A\nb".encode(), b"x" * 20, b"  \n\n \xff\xce "]
+    batches = []
+    for length in range(1, 21):
+        ends = [(text * 20)[:length] for text in texts]
+        for end in ends:
+            middle = b"some words, and a line.\n" * 400
+            batches.append([end, middle[: mmap.PAGESIZE - 2 * length], end])
+    measured_between_guards(batches[0])  # compiled here, once
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            for batch in batches:
+                measured_between_guards(batch)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
