@@ -230,49 +230,41 @@ def test_kernels_from_a_zip_are_kept_for_the_next_process_even_without_a_home(tm
         assert done.stdout.split() == ["5", hits], done.stderr
 
 
-def between_guards(content):
-    """A whole number of memory pages with memory before and behind them that nobody may read."""
-    page, size = mmap.PAGESIZE, len(content)
-    area = mmap.mmap(-1, size + 2 * page)
-    area[page : page + size] = content
-    first = ctypes.addressof(ctypes.c_char.from_buffer(area))
-    for guard in (first, first + page + size):
-        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
-    return area, first + page
-
-
-def measured_between_guards(pieces):
-    """All our own signals of pages that fill their buffer to its last byte, and what else reads eight bytes at a time."""
-    area, address = between_guards(b"".join(pieces))
-    buffer = pa.foreign_buffer(address, sum(map(len, pieces)), area)
+def measured(pieces, data):
+    """All our own signals of pages whose bytes lie in a buffer, and what else reads eight bytes at a time."""
     offsets = pa.py_buffer(np.cumsum([0, *map(len, pieces)], dtype=np.int64))
-    text = pa.Array.from_buffers(pa.large_string(), len(pieces), [None, offsets, buffer])
+    text = pa.Array.from_buffers(pa.large_string(), len(pieces), [None, offsets, data])
     for name in ("c4", "gopher", "fineweb", "pii", "repetition"):
         configure(name, {}, load_groups("filters")).measure(pa.array(map(str, range(len(pieces)))), PageBatch(text))
     pages = PageBatch(text)
-    assert len(hashing.lower_case(pages.data, pages.offsets)[0]) and pages.sentences and pages.paragraphs
-    assert all(
-        len(found)
-        for found in (hashing.ngrams(pages.data, pages.offsets, 99), hashing.spark_terms(pages.data, pages.offsets, 64))
-    )
+    assert pages.sentences and pages.paragraphs and hashing.lower_case(pages.data, pages.offsets)
+    assert hashing.ngrams(pages.data, pages.offsets, 99) and hashing.spark_terms(pages.data, pages.offsets, 64)
+
+
+def guarded():
+    """One page of memory between two that nobody may read, and where it begins."""
+    area = mmap.mmap(-1, 3 * mmap.PAGESIZE)
+    first = ctypes.addressof(ctypes.c_char.from_buffer(area)) + mmap.PAGESIZE
+    for guard in (first - mmap.PAGESIZE, first + mmap.PAGESIZE):
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    return area, first
 
 
 def test_no_kernel_reads_a_byte_before_or_behind_its_buffer():
-    """In a fork, as one that does is killed at once. The first and the last page of a buffer have every length to 20."""
-    texts = [b"a b, c. d!\nE F\n", "é 字😀. A\nb".encode(), b"x" * 20, b"  \n\n \xff\xce "]
-    batches = []
-    for length in range(1, 21):
-        ends = [(text * 20)[:length] for text in texts]
-        for end in ends:
-            middle = b"some words, and a line.\n" * 400
-            batches.append([end, middle[: mmap.PAGESIZE - 2 * length], end])
-    measured_between_guards(batches[0])  # compiled here, once
+    """In a fork, as one that does is killed at once. Buffers of up to 20 bytes, one or two pages of text in each."""
+    texts = [b"a b, c. d!\nE F\nABCDEFGHI", "é 字😀. A\nb Σ Ã©é".encode(), b"x" * 20, b"  \n\n \xff\xce  \n      . "]
+    cases = [[text[:cut], text[cut:length]] for text in texts for length in range(1, 21) for cut in {0, length // 2}]
+    measured([b"a b", b"c"], pa.py_buffer(b"a bc"))  # compiled before there is a fork
     child = os.fork()
     if not child:
         status = 1
         try:
-            for batch in batches:
-                measured_between_guards(batch)
+            area, first = guarded()
+            for case in cases:
+                content = b"".join(case)
+                for at in (0, mmap.PAGESIZE - len(content)):
+                    area[mmap.PAGESIZE + at : mmap.PAGESIZE + at + len(content)] = content
+                    measured(case, pa.foreign_buffer(first + at, len(content), area))
             status = 0
         finally:
             os._exit(status)
