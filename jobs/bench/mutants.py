@@ -220,10 +220,9 @@ def tried(module: str, tree: Path, most: int, seed: int) -> tuple[int, list[Muta
     every = list(mutants(source))
     some = random.Random(f"{seed} {module}").sample(every, min(most, len(every)))
     times = tree / f"{Path(module).stem}.json"
+    started = time.monotonic()
     if killed(tree, TESTS[module], times):
         raise SystemExit(f"{module}: its tests fail without any change: mend them first")
-    started = time.monotonic()
-    killed(tree, TESTS[module], times)
     limit = PATIENCE * (time.monotonic() - started) + 10
     alive = []
     for mutant in some:

@@ -137,6 +137,9 @@ def test_a_share_of_a_signal_that_is_nowhere_measured_keeps_nothing(lowest):
     assert kept(pool, keep_fraction=1.0, lowest=lowest) == [False, False]
     assert kept(pool, keep_fraction=1.0, lowest=lowest, within="language") == [False, False]
     assert kept(pool, pareto={"keep_fraction": 1.0}) == [False, False]
+    for conditions in ({"keep_fraction": 1.0, "lowest": lowest}, {"pareto": {"keep_fraction": 0.5}}):
+        [rule] = resolve_in(pool, parse({"signal": conditions}))
+        assert rule.passes(pool_of([-1e308, 1e308])).tolist() == [False, False]  # held-out pages, that it was not found over
 
 
 def test_a_share_by_a_weight_that_nobody_counted_is_refused():
@@ -176,6 +179,25 @@ def test_rules_resolved_over_parts_are_those_resolved_over_all_pages():
     for rule, whole in zip(rules, resolve_in(pool, rules), strict=True):
         assert resolve(rule, found, deviations) == whole
         assert 0 < whole.passes(pool).sum() < 500
+
+
+@pytest.mark.parametrize(
+    ("conditions", "read"),
+    [
+        ({"keep_fraction": 0.5, "weight": "characters"}, {"signal", "text_characters"}),
+        ({"between": [0.1, 0.2], "within": ["language", {"tenths": "length"}]}, {"signal", "language", "length"}),
+        ({"pareto": {"keep_fraction": 0.5}, "weight": "tokens"}, {"signal"}),
+        ({"upsample": {0.5: 2}}, {"signal"}),
+        (
+            {"quota": {"within": "language", "keep_fraction": 0.5, "weight": "characters"}},
+            {"signal", "language", "text_characters"},
+        ),
+        ({"min": 3}, set()),
+    ],
+)
+def test_a_ranking_says_which_columns_are_read_for_it(conditions, read):
+    found = rankings(parse({"signal": conditions}), {})
+    assert {name for ranking in found for name in ranking.columns} == read
 
 
 def test_levels_that_differ_in_a_share_alone_are_one_ranking():
