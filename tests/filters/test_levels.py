@@ -299,7 +299,7 @@ def test_each_key_of_a_random_search_is_drawn_by_itself_from_hashes_of_the_seed(
 def test_a_range_has_two_ends_that_are_numbers_and_a_flag(asked):
     with pytest.raises(RuleError, match=r"rules\.a\.min must be a list of values or \{from: low, to: high\}"):
         plan({}, {"random": 3, "rules.a.min": asked}, {})
-    assert len(plan({}, {"random": 3, "rules.a.min": {"from": 0, "to": 9.5, "log": False}}, {})) == 4
+    assert len(plan({}, {"random": 3, "rules.a.min": {"from": 0, "to": 9.5}}, {})) == 4
 
 
 def test_a_thousand_levels_are_made_and_not_one_more():

@@ -569,6 +569,9 @@ def test_a_rule_on_a_signal_that_no_table_has_names_the_nearest():
 def test_none_takes_a_condition_away():
     [rule] = parse({"signal": {"min": 1, "pareto": "none"}})
     assert rule.conditions == {"min": 1}
+    assert parse({"sample": "none"}) == parse({"any_of": "none"}) == []
+    with pytest.raises(RuleError, match="'signal' must be a mapping"):
+        parse({"signal": "none"})
 
 
 BOUND = st.integers(-3, 3) | st.sampled_from([-0.5, 0.5])

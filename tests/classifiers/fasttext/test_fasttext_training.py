@@ -63,6 +63,20 @@ def test_another_seed_gives_another_model(trained, tmp_path):
     assert train(GOOD, BAD, tmp_path / "other.bin", 1, small())["sha256"] != trained[1]["sha256"]
 
 
+def test_the_seed_is_also_that_of_the_first_weights(tmp_path, monkeypatch):
+    asked = []
+
+    def told(_, given, __):
+        asked.append(given["seed"])
+        raise training.ChildError("enough")
+
+    monkeypatch.setattr(training, "in_child", told)
+    for seed in (0, 7):
+        with pytest.raises(TrainingError, match="enough"):
+            train(GOOD, BAD, tmp_path / "none.bin", seed, small())
+    assert asked == [0, 7]
+
+
 def test_it_learned_what_it_was_taught_and_says_so(trained):
     path, about = trained
     assert about["held_out"]["area_under_curve"] == 1.0
