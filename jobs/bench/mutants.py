@@ -216,7 +216,7 @@ def killed(tree: Path, tests: list[str], times: Path, limit: float | None = None
 
 def tried(module: str, tree: Path, most: int, seed: int) -> tuple[int, list[Mutant]]:
     """How many mutants of a module were tried, and those that lived."""
-    source = (HOME / module).read_text()
+    source = (tree / module).read_text()
     every = list(mutants(source))
     some = random.Random(f"{seed} {module}").sample(every, min(most, len(every)))
     times = tree / f"{Path(module).stem}.json"
@@ -230,7 +230,7 @@ def tried(module: str, tree: Path, most: int, seed: int) -> tuple[int, list[Muta
         if not killed(tree, TESTS[module], times, limit):
             alive.append(mutant)
             print(f"{module}:{mutant.line} lives: {mutant.change}", flush=True)
-    shutil.copy2(HOME / module, tree / module)
+    (tree / module).write_text(source)
     print(f"{module}: {len(some) - len(alive)} of {len(some)} killed", flush=True)
     return len(some), alive
 

@@ -207,6 +207,13 @@ def test_a_share_of_whole_pages_is_that_many(share, pages, kept):
     assert found.beyond[0, 0] + found.tied[0, 0] == kept
 
 
+def test_what_is_needed_is_whole_and_exact_but_for_a_share_up_to_one_part_in_a_million_millions():
+    totals = np.array([0, 1, 10, 2 * 10**12])
+    assert Targets("share", (0.5, 1.0)).needs(totals).tolist() == [[0, 1, 5, 10**12 - 1], [0, 1, 10, 2 * 10**12 - 2]]
+    assert Targets("at least", (3, 11)).needs(totals).tolist() == [[1, 2, 3, 3], [1, 2, 11, 11]]
+    assert Targets("at most", (3, 11)).needs(totals).tolist() == [[1, 2, 4, 4], [1, 2, 11, 12]]
+
+
 def test_weights_beyond_what_float64_counts_are_added_exactly():
     weights = np.array([2**53, 1, 1, 2**53])
     found = cuts([ranked(np.array([4.0, 3.0, 2.0, 1.0]), weights)], Targets("at least", (2**53 + 1, 2**53 + 2, 2**53 + 3)))
