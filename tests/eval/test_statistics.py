@@ -158,6 +158,18 @@ def test_no_subset_scatters_less_than_those_that_differ_by_chance():
     assert one_page_each(rows, alike=LEVELS[:2]).difference("3", "none").half_width == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize(("times", "by_means"), [(10, False), (18, False), (20, True), (60, True)])
+def test_placebos_count_by_their_means_where_an_f_test_finds_these_apart(times, by_means):
+    """Residuals of .01 to either side in two of three rows: a variance of .0002 with 2 degrees; F(2, 2) at 95 % is 19."""
+    apart = np.sqrt(times * 0.0002 / 2)
+    rows = np.array([[3.01, 2.99], [2.99, 3.01], [3.0, 3.0]]) + np.array([[0.0], [-apart], [apart]])
+    expected = times * 0.0002 if by_means else np.var(rows, axis=0, ddof=1).mean()
+    assert statistics._floor(rows, 100_000) == pytest.approx(expected)
+    assert statistics._floor(rows[:2], 100) == 0.0 and statistics._floor(rows[:, :1], 100) == pytest.approx(
+        np.var(rows[:, 0], ddof=1)
+    )
+
+
 def test_placebos_whose_means_differ_no_more_than_their_runs_count_by_their_runs():
     """Runs .1 to either side of means .01 apart: within a replicate they scatter by far more than their means do."""
     rows = np.array([[2.91, 3.11], [3.12, 2.92], [3.03, 3.03], [2.0, 2.0], [2.1, 2.1], [2.2, 2.2]])
@@ -405,6 +417,17 @@ def test_pages_have_the_degrees_of_freedom_of_the_strata_that_their_differences_
         assert freedoms[-1] == pytest.approx(kish[apart])
     compare((shared * sizes * LN2)[None, None].repeat(2, axis=0), sizes, clusters, ["a", "b"], strata, resamples=50)
     assert freedoms[-1] == pytest.approx(4 / (1 / kish["x"] + 1 / kish["y"]))
+
+
+def test_two_clusters_show_how_much_pages_differ_with_one_degree_of_freedom():
+    """The difference of two clusters is the one of both drawn in half of the resamples, else it is off by 1, times the root
+    of 2; and half of all standard normal draws are within .6745."""
+    bits = np.array([[3.0, 5.0], [3.0, 3.0]])[:, None].repeat(2, axis=1)
+    found = compare(bits * LN2, [1, 1], [0, 1], ["a", "b"], resamples=100_000)
+    errors = np.abs(found.pages[:, 0] - found.pages[:, 1])
+    assert (errors == 0).mean() == pytest.approx(0.5, abs=0.01)
+    assert np.median(errors[errors > 0]) == pytest.approx(np.sqrt(2) / 0.6745, rel=0.03)
+    assert found.unknown is None and found.difference("a", "b").value == 1
 
 
 def test_one_large_cluster_leaves_one_degree_of_freedom(freedoms):

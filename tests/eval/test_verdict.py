@@ -150,6 +150,8 @@ def test_one_replicate_or_one_cluster_can_tell_nothing(made_up):
 
 
 def test_two_levels_are_the_least():
+    found = verdict(made([3.1, 3.0, 9.9]), LEVELS[:2])
+    assert (found.outcome, found.best, found.at_most) == ("none_found", "half", 0.0)
     with pytest.raises(ValueError, match="two levels or more"):
         verdict(made([3.0, 3.1, 3.2]), LEVELS[:1])
     with pytest.raises(ValueError, match=r"missing \['gone'\]"):
