@@ -21,7 +21,7 @@ from eval.packed import Packed
 from eval.plan import RunConfig
 from eval.side_by_side import Tell
 from eval.tokenizer import end_of_text, entry_bytes, load_tokenizer
-from eval.training import RunSummary
+from eval.training import RunSummary, trained_run
 from filters.files import sha256_of, sync_file
 from filters.stores import source
 
@@ -74,6 +74,21 @@ class Evaluation:
             return all((pq.read_schema(source(file)).metadata or {}).get(MADE_BY) == self.made_by for file in files)
         except (OSError, pa.ArrowException):
             return False
+
+
+def measured_elsewhere(run: RunConfig) -> RunSummary | None:
+    """The summary of a run that was measured where it was trained and whose weights stayed there; None of any other run.
+
+    Raises RunMismatch as `finished_run` does.
+    """
+    summary = trained_run(run)
+    if summary is None or (run.out / "model.safetensors").is_file():
+        return None
+    try:
+        told = (pq.read_schema(source(run.out / "evaluation.parquet")).metadata or {}).get(MADE_BY, b"{}")
+    except (OSError, pa.ArrowException):
+        return None
+    return summary if json.loads(told).get("model") == summary.model_sha256 else None
 
 
 def late_folder(run: RunConfig, step: int) -> Path:

@@ -59,7 +59,9 @@ def load_model(folder: Path) -> LlamaForCausalLM:
         ValueError: there is no model in the folder.
     """
     if not (folder / "model.safetensors").is_file():
-        raise ValueError(f"no model.safetensors in {folder}; run jobs.train, or leave out a run that diverged")
+        raise ValueError(
+            f"no model.safetensors in {folder}; bring it from where it was trained, or delete that folder and run jobs.train"
+        )
     disable_progress_bar()
     model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     return model

@@ -29,6 +29,11 @@ from eval.training import RunSummary, finished_run, train_run
 
 Say = Callable[[str], object]
 
+BUSY_STEP = 2e12
+"""Operations of a step that fill a GPU: with less it waits for the processor, 7 ms a step (docs/gpu.md)."""
+MOST_A_GPU = 8
+"""Processes, each with half a gigabyte of CUDA's own, that were tried on one."""
+
 
 def device_here(asked: str) -> str:
     """What `auto`, `cpu` and `cuda` are on this machine. Raises ValueError where there is no GPU."""
@@ -37,15 +42,24 @@ def device_here(asked: str) -> str:
     return "cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def slots(device: str) -> Slots:
-    """A process for each core, or for each GPU that is to be seen."""
+def slots(device: str, trained: Sequence[RunConfig] = ()) -> Slots:
+    """A process for each core, or for each GPU that is to be seen: several where the steps of training are small."""
     if device == "cpu":
         return cores()
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     ids = shown.split(",") if shown else [str(at) for at in range(torch.cuda.device_count())]
     peaks = [peak_flops(torch.cuda.get_device_name(at)) for at in range(len(ids))]
     known = [peak for peak in peaks if peak]
-    return Slots([{"CUDA_VISIBLE_DEVICES": one} for one in ids], sum(known) if len(known) == len(ids) else None)
+    each = a_gpu(trained, len(ids))
+    return Slots([{"CUDA_VISIBLE_DEVICES": one} for one in ids] * each, sum(known) if len(known) == len(ids) else None)
+
+
+def a_gpu(trained: Sequence[RunConfig], gpus: int) -> int:
+    """Processes that share a GPU: so many that their mean steps keep it at work together; a core each at most."""
+    if not trained:
+        return 1
+    each = sum(run.tokens * flops(run) for run in trained) / sum(run.tokens / run.size.batch_tokens for run in trained)
+    return max(1, min(MOST_A_GPU, len(os.sched_getaffinity(0)) // gpus, round(BUSY_STEP / each)))
 
 
 def train(run: RunConfig, tell: Tell) -> RunSummary:
@@ -111,7 +125,7 @@ def _to_ask(run: RunConfig, summary: RunSummary | None, plan: Plan, folder: Path
 def _carry_out(to_do: Sequence[RunConfig], plan: Plan, folder: Path, say: Say) -> int:
     work = replace(TRAIN, name="runs", function=partial(_train_and_measure, plan, folder))
     try:
-        summaries = side_by_side.run(work, to_do, slots(to_do[0].device)) if to_do else []
+        summaries = side_by_side.run(work, to_do, slots(to_do[0].device, to_do)) if to_do else []
     except RunsFailed as error:
         sys.stderr.write(f"goodhart: {error}\n")
         return 1

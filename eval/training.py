@@ -136,6 +136,14 @@ def finished_run(config: RunConfig) -> RunSummary | None:
     Raises:
         RunMismatch: the folder holds a run with another key.
     """
+    summary = trained_run(config)
+    model = config.out / "model.safetensors"
+    whole = summary and (summary.model_sha256 is None or (model.is_file() and sha256_of(model) == summary.model_sha256))
+    return summary if whole else None
+
+
+def trained_run(config: RunConfig) -> RunSummary | None:
+    """The summary of this run if it is done, wherever its weights are. Raises as `finished_run` does."""
     key = run_key(config)
     _refuse_other(config, key)
     try:
@@ -143,9 +151,7 @@ def finished_run(config: RunConfig) -> RunSummary | None:
         summary = RunSummary(**{**found, "loss": math.nan if found["loss"] is None else found["loss"]})
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    model = config.out / "model.safetensors"
-    whole = summary.model_sha256 is None or (model.is_file() and sha256_of(model) == summary.model_sha256)
-    return summary if whole and summary.key == key else None
+    return summary if summary.key == key else None
 
 
 def train_run(config: RunConfig, progress: Report | None = None) -> RunSummary:

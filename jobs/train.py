@@ -13,6 +13,7 @@ from statistics import median
 
 import torch
 
+from eval.evaluation import measured_elsewhere
 from eval.packed import header_path
 from eval.plan import RunConfig
 from eval.runs import TRAIN, device_here, slots
@@ -60,9 +61,12 @@ def check(experiment: Experiment) -> None:
 
 
 def finished(run: RunConfig) -> RunSummary | None:
-    """The summary of a run that is done. Raises ExperimentError where another configuration made what is there."""
+    """The summary of a run that is done, be its weights here or where it was trained and measured.
+
+    Raises ExperimentError where another configuration made what is there.
+    """
     try:
-        return finished_run(run)
+        return finished_run(run) or measured_elsewhere(run)
     except RunMismatch as error:
         raise ExperimentError(f"{error}, or all of them: {ways_out('train')}") from error
     except ValueError as error:
@@ -91,7 +95,7 @@ def estimate(experiment: Experiment, asked: Sequence[RunConfig], to_do: Sequence
     done = [(run, summary) for run in asked if run not in to_do and (summary := finished(run))]
     same = [run.size.flops(entries) * summary.tokens_per_second for run, summary in done if summary.device.startswith(here)]
     speed, source = (median(same), f"as the {len(same)} that are done") if same else (_assumed(here), "assumed")
-    processes, tokens = min(len(slots(here)), len(to_do)), sum(run.tokens for run in to_do)
+    processes, tokens = min(len(slots(here, to_do)), len(to_do)), sum(run.tokens for run in to_do)
     hours = flops / speed / processes / 3600
     return (
         f" ({tokens:,} tokens, {flops:.2g} operations, about {hours:.2g} hours with {processes} at a time at "

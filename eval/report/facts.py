@@ -112,7 +112,8 @@ class Scores:
     """Every run's loss on every page of one evaluation set.
 
     nll: nats per page, float64 [subsets, replicates, pages], NaN where there is no run; bytes: int64 [pages]; cluster and
-    stratum: [pages], a label each: pages of one cluster are alike, strata are averaged.
+    stratum: [pages], a label each: pages of one cluster are alike, strata are averaged. `repeated`: subsets of which a run
+    read its pages more than once.
     """
 
     subsets: tuple[str, ...]
@@ -121,6 +122,7 @@ class Scores:
     bytes: Integers
     cluster: Labels
     stratum: Labels
+    repeated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,13 @@ ONE_RATE = (
     "Every claim is made at one learning rate; learning_rate: [1, 0.5] with at: [none, best, hardest] under train: would "
     "show whether it hangs on it."
 )
+AS_NEW = 4
+"""Readings of the same text that are nearly as good as new text: Muennighoff et al. 2023 (arXiv 2305.16264)."""
+REPEATED = (
+    f"Up to {AS_NEW} readings of the same pages are nearly as good as new ones (Muennighoff et al. 2023). Beyond that a "
+    "hard filter pays for having few pages, whichever they are; as much random text, read as often, shows what is left to "
+    "its choice."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,8 @@ class _Told:
     found: Standings
     comparison: Comparison
     shares: dict[str, float]
+    random: dict[str, str]
+    """A level -> the control with as much random text."""
 
     @property
     def best(self) -> str:
@@ -48,6 +57,14 @@ class _Told:
     @property
     def hardest(self) -> str:
         return min(self.found.levels, key=lambda name: self.shares[name])
+
+    @property
+    def times(self) -> float:
+        """How often the hardest level's runs read its pages, the mean of them."""
+        times = [
+            float(run.facts.get("epochs") or 0) for run in self.cell.runs if run.subset == self.hardest and run.finished
+        ]
+        return sum(times) / max(1, len(times))
 
     @property
     def name(self) -> str:
@@ -79,6 +96,7 @@ def scale(story: Story) -> dict[str, Any] | None:
     claims = [claim for some in _by_rates(cells) for claim in _claims(some)]
     return {
         "rows": [_row(one) for one in cells],
+        "repeated": REPEATED if any(one.times > AS_NEW for one in cells) else "",
         "moves": _moves(whole),
         "decisions": _decisions(whole),
         "claims": claims,
@@ -108,7 +126,9 @@ def _told(story: Story, cell: Cell) -> _Told | None:
     found = standings_of(story, cell)
     if found is None or not found.levels or found.comparison is None:
         return None
-    return _Told(cell, found, found.comparison, {subset.name: subset.share or 0.0 for subset in story.facts.subsets})
+    shares = {subset.name: subset.share or 0.0 for subset in story.facts.subsets}
+    random = {str(subset.of): subset.name for subset in story.facts.subsets if subset.control == "random"}
+    return _Told(cell, found, found.comparison, shares, random)
 
 
 def _row(one: _Told) -> dict[str, Any]:
@@ -116,6 +136,7 @@ def _row(one: _Told) -> dict[str, Any]:
     pairs = one.comparison.all_pairs(one.found.levels) if len(one.found.levels) > 1 and one.sure else {}
     alike = [name for name in one.found.levels if name == one.best or (pairs and not pairs[name, one.best].positive)]
     shares = sorted(one.shares[name] for name in alike)
+    beside = one.gap(one.hardest, one.random.get(one.hardest, one.hardest))
     return {
         "size": plain(one.cell.model, 30),
         "tokens": short_count(one.cell.tokens),
@@ -127,6 +148,8 @@ def _row(one: _Told) -> dict[str, Any]:
         "alike": from_to(shares, percent) if pairs else "–",
         "gap": signed(gap) if gap else "the hardest is the best",
         "sign": _sign(one, gap),
+        "times": f"{one.times:.2g}" if one.times else "–",
+        "over_random": signed(beside) if beside else "–",
     }
 
 

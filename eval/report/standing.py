@@ -71,7 +71,8 @@ def standings(scores: Scores, subsets: Sequence[Subset], ordered: bool, between:
     """
     has_run: Truth = ~np.asarray(np.isnan(scores.nll).all(axis=2))
     complete: Truth = np.asarray(has_run.all(axis=1))
-    alike = _alike(subsets)
+    # One that reads its few pages again and again differs by that, so it is no placebo.
+    alike = [name for name in _alike(subsets) if name not in scores.repeated]
     inverted = [subset.name for subset in subsets if subset.control == "inverted"]
     every = np.ones(len(scores.replicates), bool)
     comparison = _compare(scores, complete, every, alike, inverted) if complete.any() else None

@@ -69,7 +69,7 @@ BENCHES: Mapping[str, Callable[[list[Path]], Rows]] = {
     "task_items": lambda shards: task_items.rows(texts(shards[:1])),
     "side_by_side": lambda _: side_by_side.rows(),
     "exact": lambda _: exact.rows(),
-    "gpu": lambda _: gpu.rows(),
+    "gpu": lambda _: [*gpu.rows()],
     "transformer": lambda shards: transformer.rows(texts(shards[:1])),
     "dolma": lambda shards: dolma.rows(texts(shards[:1]), dolma.peer(HOME / ".venv-peers" / "dolma")),
     "explorer": lambda _: explorer.rows(),

@@ -13,6 +13,7 @@ from pyspark import TaskContext
 from pyspark.sql import SparkSession
 
 from eval import side_by_side
+from eval.plan import RunConfig
 from eval.runs import device_here, slots
 from eval.side_by_side import ProcessSpoilt, RunsFailed, Work
 from eval.training import RunBusy
@@ -41,7 +42,8 @@ def carry_out(work: Work[Task, Any], tasks: Sequence[Task], asked: str) -> None:
         _on_cluster(spark, work, tasks, asked)
         return
     device = device_here(asked)
-    side_by_side.run(work, [task.on(device) for task in tasks], slots(device))
+    trained = [task for task in tasks if isinstance(task, RunConfig)]  # measuring fills a GPU from one process
+    side_by_side.run(work, [task.on(device) for task in tasks], slots(device, trained))
 
 
 def _on_cluster(spark: SparkSession, work: Work[Task, Any], tasks: Sequence[Task], asked: str) -> None:

@@ -14,6 +14,8 @@ import pytest
 
 from eval import runs
 from eval.checkpoints import canonical
+from eval.evaluation import MADE_BY, measured_elsewhere
+from eval.gpt import load_model
 from eval.packed import Stream, write_packed
 from eval.plan import EVALUATED, Plan, RunConfig, items, read_plan, requests, write_plan
 from eval.sizes import ModelSize
@@ -23,6 +25,7 @@ from eval.tasks.requests import Request, encoded
 from eval.tokenizer import encode_batch, load_tokenizer, tokenizer_digest, train_tokenizer
 from eval.training import finished_run
 from filters.files import sha256_of
+from jobs.train import finished
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SIZE = ModelSize(1, 16, 2, 32, 32, 128, 1e-2, 0.1, 0.1)
@@ -99,11 +102,32 @@ def test_a_machine_without_spark_trains_measures_and_asks_and_the_results_go_hom
             answers = items(copy, away, "cats")
             assert answers.is_file() == (run.subset == "odd")
             assert run.subset != "odd" or min(pq.read_table(answers)["bits_per_byte"].to_pylist()) > 0
+            _weights_may_stay(replace(run, tokenizer=plan.parent / "tokenizer"), summary)
     finally:
         shutil.rmtree(home)
     before = {file: file.stat().st_mtime_ns for file in copy.rglob("*") if file.is_file()}
     assert runs.main([str(copy)], say=lambda _: None) == 0
     assert {file: file.stat().st_mtime_ns for file in copy.rglob("*") if file.is_file()} == before
+
+
+def _weights_may_stay(run, summary):
+    """A run that was measured is done without its weights; damaged weights, or costs of other ones, are no such thing."""
+    weights, costs = run.out / "model.safetensors", run.out / "evaluation.parquet"
+    kept = weights.read_bytes()
+    assert measured_elsewhere(run) is None and finished(run) == summary
+    weights.write_bytes(kept[:-1])
+    assert measured_elsewhere(run) is None and finished(run) is None
+    weights.unlink()
+    assert finished_run(run) is None and measured_elsewhere(run) == finished(run) == summary
+    with pytest.raises(ValueError, match="bring it from where it was trained, or delete that folder"):
+        load_model(run.out)
+    rows = pq.read_table(costs)
+    pq.write_table(rows.replace_schema_metadata({MADE_BY: canonical({"model": "another", "pages": ""})}), costs)
+    assert measured_elsewhere(run) is None
+    pq.write_table(rows.replace_schema_metadata({}), costs)
+    assert measured_elsewhere(run) is None
+    costs.unlink()
+    assert measured_elsewhere(run) is None
 
 
 def changed(copy, **changes):
@@ -180,6 +204,22 @@ def test_each_gpu_that_is_shown_has_a_process_and_the_bar_knows_their_peak(monke
     monkeypatch.setattr(runs.torch.cuda, "get_device_name", lambda at: ["NVIDIA H100 80GB HBM3", "another"][at])
     found = runs.slots("cuda")
     assert [one["CUDA_VISIBLE_DEVICES"] for one in found.environments] == ["5", "GPU-3"] and found.peak is None
+
+
+def test_small_models_share_a_gpu_and_large_ones_have_it_alone(copy, monkeypatch):
+    """What one process cannot keep at work, several do: as many as fit into a step that does, never more than cores."""
+    monkeypatch.setattr(runs.os, "sched_getaffinity", lambda _: range(16))
+    plan = read_plan(copy).runs
+    assert runs.a_gpu([], 1) == 1 and runs.a_gpu(plan, 1) == 8 and runs.a_gpu(plan, 4) == 4
+    batch = plan[0].size.batch_tokens
+    for operations, processes in [(runs.BUSY_STEP, 1), (runs.BUSY_STEP / 3, 3), (9 * runs.BUSY_STEP, 1)]:
+        monkeypatch.setattr(runs, "flops", lambda _, operations=operations: operations / batch)
+        assert runs.a_gpu(plan[:1], 1) == processes
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(runs.torch.cuda, "get_device_name", lambda at: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(runs, "flops", lambda _: runs.BUSY_STEP / 2 / batch)
+    found = runs.slots("cuda", plan[:1])
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in found.environments] == ["0", "1", "0", "1"] and found.peak == 2 * 989e12
 
 
 def test_a_gpu_that_is_asked_for_and_not_there_is_refused_in_a_sentence(copy, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """What other sizes, budgets and rates say and cost, and that no best share leaves the page for a larger one."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from eval.report.cost import cost
 from eval.report.facts import Cell, Facts, Run, Scores, Size, Subset
 from eval.report.page import html, markdown
 from eval.report.scale import REFUSAL, scale
+from eval.report.standing import standings
 from eval.report.story import tell
 
 KEPT = {"unfiltered": 100, "pareto-1": 60, "pareto-3": 30, "pareto-9": 10}
@@ -154,3 +156,40 @@ def test_the_appendix_has_a_row_for_every_subset_in_every_cell_and_no_word_on_wh
     assert float(hardest["bits_per_byte"]) == standing.level.value
     assert float(hardest["minus_best_low"]) == standing.difference.low
     assert hardest["share_kept"] == "0.1" and float(hardest["operations"]) == 6 * 200_000 * 3 * 300_000
+
+
+def test_the_hardest_level_is_set_beside_as_much_random_text_and_how_often_it_was_read():
+    """A hard filter that reads its few pages nine times is judged by what random pages do that are read as often."""
+    again = [
+        replace(
+            one, runs=tuple(replace(run, facts={**run.facts, "epochs": times * (1 + run.replicate)}) for run in one.runs)
+        )
+        for one, times in ((cell(HURTS | {"random": 0.05}), 0.1), (cell(HURTS | {"random": 0.05}, tokens=900_000), 4.5))
+    ]
+    random = replace(subsets()[-1], name="random", control="random", of="pareto-9")
+    found = scale(tell(replace(facts(*again), subsets=(*subsets(), random))))
+    few, many = found["rows"]
+    assert (few["times"], many["times"]) == ("0.2", "9") and "Up to 4 readings" in found["repeated"]
+    assert all(0.13 < float(row["over_random"].split()[0]) < 0.17 for row in (few, many))
+    once = scale(tell(replace(facts(again[0], cell(HURTS, tokens=600_000)), subsets=subsets())))
+    assert once["repeated"] == "" and [row["over_random"] for row in once["rows"]] == ["–", "–"]
+    assert once["rows"][1]["times"] == "–"
+
+
+def test_a_control_that_repeats_its_few_pages_is_no_placebo():
+    """Twelve times the same pages are no chance: intervals do not widen by what repetition does to a random control."""
+    names = ("none", "random-1", "random-2", "random-9", "pareto-9")
+    asked = [
+        Subset(name, "random" if "random" in name else None, None, {"q": name}, at, Size(9, 9), Size(9, 9), (), {}, "ok", "")
+        for at, name in enumerate(names)
+    ]
+    asked[0] = replace(asked[0], levels={"q": "none"})
+    rng = np.random.default_rng(0)
+    bits = rng.normal(3, 0.4, 40) + rng.normal(0, 0.01, (5, 3, 1)) + np.array([0, 0, 0, 2.0, 2.1])[:, None, None]
+    plain = Scores(names, (0, 1, 2), bits * np.log(2) * 500, np.full(40, 500), np.arange(40), np.zeros(40, int))
+    repeating = replace(plain, repeated=frozenset({"random-9", "pareto-9"}))
+    taken, left = (standings(scores, asked, ordered=True) for scores in (plain, repeating))
+    assert taken.placebo.subsets == names[:4] and taken.placebo.widest > 1.9
+    assert left.placebo.subsets == names[:3] and left.placebo.widest < 0.05
+    wide, narrow = (found.difference("random-1", "none").half_width for found in (taken, left))
+    assert narrow < 0.05 and wide > 10 * narrow
