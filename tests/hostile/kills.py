@@ -70,7 +70,7 @@ ON_CLUSTER = {
 NOBODY = "nobody"
 START_SECONDS = 10.0
 """What a verb takes until Spark is there."""
-LIVES = {"helper": 2.0, "fasttext": 0.7, "measurer": 2.0}
+LIVES = {"helper": 2.0, "fasttext": 0.3, "measurer": 2.0}
 """Seconds for which those that are not there all the time are there at least."""
 PATIENCE = 15.0
 """Seconds after which a process that has lost its driver is an orphan. An executor notices it by a heartbeat."""
