@@ -12,6 +12,7 @@ import functools
 import glob
 import hashlib
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -135,7 +136,7 @@ def read_model(folder: Path, kind: Any, wanted: str, unused: str | None = None, 
         model, found = kind.from_pretrained(
             folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **how
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, struct.error) as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ValueError(f"{folder} does not load as a model: {reason[0]}") from error
     missing = sorted(name for name in found["missing_keys"] if not (unused and name.startswith(unused)))

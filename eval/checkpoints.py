@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from filters.files import sha256_of, sync_file, sync_folder, write_whole
 
 KEPT = 2
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ def restore_checkpoint(folder: Path, key: str, model: nn.Module, optimizer: torc
     for checkpoint in _newest_first(folder):
         try:
             progress, weights, moments = _read(checkpoint, key)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            _check_shapes(model, weights, moments)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
             log.warning("checkpoint %s is passed over: %s", checkpoint, error)
             continue
         _fill(model, optimizer, weights, moments)
@@ -103,8 +105,10 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
 
 
 def _read(checkpoint: Path, key: str) -> tuple[Progress, dict[str, Tensor], dict[str, Tensor]]:
-    outer: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    outer: Any = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     state = outer["state"]
+    if not isinstance(state, dict) or not isinstance(state["sha256"], dict) or {*state["sha256"]} != {WEIGHTS, OPTIMIZER}:
+        raise ValueError(f"{STATE} holds no state")
     if hashlib.sha256(canonical(state)).hexdigest() != outer["sha256"]:
         raise ValueError(f"{STATE} does not match its SHA-256")
     if state.pop("key") != key:
@@ -119,12 +123,19 @@ def _read(checkpoint: Path, key: str) -> tuple[Progress, dict[str, Tensor], dict
     return Progress(**state), weights, moments
 
 
+def _check_shapes(model: nn.Module, weights: dict[str, Tensor], moments: dict[str, Tensor]) -> None:
+    """Raise ValueError where tensors are not those of the model and its optimizer."""
+    shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+    wanted = {f"{name}.{kind}": [] if kind == "step" else shape for name, shape in shapes.items() for kind in MOMENTS}
+    for told, found, expected in ((WEIGHTS, weights, shapes), (OPTIMIZER, moments, wanted)):
+        if {name: list(tensor.shape) for name, tensor in found.items()} != expected:
+            raise ValueError(f"{told} is of another model")
+
+
 @torch.no_grad()
 def _fill(
     model: nn.Module, optimizer: torch.optim.Optimizer, weights: dict[str, Tensor], moments: dict[str, Tensor]
 ) -> None:
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])
-        optimizer.state[parameter] = {
-            kind: moments[f"{name}.{kind}"].to(parameter.device) for kind in ("step", "exp_avg", "exp_avg_sq")
-        }
+        optimizer.state[parameter] = {kind: moments[f"{name}.{kind}"].to(parameter.device) for kind in MOMENTS}

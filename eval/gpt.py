@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
@@ -56,15 +57,39 @@ def load_model(folder: Path) -> LlamaForCausalLM:
     """A finished run's model, from its folder alone.
 
     Raises:
-        ValueError: there is no model in the folder.
+        ValueError: there is no model in the folder, or it is damaged, or of another shape than its configuration says.
     """
     if not (folder / "model.safetensors").is_file():
         raise ValueError(
             f"no model.safetensors in {folder}; bring it from where it was trained, or delete that folder and run jobs.train"
         )
     disable_progress_bar()
-    model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    try:
+        _check_shapes(folder)
+        model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ValueError(f"the model in {folder} does not load ({reason[0]}): add --redo train to train it again") from error
     return model
+
+
+def _check_shapes(folder: Path) -> None:
+    """Raise ValueError where the weights are not those that the configuration names.
+
+    The library draws weights by lot that are missing, and takes memory for what the configuration says; without one it
+    takes that for 7 billion weights.
+    """
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        found = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+    config = LlamaConfig.from_pretrained(folder, local_files_only=True)
+    if not 0 < config.num_hidden_layers <= len(found):
+        raise ValueError(f"its configuration says {config.num_hidden_layers} layers, its weights are {len(found)} tensors")
+    with torch.device("meta"):
+        expected = {name: list(one.shape) for name, one in LlamaForCausalLM(config).named_parameters()}
+    if unlike := sorted({name for name in {**found, **expected} if found.get(name) != expected.get(name)}):
+        raise ValueError(f"its weights have another {unlike[0]} than its configuration says")
 
 
 def hidden_states(model: LlamaForCausalLM, inputs: Tensor) -> Tensor:

@@ -13,10 +13,12 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Generic, Never, TypeVar
 
 from tqdm import tqdm
@@ -214,6 +216,12 @@ def _cause(exit_code: int) -> str:
     return f"{cause} (as the kernel does when memory runs out)" if exit_code == -signal.SIGKILL else cause
 
 
+def why(error: Exception) -> str:
+    """What is told of an error that stopped one task of several: its kind, what it says, the line that raised it."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+
+
 def _serve(function: Callable[[Task, Tell], Result], environment: Mapping[str, str], link: "Connection[Any, Any]") -> None:
     """The life of a process: tasks come in, what is done and what became of them goes out."""
     os.environ.update(environment)  # CUDA looks when it is first used
@@ -226,8 +234,8 @@ def _serve(function: Callable[[Task, Tell], Result], environment: Mapping[str, s
         except ProcessSpoilt as error:
             link.send(_Death(str(error)))
             os._exit(1)
-        except Exception as error:  # whatever stops one task is told at the end, the others go on
-            outcome = _Outcome(None, f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - whatever stops one task is told at the end, the others go on
+            outcome = _Outcome(None, why(error))
         link.send(outcome)
 
 

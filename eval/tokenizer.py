@@ -27,6 +27,9 @@ PIECE_CHARACTERS = 65_536
 # random million-letter run took 20 s more.
 TRAINING_CHARACTERS = 100_000
 
+PROBE = "A page, of é, 石 and 👩: 12.\n\tTwo  blanks\r\n\x7f"
+"""What a tokenizer must give back."""
+
 # The library keeps some 100 bytes for each token of a batch until the batch is done.
 BATCH_CHARACTERS = 4_000_000
 
@@ -79,8 +82,8 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, path: Path) -> None:
 
 
 def copy_tokenizer(of: Path, path: Path) -> None:
-    """Save the tokenizer of one folder in another, as it is. Raises ValueError as `load_tokenizer` does."""
-    load_tokenizer(of)
+    """Save the tokenizer of one folder in another, as it is. Raises ValueError as `check_tokenizer` does."""
+    check_tokenizer(of)
     for name in FILES:
         write_whole(path / name, (of / name).read_bytes())
 
@@ -103,6 +106,24 @@ def load_tokenizer(path: Path) -> Tokenizer:
     end_of_text(tokenizer)
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def check_tokenizer(path: Path) -> None:
+    """Raise ValueError where a tokenizer from elsewhere cannot be used: bits per byte need every byte of a text.
+
+    Its ids are rows of a matrix, so none is missing; its entries stand for bytes; what it encodes comes back.
+    """
+    tokenizer, file = load_tokenizer(path), path / "tokenizer.json"
+    ids = sorted(tokenizer.get_vocab().values())
+    if ids != [*range(len(ids))]:
+        raise ValueError(f"{file} numbers its {len(ids):,} entries from {ids[0]} to {ids[-1]}: expected each number once")
+    try:
+        entry_bytes(tokenizer)
+    except KeyError as error:
+        raise ValueError(f"{file} has entries that are no bytes, such as one with {error}: name a byte-level one") from None
+    back = tokenizer.decode(tokenizer.encode(PROBE, add_special_tokens=False).ids, skip_special_tokens=False)
+    if back.removeprefix(" ") != PROBE:
+        raise ValueError(f"{file} loses text: of {PROBE!r} comes back {back!r}: name a byte-level tokenizer")
 
 
 def end_of_text(tokenizer: Tokenizer) -> int:

@@ -1,10 +1,14 @@
 """A file is there whole or not at all: written aside, pushed to the disk, then renamed; a store takes it whole."""
 
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from filters.stores import StorePath
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -41,3 +45,24 @@ def sha256_of(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def told_full(text: str) -> bool:
+    """Whether what somebody says of an error is that no space is left: all take the system's own words for it."""
+    return any(os.strerror(number) in text for number in FULL)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that no space is left: by its number, or in words, as libraries do."""
+    return any(getattr(one, "errno", None) in FULL or told_full(str(one)) for one in _causes(error))
+
+
+def no_space(path: Path) -> OSError:
+    """The error of a file that was not written whole, where the library that writes it says nothing."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -186,7 +186,7 @@ def repeated(spark: SparkSession, parts: Sequence[Part]) -> tuple[str, str, str]
 
     by_hash = frame(spark, parts, HASHES, hashes).groupBy("high", "low")
     found = by_hash.agg(sql.count("part").alias("pages"), sql.min("part").alias("first"), sql.max("part").alias("last"))
-    rows = found.where("pages > 1").orderBy("first", "last", "high", "low").limit(1).collect()
+    rows = session.received(found.where("pages > 1").orderBy("first", "last", "high", "low").limit(1).collect())
     if not rows:
         return None
     [row] = rows

@@ -7,10 +7,10 @@ The sample is drawn from all pages by their ids, held-out pages apart, whatever 
 
 from typing import Any
 
-from eval.tokenizer import FILES, copy_tokenizer, load_tokenizer, tokenizer_digest, train_tokenizer
+from eval.tokenizer import FILES, check_tokenizer, copy_tokenizer, tokenizer_digest, train_tokenizer
 from jobs.parts import command, reuse, storage
 from jobs.parts.experiment_file import Experiment, Tokenizer
-from jobs.parts.made_by import is_made, say_made
+from jobs.parts.made_by import clear, is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.pool import pool_identity
 from jobs.parts.refusals import ExperimentError
@@ -33,6 +33,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"train_tokenizer: {asked.path} is used as it is")
         check(experiment)
         if not dry_run:
+            clear(folder)
             with storage.on_scratch(folder) as here:
                 copy_tokenizer(asked.path, here)
             say_made(folder, made_by)
@@ -46,6 +47,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     try:
         sample = sampled_pages(experiment, "tokenizer", asked.sample_bytes, "bytes")
+        clear(folder)
         with storage.on_scratch(folder) as here:
             train_tokenizer((page.text for page in sample), asked.vocabulary, here)
     except ValueError as error:
@@ -63,7 +65,7 @@ def check(experiment: Experiment) -> None:
     if missing:
         raise ExperimentError(f"tokenizer.path: there is no {missing[0]} in {folder}: name a folder of a whole tokenizer")
     try:
-        load_tokenizer(folder)
+        check_tokenizer(folder)
     except ValueError as error:
         raise ExperimentError(f"tokenizer.path: {error}") from error
 

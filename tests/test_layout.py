@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,14 @@ def test_no_job_shadows_a_package_that_we_depend_on(verb):
     look = f"import sys; sys.path.insert(0, 'jobs'); import jobs, importlib.util as u; print(u.find_spec({verb!r}))"
     found = subprocess.run([sys.executable, "-c", look], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert str(REPOSITORY / "jobs") not in found and "'jobs/" not in found
+
+
+def test_what_catches_everything_says_why():
+    lines = [line for path in MODULES for line in path.read_text().splitlines()]
+    broad = [line for line in lines if re.match(r"\s*except(:| .*\b(Base)?Exception\b)", line)]
+    assert len(broad) > 9
+    for line in broad:
+        assert len(line.partition("# ")[2].removeprefix("noqa: BLE001 -").split()) > 4, line
 
 
 def test_tests_hold_no_package_marker():

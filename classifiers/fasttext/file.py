@@ -124,26 +124,33 @@ class _Reader:
         self.at = int(starts[-1])
         return starts
 
-    def take_any_matrix(self, quantized: bool) -> Matrix | None:
+    def take_any_matrix(self, quantized: bool, dim: int) -> Matrix | None:
         if quantized:
-            self.skip_quantized_matrix()
+            self.skip_quantized_matrix(dim)
             return None
-        return self.take_matrix()
+        return self.take_matrix(dim)
 
-    def take_matrix(self) -> Matrix:
+    def take_matrix(self, dim: int) -> Matrix:
         rows, columns = self.take("qq")
-        if rows < 0 or columns < 0:
-            raise ModelFileError("a matrix of negative size: the header is damaged")
+        self.refuse_shape(rows, columns, dim)
         matrix = Matrix(self.at, rows, columns)
         self.skip(4 * rows * columns)
         return matrix
+
+    def refuse_shape(self, rows: int, columns: int, dim: int) -> None:
+        """The library takes memory for `dim` numbers, whatever the file has."""
+        if rows < 0 or columns < 0:
+            raise ModelFileError("a matrix of negative size: the header is damaged")
+        if columns != dim:
+            raise ModelFileError(f"a matrix has {columns:,} columns and its header says {dim:,}: the header is damaged")
 
     def skip_quantizer(self) -> None:
         dimension, _, _, _ = self.take("iiii")
         self.skip(4 * dimension * CENTROIDS)
 
-    def skip_quantized_matrix(self) -> None:
-        with_norms, rows, _, codes = self.take("?qqi")
+    def skip_quantized_matrix(self, dim: int) -> None:
+        with_norms, rows, columns, codes = self.take("?qqi")
+        self.refuse_shape(rows, columns, dim)
         self.skip(codes)
         self.skip_quantizer()
         if with_norms:
@@ -191,9 +198,9 @@ def _check(path: Path, data: npt.NDArray[np.uint8]) -> Layout:
     starts = reader.take_entries(entries)
     reader.skip(8 * max(pruned, 0))
     (quantized,) = reader.take("?")
-    weights = reader.take_any_matrix(bool(quantized))
+    weights = reader.take_any_matrix(bool(quantized), arguments.dim)
     (output_quantized,) = reader.take("?")
-    output = reader.take_any_matrix(bool(quantized and output_quantized))
+    output = reader.take_any_matrix(bool(quantized and output_quantized), arguments.dim)
     if reader.at != len(data):
         raise ModelFileError(f"{len(data) - reader.at:,} bytes follow its end: it is damaged or not of this version")
     return Layout(path, data, version, arguments, words, labels, starts, weights, output)

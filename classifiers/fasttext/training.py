@@ -23,6 +23,7 @@ from classifiers.fasttext.file import ModelFileError, check_file
 from classifiers.fasttext.model import digest
 from classifiers.fasttext.text import Reading, lines
 from classifiers.kinds import Pages, TrainingError
+from filters.files import no_space
 from filters.nearest import nearest
 
 LABELS = ("__label__negative", "__label__positive")
@@ -102,9 +103,9 @@ def train(positives: Pages, negatives: Pages, path: Path, seed: int, how: Recipe
         except ChildError as error:
             raise TrainingError(f"training {path.name} failed: {error}") from None
         try:
-            check_file(model)  # fastText does not say when the disk is full
-        except ModelFileError as error:
-            raise TrainingError(f"{error}: is the disk of {path.parent} full?") from None
+            check_file(model)
+        except ModelFileError:  # fastText does not say when the disk is full
+            raise no_space(path) from None
         about = {
             "sha256": digest(model),
             "label": LABELS[1],

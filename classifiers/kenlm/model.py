@@ -8,7 +8,9 @@ A file of `build_binary` is mapped: all workers of a machine hold one copy.
 
 import functools
 import math
+import mmap
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -32,6 +34,8 @@ FEWEST_KNOWN = 0.2
 """Share of the pieces that a model knows at least which was trained on them. An assumption: one trained on words knows
 single letters and marks alone."""
 BINARY = b"mmap lm http://kheafield.com/code"
+WORDS_IN_ALL = struct.Struct("<100x?7xQ")
+"""Where a binary file says whether its words are in it, and how many there are (lm/binary_format.cc)."""
 KINDS: Mapping[bytes, str] = {
     b"\x1f\x8b": "gzip data",
     b"\xba\x16\x4f\x2f": "a fastText model",
@@ -88,6 +92,22 @@ def check(file: File) -> None:
         raise ModelFileError(f"KenLM model {path} is damaged: reading it ends in {signal.Signals(-done.returncode).name}")
     if done.returncode:
         raise ModelFileError(f"KenLM model {path} is damaged or of another version: {_cause(done.stderr)}")
+    if first.startswith(BINARY):
+        _refuse_cut_vocabulary(path)
+
+
+def _refuse_cut_vocabulary(path: Path) -> None:
+    """Raise ModelFileError where the words at the end of a file of `build_binary` are fewer than its header says.
+
+    They are written from `<unk>` on, each with a NUL behind it. KenLM, which does not need them to score, looks at no end.
+    """
+    with path.open("rb") as file:
+        has_words, count = WORDS_IN_ALL.unpack(file.read(WORDS_IN_ALL.size))
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            at = data.rfind(b"<unk>\0")
+            found = data[max(at, 0) :].count(0) if at >= 0 and data[-1] == 0 else 0
+    if has_words and found < count:
+        raise ModelFileError(f"KenLM model {path} is damaged: it ends within its vocabulary of {count:,} words")
 
 
 def _cause(said: str) -> str:

@@ -19,6 +19,7 @@ import sentencepiece
 from classifiers.examples import MOST_BYTES, MOST_HELD_OUT
 from classifiers.kenlm.text import CHARACTERS, normalised
 from classifiers.kinds import Pages, TrainingError
+from filters.files import no_space, told_full
 
 HELD_OUT_SHARE = 0.05
 """Of the pages, as long as they are not too many. An assumption: a model is the better for every page."""
@@ -144,11 +145,13 @@ def _cut(text: Path, pieces: Path | None, cut: Path) -> int:
 
 
 def _run(name: str, *arguments: str) -> None:
-    """Run one of KenLM's programs. Raises TrainingError."""
+    """Run one of KenLM's programs; the last argument is what it writes. Raises TrainingError, OSError for a full disk."""
     path = tool(name)
     if path is None:
         raise TrainingError(str(missing_tools()))
     done = subprocess.run([path, *arguments], capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode and told_full(done.stderr):
+        raise no_space(Path(arguments[-1]))
     if done.returncode:
         said = " ".join(done.stderr.split())[-300:] or f"exit status {done.returncode}"
         raise TrainingError(f"{name} failed: {said}")

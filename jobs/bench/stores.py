@@ -95,16 +95,18 @@ def _inputs(folder: Path) -> None:
     for shard in range(SHARDS):
         with (folder / f"made-{shard}.warc.gz").open("wb") as file:
             for page in range(PAGES):
-                file.write(gzip.compress(_record(shard, page, _text(draw)), mtime=0))
-    good = "".join(json.dumps({"id": f"good-{at}", "text": _text(draw)}) + "\n" for at in range(60))
+                file.write(gzip.compress(record(shard, page, text(draw)), mtime=0))
+    good = "".join(json.dumps({"id": f"good-{at}", "text": text(draw)}) + "\n" for at in range(60))
     (folder / "good.jsonl").write_text(good)
 
 
-def _text(draw: random.Random) -> str:
+def text(draw: random.Random) -> str:
+    """A dozen made-up sentences."""
     return " ".join(f"{' '.join(draw.choices(WORDS, k=draw.randint(5, 12))).capitalize()}." for _ in range(12))
 
 
-def _record(shard: int, page: int, text: str) -> bytes:
+def record(shard: int, page: int, text: str) -> bytes:
+    """A page as one response record of a WARC file."""
     url = f"http://site-{page % 17}.org/{shard}/{page}"
     html = f"<html><body><main><p>{text}</p></main></body></html>".encode()
     http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + html

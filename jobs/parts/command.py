@@ -5,7 +5,6 @@ started because the request cannot be met; 3 an invariant is broken, so the resu
 """
 
 import argparse
-import errno
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from eval.side_by_side import RunsFailed
+from filters.files import is_full
 from filters.rules import RuleError
 from filters.stores import StoreError
 from filters.strict_yaml import YamlError
@@ -23,14 +23,19 @@ from jobs.parts.experiment_file import Experiment, load
 from jobs.parts.loop import LEFT_OUT, PartsFailed
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.reuse import REUSE, Reuse
-from jobs.parts.session import fall_silent
+from jobs.parts.session import SparkLost, fall_silent, is_lost
 from jobs.parts.storage import held, lent
 from jobs.shards.locations import without_secrets
 
 OK, DAMAGED, REFUSED, BROKEN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
 """What a shell gives for a command that this signal ended."""
-
+LOST = "Spark's Java machine is gone, killed by someone or by the kernel when memory ran out"
+CODES: dict[tuple[type[Exception], ...], int] = {
+    (ExperimentError, RuleError, YamlError): REFUSED,
+    (PartsFailed, RunsFailed): DAMAGED,
+    (InvariantBroken,): BROKEN,
+}
 
 Verb = Callable[[Experiment, bool], int]
 """(experiment, dry run) -> exit code."""
@@ -95,26 +100,28 @@ def run(
                 code = verb(experiment, False)
         failed = LEFT_OUT.get()
         return tell("\n".join(failed), max(code, DAMAGED)) if failed else code
-    except (ExperimentError, RuleError, YamlError) as error:
-        return tell(error, REFUSED)
-    except (PartsFailed, RunsFailed, OSError) as error:
-        return tell(_no_place(error) if isinstance(error, OSError) else error, DAMAGED)
-    except InvariantBroken as error:
-        return tell(error, BROKEN)
     except KeyboardInterrupt:
         fall_silent()
         again = "the same command without --redo" if options.redo else "the same command"
         return tell(f"stopped; what is done stays, and {again} goes on from there", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - a full disk, a killed Java machine make any error; others are raised
+        return _stopped(error)
 
 
-def _no_place(error: OSError) -> str:
-    """What is said of a full disk, and of a store that refuses. Raises any other error again."""
+def _stopped(error: Exception) -> int:
+    """Tell why a verb ended; the exit code. Raises an error again that has no sentence."""
+    if is_full(error):
+        file = getattr(error, "filename", None)
+        where = f" for {file}" if file else ""
+        return tell(f"no space is left on the disk{where}: make room, and the same command goes on from there", DAMAGED)
     if isinstance(error, StoreError):
-        return f"{error}; what is done stays, and the same command goes on from there"
-    if error.errno != errno.ENOSPC:
-        raise error
-    where = f" for {error.filename}" if error.filename else ""
-    return f"no space is left on the disk{where}: make room, and the same command goes on from there"
+        return tell(f"{error}; what is done stays, and the same command goes on from there", DAMAGED)
+    for kinds, code in CODES.items():
+        if isinstance(error, kinds):
+            return tell(error, code)
+    if isinstance(error, SparkLost) or is_lost():
+        return tell(f"{LOST}; what is done stays, and the same command goes on from there", DAMAGED)
+    raise error
 
 
 def tell(error: Exception | str, code: int) -> int:

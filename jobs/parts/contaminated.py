@@ -30,6 +30,7 @@ from jobs.parts.frames import frame
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
 from jobs.parts.repeated_lines import batches_of
+from jobs.parts.session import received
 from jobs.parts.table import Part, PartReport, sidecar
 
 SHOWN = 5
@@ -126,7 +127,7 @@ def common(spark: SparkSession, places: Places, pages: Sequence[Part], name: str
         yield from pa.table([both[:, 0].copy(), both[:, 1].copy()], schema=GRAMS).to_batches()
 
     by_gram = frame(spark, pages, GRAMS, sites).groupBy("gram").agg(sql.count_distinct("site").alias("sites"))
-    rows = by_gram.where(sql.col("sites") > domains).select("gram").collect()
+    rows = received(by_gram.where(sql.col("sites") > domains).select("gram").collect())
     return np.sort(np.array([row["gram"] for row in rows], np.int64))
 
 

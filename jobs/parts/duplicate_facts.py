@@ -17,6 +17,7 @@ from jobs.parts.duplicate_options import Duplicates
 from jobs.parts.frames import frame
 from jobs.parts.places import Places
 from jobs.parts.pool import outside_pool
+from jobs.parts.session import received
 from jobs.parts.table import Part, sidecar
 
 THRESHOLDS = tuple(round(0.5 + step / 20, 2) for step in range(11))
@@ -154,7 +155,7 @@ def _emptied(spark: SparkSession, places: Places, pages: Sequence[Part], thresho
     sums = frame(spark, pages, BY_DOMAIN, by_domain).groupBy("domain")
     rows = sums.agg(sql.sum("pages").alias("pages"), sql.sum("removed").alias("removed"))
     lost = rows.where((sql.col("pages") >= DOMAIN_PAGES) & (sql.col("removed") >= DOMAIN_SHARE * sql.col("pages")))
-    most = lost.orderBy(sql.col("pages").desc(), "domain").limit(MOST_EMPTIED).collect()
+    most = received(lost.orderBy(sql.col("pages").desc(), "domain").limit(MOST_EMPTIED).collect())
     return [(row["domain"], row["pages"], row["removed"]) for row in most]
 
 

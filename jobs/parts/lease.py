@@ -102,7 +102,7 @@ class Lease:
             try:
                 self.lost = self.renew()
                 missed = 0
-            except Exception as error:  # every store raises errors of its own; the lease outlives some
+            except Exception as error:  # noqa: BLE001 - nobody would see this thread die; some are outlived, then it is lost
                 missed += 1
                 self.lost = f"{type(error).__name__}: {error}" if missed >= 3 else ""
             if self.lost:

@@ -8,12 +8,10 @@ import re
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -21,9 +19,11 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 from tqdm import tqdm
 
+from eval.side_by_side import why
+from filters.files import told_full
 from jobs.parts import reuse, storage
-from jobs.parts.refusals import ExperimentError
-from jobs.parts.session import stand_in, whereabouts
+from jobs.parts.refusals import ExperimentError, InvariantBroken
+from jobs.parts.session import received, stand_in, whereabouts
 from jobs.parts.table import Part, PartReport, StageReport, Table, entry, known, publish, state, writer
 from jobs.shards.locations import without_secrets
 
@@ -40,11 +40,15 @@ Work = Callable[[Part, Sequence[Table], PartReport], Iterator[tuple[str, pa.Reco
 
 @dataclass(frozen=True)
 class Outcome:
-    """A part after its task: the rows written and its lines for the manifests by table name, or why it failed."""
+    """A part after its task: the rows written and its lines for the manifests by table name, or why it failed.
+
+    `broken`: what failed is that counts do not add up.
+    """
 
     part: str
     rows: int
     failure: str | None = None
+    broken: bool = False
     entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -98,8 +102,9 @@ def run(
 
     What `reuse:` offers is taken before.
 
-    Raises PartsFailed, after all other parts are done, naming each part and its reason. With `--skip-failed` the tables are
-    published without those parts; the next run tries them again.
+    Raises PartsFailed, after all other parts are done, naming each part and its reason, and InvariantBroken for a part whose
+    counts do not add up. With `--skip-failed` the tables are published without the parts that fail; the next run tries them
+    again.
     """
     if not parts:
         raise ExperimentError(f"{verb}: there are no parts to work on")
@@ -123,18 +128,23 @@ def run(
     else:
         found = []
     failed = {outcome.part: outcome.failure for outcome in found if outcome.failure}
+    if broken := [f"\n  {outcome.part}: {outcome.failure}" for outcome in found if outcome.broken]:
+        raise InvariantBroken(f"{verb}: counts do not add up, so nothing is published:{''.join(broken)}")
     _tell_failed(verb, failed, len(parts))
     whole = [part.name for part in parts if part.name not in failed]
     return {table.name: publish(verb, table, [lines[table.name][name] for name in whole], failed) for table in tables}
 
 
 def _tell_failed(stage: str, failed: Mapping[str, str], parts: int) -> None:
-    """Raise PartsFailed, naming each, or where parts may be left out keep their names for the end."""
+    """Raise PartsFailed, naming each, or where parts may be left out keep their names for the end.
+
+    No part is left out for a full disk: that says nothing of the part.
+    """
     if not failed:
         return
     listed = "".join(f"\n  {name}: {failure}" for name, failure in sorted(failed.items()))
     left_out = LEFT_OUT.get()
-    if left_out is None or len(failed) == parts:
+    if left_out is None or len(failed) == parts or any(map(told_full, failed.values())):
         raise PartsFailed(f"{stage}: {len(failed)} of {parts} parts failed, the others are done:{listed}")
     left_out.append(f"{stage}: {len(failed)} of {parts} parts are left out:{listed}")
 
@@ -160,7 +170,7 @@ def outcomes(spark: SparkSession, missing: Sequence[Part], task: Callable[[Part]
     left = list(missing)
     while left:
         try:
-            yield from spark.sparkContext.parallelize(left, len(left)).map(task).collect()
+            yield from received(spark.sparkContext.parallelize(left, len(left)).map(task).collect())
             return
         except Py4JJavaError as error:  # not an error of the task's code, which pyspark raises as another type
             lost = LOST.search(str(error))
@@ -181,7 +191,7 @@ def watch(
     def run_job() -> None:
         try:
             values.append(job())
-        except Exception as error:  # whatever stops Spark itself is raised again in the caller's thread
+        except Exception as error:  # noqa: BLE001 - whatever stops Spark itself is raised again in the caller's thread
             errors.append(error)
 
     runner = threading.Thread(target=run_job, daemon=True)
@@ -220,8 +230,6 @@ def write_part(part: Part, tables: Sequence[Table], work: Work) -> Outcome:
                     writers[name].write(batch)
         entries = {table.name: entry(table, part) for table in tables if table not in missing}
         entries |= {name: one.entry for name, one in writers.items()}
-    except Exception as error:  # one bad part must not stop the others: it is listed with its reason at the end
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        why = without_secrets(f"{type(error).__name__}: {error}")
-        return Outcome(part.name, 0, f"{why} ({Path(where.filename).name}:{where.lineno})")
+    except Exception as error:  # noqa: BLE001 - one bad part must not stop the others: it is listed at the end
+        return Outcome(part.name, 0, without_secrets(why(error)), isinstance(error, InvariantBroken))
     return Outcome(part.name, max((one.rows for one in writers.values()), default=0), entries=entries)

@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 from filters.rules import RuleError
 from jobs.parts.loop import watch
 from jobs.parts.refusals import ExperimentError, InvariantBroken
-from jobs.parts.session import stand_in, whereabouts
+from jobs.parts.session import received, stand_in, whereabouts
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -59,7 +59,7 @@ def merged(
 
     tasks = min(len(parts), TASKS_PER_CORE * spark.sparkContext.defaultParallelism)
     rdd = spark.sparkContext.parallelize(parts, tasks).mapPartitions(task)
-    found: Value | Refusal = watch(stage, len(parts), lambda: rdd.treeReduce(either), lambda: (done.value, None))
+    found: Value | Refusal = watch(stage, len(parts), lambda: received(rdd.treeReduce(either)), lambda: (done.value, None))
     if isinstance(found, Refusal):
         raise found
     return found

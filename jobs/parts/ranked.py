@@ -23,7 +23,7 @@ from jobs.parts.duplicate_options import COLUMNS
 from jobs.parts.frames import frame, write_groups
 from jobs.parts.pairs import NEITHER, POOL, Origin, mapped, scopes, tasks
 from jobs.parts.places import Places
-from jobs.parts.session import stand_in, whereabouts
+from jobs.parts.session import received, stand_in, whereabouts
 from jobs.parts.spills import spill
 from jobs.parts.table import Part, finished, sidecar
 
@@ -178,7 +178,7 @@ def thinned(spark: SparkSession, rows: DataFrame, folder: Path, largest: int) ->
     """
     is_pair = sql.col("other").isNotNull()
     sizes = rows.groupBy("component").agg(sql.count("*").alias("rows"), sql.count_if(is_pair).alias("pairs")).persist()
-    many, most = sizes.agg(sql.sum("rows"), sql.max("pairs")).first() or (0, 0)
+    many, most = received(sizes.agg(sql.sum("rows"), sql.max("pairs")).first()) or (0, 0)
     if (most or 0) > largest:
         large = sizes.where(sql.col("pairs") > largest).select("component")
         nodes = rows.where(~is_pair).join(large, "component").select("component", "page", "scope", "text").distinct()

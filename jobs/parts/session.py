@@ -5,6 +5,7 @@ three retries (Spark's local default is none, and it takes the number from the m
 master is the one given there.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -12,12 +13,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from filters.stores import COPIES, bring
@@ -29,6 +34,12 @@ JAVA_VERSION = 17
 QUIET = f"-Dlog4j2.configurationFile=file:{HOME / 'conf' / 'log4j2.properties'}"
 LOG_LEVEL = "spark.log.level"
 """Spark's own setting, with which one hears it: `spark-submit --conf spark.log.level=INFO`."""
+TOLD_BY_US = (
+    "org.apache.spark.executor.Executor",
+    "org.apache.spark.scheduler.TaskSetManager",
+    "org.apache.spark.storage.DiskBlockObjectWriter",
+)
+"""What logs a stack trace for each attempt of a task, the last of which we raise or tell in a sentence."""
 BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """On one machine the JVM only hands parts to Python: compiling less takes its start from 9 to 5 processor seconds."""
 
@@ -41,6 +52,35 @@ def session(name: str) -> SparkSession:
     _find_java()
     with _interrupted_later():
         return _start(name)
+
+
+class SparkLost(RuntimeError):
+    """Spark's Java machine has ended before the job has."""
+
+
+Value = TypeVar("Value")
+
+
+def received(value: Value) -> Value:
+    """What Spark has sent, if its Java machine still answers. Raises SparkLost.
+
+    To pyspark a machine that is killed while it sends a result has come to the end of it: a shorter list, and no error.
+    """
+    if is_lost():
+        raise SparkLost("it ended while it sent a result")
+    return value
+
+
+def is_lost() -> bool:
+    """Whether the Java machine that we have started answers no more."""
+    gateway = SparkContext._gateway
+    if gateway is None:
+        return False
+    try:
+        gateway.jvm.java.lang.System.nanoTime()
+    except (Py4JError, OSError):
+        return True
+    return False
 
 
 def submitted() -> bool:
@@ -89,7 +129,10 @@ def _start(name: str) -> SparkSession:
             "PYSPARK_SUBMIT_ARGS",
             f'--driver-java-options "{QUIET} {BRIEF}" --conf spark.ui.showConsoleProgress=false pyspark-shell',
         )
-    SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what spark-submit was given
+    try:
+        SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what spark-submit was given
+    except PySparkRuntimeError as error:
+        raise SparkLost("it ended before it answered") from error
     conf = SparkConf()
     _refuse_lossy(conf)
     for key, value in _settings().items():
@@ -99,9 +142,21 @@ def _start(name: str) -> SparkSession:
     _log(conf, level)
     spark: SparkSession = SparkSession.builder.appName(f"goodhart {name}").config(conf=conf).getOrCreate()
     spark.sparkContext.setLogLevel(level)
+    _leave_losses_to_us(spark)
     if not spark.sparkContext.master.startswith("local"):
         _ship(spark)
     return spark
+
+
+def _leave_losses_to_us(spark: SparkSession) -> None:
+    """See to it that no library prints a stack trace of its own when the Java machine is killed: `command` says it."""
+
+    def tell(*_: object) -> None:
+        if not isinstance(sys.exception(), EOFError | ConnectionError):
+            traceback.print_exc()
+
+    spark.sparkContext._accumulatorServer.handle_error = tell
+    logging.getLogger().addFilter(lambda said: not (said.exc_info and isinstance(said.exc_info[1], Py4JNetworkError)))
 
 
 def _log(conf: SparkConf, level: str) -> None:
@@ -111,7 +166,10 @@ def _log(conf: SparkConf, level: str) -> None:
     """
     conf._jconf.initializeLogIfNecessary(False, True)
     log4j = SparkContext._jvm.org.apache.logging.log4j
-    log4j.core.config.Configurator.setRootLevel(log4j.Level.toLevel(level))
+    configurator = log4j.core.config.Configurator
+    configurator.setRootLevel(log4j.Level.toLevel(level))
+    for name in TOLD_BY_US if level == "ERROR" else ():
+        configurator.setLevel(name, log4j.Level.OFF)
 
 
 def _settings() -> dict[str, str]:

@@ -18,7 +18,7 @@ from filters.draws import mix
 from jobs.parts import storage
 from jobs.parts.frames import frame
 from jobs.parts.refusals import InvariantBroken
-from jobs.parts.session import stand_in, whereabouts
+from jobs.parts.session import received, stand_in, whereabouts
 from jobs.parts.table import Part
 
 DONE = "_spilled.json"
@@ -73,7 +73,7 @@ def spill(of: DataFrame, schema: pa.Schema, folder: Path) -> Spilled:
         told = _written(some, schema, folder, f"{TaskContext.get().partitionId():06}.parquet")
         yield pa.RecordBatch.from_pydict({name: [value] for name, value in zip(TOLD, told, strict=True)})
 
-    written = of.mapInArrow(write, "name string, rows bigint, one bigint, other bigint").collect()
+    written = received(of.mapInArrow(write, "name string, rows bigint, one bigint, other bigint").collect())
     return _done([tuple(row) for row in written], schema, folder)
 
 
@@ -91,7 +91,7 @@ def spill_from_one_task(
         stand_in(here)
         return _written(rows(), schema, folder, "000000.parquet")
 
-    return _done(spark.sparkContext.parallelize([0], 1).map(task).collect(), schema, folder)
+    return _done(received(spark.sparkContext.parallelize([0], 1).map(task).collect()), schema, folder)
 
 
 def _whole(folder: Path, schema: pa.Schema) -> Spilled | None:

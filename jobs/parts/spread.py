@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from eval import side_by_side
 from eval.plan import RunConfig
 from eval.runs import device_here, slots
-from eval.side_by_side import ProcessSpoilt, RunsFailed, Work
+from eval.side_by_side import ProcessSpoilt, RunsFailed, Work, why
 from eval.training import RunBusy
 from jobs.parts.loop import Outcome, outcomes, watch
 from jobs.parts.session import on_cluster, stand_in, whereabouts
@@ -77,8 +77,8 @@ def attempt(work: Work[Task, Any], task: Task, asked: str) -> str | None:
             time.sleep(BUSY_SECONDS)
         except ProcessSpoilt:
             os._exit(1)
-        except Exception as error:  # one bad run must not stop the others: it is listed with its reason at the end
-            return f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - one bad run must not stop the others: it is listed at the end
+            return why(error)
         else:
             return None
 

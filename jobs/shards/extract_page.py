@@ -88,12 +88,12 @@ def serve(name: str, characters: int, seconds: float, memory: int) -> None:
             payload = text.encode()
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
-        except Exception as error:  # parsers of broken markup raise anything; the page is counted, with what was raised
+        except Exception as error:  # noqa: BLE001 - parsers of broken markup raise anything; the page is counted
             if str(error).endswith(LEXBOR_OUT_OF_MEMORY):
                 os._exit(OUT_OF_MEMORY)
             verdict, full, nul, replaced = "extract_crash", False, False, 0
             payload = f"{type(error).__name__}: {error}"[:300].encode("utf-8", "replace")
-        except BaseException as error:  # a Rust panic: its parser's state is not to be trusted any more
+        except BaseException as error:  # noqa: BLE001 - a Rust panic: its parser's state is not to be trusted any more
             print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
             os._exit(PANICKED)
         replies.write(REPLY.pack(VERDICTS.index(verdict), full, nul, replaced, len(payload)) + payload)

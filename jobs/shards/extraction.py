@@ -3,8 +3,8 @@
 The hard idea: 80 KB of nested tags hold an HTML parser for ten seconds, inside C code that no Python signal or thread
 interrupts. So the kernel is the judge: the helper (`extract_page`) has a timer of processor time for each page, and the
 kernel ends it when that runs out. Processor time, not the clock, decides, so the verdict on a page does not depend on
-how busy the machine is. A page that ends the helper by other means is tried once more in a fresh one, so the verdict
-does not depend on the pages before it either.
+how busy the machine is. A page at which the helper ends by other means is tried once more in a fresh one, so the verdict
+does not depend on the pages before it either, nor on who else may have killed the helper.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ MOST_BYTES_WAITING = 32 << 20
 PIPE_BYTES = 1 << 20
 READ_BYTES = 1 << 16  # several replies; each read allocates as much
 LEAST_CLOCK_SECONDS = 60
+MOST_DEATHS = 2
 # glibc would give the memory of every page back to the kernel and fault it in again for the next: 3 % of the time.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(256 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
 
@@ -85,7 +86,8 @@ class Extractor:
         self._incoming = bytearray()
         self._helper: subprocess.Popen[bytes] | None = None
         self._errors: BinaryIO | None = None
-        self._answered = 0
+        self._deaths = 0
+        """Of helpers, at the earliest page that has had no reply."""
         self._killed = False
 
     def __enter__(self) -> Self:
@@ -172,7 +174,6 @@ class Extractor:
             text = bytes(self._incoming[REPLY.size : REPLY.size + size]).decode()
             del self._incoming[: REPLY.size + size]
             self._forget_request()
-            self._answered += 1
             if VERDICTS[verdict] == "text":
                 self._replies.append(Extraction(text, None, "", bool(nul_removed), replaced, bool(full)))
             else:
@@ -197,6 +198,9 @@ class Extractor:
             code = self._helper.wait()
             problem = self._cause(code)[1]
             self._stop()
+            self._deaths += 1
+            if code < 0 and self._deaths < MOST_DEATHS:
+                return self._start()
             raise ExtractorError(f"the helper process for {self._name} does not start: {problem}")
         for pipe in (self._helper.stdin, self._helper.stdout):
             os.set_blocking(pipe.fileno(), False)
@@ -204,7 +208,6 @@ class Extractor:
                 fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._outgoing = deque(memoryview(part) for request in self._unanswered for part in request)
         self._incoming.clear()
-        self._answered = 0
         self._killed = False
         return self._helper
 
@@ -212,13 +215,14 @@ class Extractor:
         """The helper has died: judge the page that it was at, unless that deserves a second trial."""
         code = helper.wait()
         reason, detail = self._cause(code)
-        fresh = self._answered == 0
+        self._deaths += 1
         self._stop()
-        if self._unanswered and (fresh or reason == "extract_timeout"):
+        if self._unanswered and (self._deaths == MOST_DEATHS or reason == "extract_timeout"):
             self._forget_request()
             self._replies.append(Extraction("", reason, detail, False, 0))
 
     def _forget_request(self) -> None:
+        self._deaths = 0
         self._bytes_waiting -= len(self._unanswered.popleft()[1])
 
     def _cause(self, code: int) -> tuple[str, str]:

@@ -259,8 +259,7 @@ def _framed(records: ArchiveIterator, most_bytes: int) -> Iterator[_Block]:
             yield _read_block(record, most_bytes)
     except OSError as error:
         raise _BadFraming(str(error)) from error
-    except BaseException as error:
-        # Rust panics, out of memory for one, reach Python as a class of no public name that is no Exception.
+    except BaseException as error:  # Rust panics, as when out of memory, are of a class without a name, and no Exception
         if type(error).__name__ != "PanicException":
             raise
         raise _BadFraming(f"FastWARC panicked: {error}") from None

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,8 @@ def test_what_is_no_language_model_is_one_sentence(own_run, asked, tmp_path):
     gguf = tmp_path / "gguf"
     gguf.mkdir()
     (gguf / "one.gguf").write_bytes(b"GGUF" + b"\0" * 100)
+    assert "does not load as a model" in refusal(gguf)
+    (gguf / "one.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 2**62, 2**62))  # tensors and values that it says it has
     assert "does not load as a model" in refusal(gguf)
     (gguf / "two.gguf").write_bytes(b"")
     assert "2 GGUF files (one.gguf, two.gguf)" in refusal(gguf)

@@ -102,11 +102,11 @@ def test_a_trainer_that_is_killed_every_time_is_named_and_the_others_are_done(fu
     assert attempts(tmp_path) == {"a": 1, "b": 3, "c": 1, "d": 1}
 
 
-def test_errors_are_told_with_their_type_and_exits_with_their_code(functions):
+def test_errors_are_told_with_their_type_and_line_and_exits_with_their_code(functions):
     with pytest.raises(RunsFailed) as failed:
         side_by_side.run(work(functions.refuse), [0, 1, 2, 3], TWO)
     assert "2 of 4 runs failed" in str(failed.value)
-    assert "\n  run 1: KeyError: 'one'\n" in str(failed.value)
+    assert "\n  run 1: KeyError: 'one' (sleepers.py:28)\n" in str(failed.value)
     assert "\n  run 2: its process died 3 times, the last time with exit code 7" in str(failed.value)
 
 

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import lzma
-import struct
 import sys
 import zlib
 from collections.abc import Iterator
@@ -435,24 +434,7 @@ def configurations() -> Iterator[Case]:
     yield Case("an experiment file", "large.yaml", b"a: " + b"x" * (5 << 20), raises="refused")
 
 
-FASTTEXT = struct.pack("<ii", 793712314, 12)
-
-
-def models() -> Iterator[Case]:
-    """Model files that fastText's own loader hangs on, crashes on or takes."""
-    stubs = {
-        "empty": b"", "garbage": b"\x5a" * 999, "page": b"<!DOCTYPE html><html>404</html>", "header": FASTTEXT,
-        "stub": FASTTEXT + struct.pack("<12i", *[10] * 12) + bytes(60), "zeros": bytes(4096),
-        "pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
-        "old": struct.pack("<ii", 793712314, 99) + bytes(99),
-        "huge": FASTTEXT + struct.pack("<12i", *[2**31 - 1] * 12) + bytes(99),
-        "negative": FASTTEXT + struct.pack("<12i", *[-1] * 12) + bytes(99),
-    }  # fmt: skip
-    for name, data in stubs.items():
-        yield Case("a model file", f"{name}.bin", data, raises="refused")
-
-
-FAMILIES = (truncations, framing, records, bodies, encodings, markup, json_lines, parquet, texts, configurations, models)
+FAMILIES = (truncations, framing, records, bodies, encodings, markup, json_lines, parquet, texts, configurations)
 
 
 def all_cases() -> list[Case]:

@@ -301,7 +301,7 @@ def run(name: str, share: int) -> bool:
             draw, begun = random.Random(f"{name} {number}"), time.perf_counter()
             try:
                 came[trial(draw)] += 1
-            except Exception as error:  # whatever it is, it is what this is for
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is what this is for
                 print(f"{name} {number}: {type(error).__name__}: {str(error)[:500]}")
                 failed = True
             worst = max(worst, (time.perf_counter() - begun, number))

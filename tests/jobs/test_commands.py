@@ -12,10 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JNetworkError
 
 from jobs import read
 from jobs.bench import __main__ as bench
 from jobs.parts import command
+from jobs.parts.loop import PartsFailed
+from jobs.parts.refusals import ExperimentError
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 COMMANDS = sorted(f"jobs.{file.stem}" for file in JOBS.glob("*.py") if file.stem != "__init__")
@@ -95,12 +98,53 @@ def test_ctrl_c_is_one_sentence_and_leaves_no_process(said, made_crawl, tmp_path
     assert not [line for line in before if "Traceback" in line or "ERROR" in line or "Interrupt" in line]
 
 
-def test_a_full_disk_is_one_sentence(tmp_path, capsys):
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, FULL, "runs/a/model.safetensors"),
+        PartsFailed(f"read: 2 of 3 parts failed, the others are done:\n  a: OSError: {FULL}\n  b: OSError: {FULL}"),
+        ExperimentError(f"classifiers.books: lmplz failed: {FULL}"),
+        RuntimeError(f"Job aborted: java.io.IOException: {FULL}\n\tat org.apache.spark.Task"),
+    ],
+    ids=["a file", "parts", "a model", "Spark"],
+)
+def test_a_full_disk_is_one_sentence(tmp_path, capsys, error):
     def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device", "runs/a/model.safetensors")
+        raise error
 
     conf = tmp_path / "conf.yaml"
     conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: [a.warc.gz]}}\n")
     assert command.run(full, read.__doc__, [str(conf)]) == command.DAMAGED
+    where = f" for {error.filename}" if isinstance(error, OSError) else ""
+    assert capsys.readouterr().err == (
+        f"goodhart: no space is left on the disk{where}: make room, and the same command goes on from there\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "raised", [ConnectionRefusedError(111, "Connection refused"), EOFError(), Py4JNetworkError("empty")]
+)
+def test_a_killed_java_machine_is_one_sentence_and_an_error_of_ours_is_none(tmp_path, capsys, monkeypatch, raised):
+    def broken(*_):
+        raise raised
+
+    conf = tmp_path / "conf.yaml"
+    conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: [a.warc.gz]}}\n")
+    with pytest.raises(type(raised)):
+        command.run(broken, read.__doc__, [str(conf)])
+    monkeypatch.setattr(command, "is_lost", lambda: True)
+    assert command.run(broken, read.__doc__, [str(conf)]) == command.DAMAGED
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "no space is left on the disk for runs/a/model.safetensors" in said
+    assert said.count("\n") == 1 and "Spark's Java machine is gone" in said
+
+
+def test_what_a_killed_verb_wrote_aside_is_removed_by_the_next_one(tmp_path):
+    conf, left = tmp_path / "conf.yaml", tmp_path / "out" / "sweep" / ".levels.parquet.123.tmp"
+    conf.write_text(f"out: {tmp_path / 'out'}\npages: {{from: [a.warc.gz]}}\n")
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert command.run(lambda *_: 0, read.__doc__, [str(conf)]) == 0
+    assert not left.exists()

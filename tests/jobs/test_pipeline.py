@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import pyspark
 import pytest
 import yaml
 from pyspark.sql import SparkSession
@@ -19,6 +18,7 @@ from pyspark.sql import SparkSession
 from eval.plan import read_plan
 from eval.training import finished_run
 from jobs import experiment
+from jobs.bench import standalone
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
 
@@ -197,14 +197,14 @@ def test_the_cluster_gives_the_same_bytes_as_one_machine(done, conf, tmp_path):
 
     All verbs go in one application: each start of it costs three Java machines.
     """
-    with cluster(tmp_path) as master:
+    with standalone.running(tmp_path) as master:
         out = tmp_path / "out"
         (out / "models").parent.mkdir(parents=True)
         subprocess.run(["cp", "-r", str(done / "models"), str(out / "models")], check=True)
-        submit = [str(Path(pyspark.__file__).parent / "bin" / "spark-submit"), "--master", master]
-        command = [*submit, "--conf", "spark.executor.memory=512m", str(REPOSITORY / "jobs" / "experiment.py"), str(conf)]
+        submit = [standalone.SUBMIT, "--master", master, "--conf", "spark.executor.memory=512m"]
+        command = [*submit, str(REPOSITORY / "jobs" / "experiment.py"), str(conf), "--set", f"out={out}"]
         finished = subprocess.run(
-            [*command, "--set", f"out={out}"], env=environment(), capture_output=True, text=True, timeout=400, check=False
+            command, env=standalone.environment(), capture_output=True, text=True, timeout=400, check=False
         )
         assert finished.returncode == 0, finished.stderr[-3000:]
         assert " INFO " not in finished.stderr
@@ -226,58 +226,11 @@ def models(out):
     }
 
 
-def environment():
-    """What a user exports before spark-submit: the Python that has the packages."""
-    keep = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK"))}
-    return keep | {
-        "PYSPARK_PYTHON": sys.executable,
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_HOME": str(Path(pyspark.__file__).parent),
-    }
-
-
-class cluster:
-    """A standalone master and two workers of one core each, on loopback, ended by their ids."""
-
-    def __init__(self, folder):
-        self.folder, self.processes = folder, []
-
-    def start(self, role, *arguments):
-        script = [str(Path(pyspark.__file__).parent / "bin" / "spark-class"), f"org.apache.spark.deploy.{role}"]
-        with (self.folder / f"{role}-{len(self.processes)}.log").open("w") as log:
-            self.processes.append(
-                subprocess.Popen([*script, *arguments], env=environment(), stdout=log, stderr=log, start_new_session=True)
-            )
-
-    def __enter__(self):
-        self.start("master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
-        master = self.said("master.Master-0.log", "Starting Spark master at ").split()[0]
-        for _ in range(2):
-            work = ("--cores", "1", "--memory", "600m", "--work-dir", str(self.folder / "work"))
-            self.start("worker.Worker", "--host", "127.0.0.1", "--webui-port", "0", *work, master)
-        for at in (1, 2):
-            self.said(f"worker.Worker-{at}.log", "Successfully registered with master")
-        return master
-
-    def said(self, log, words):
-        for _ in range(600):
-            text = (self.folder / log).read_text()
-            if words in text:
-                return text.split(words, 1)[1] or "."
-            time.sleep(0.1)
-        raise AssertionError(f"{log} never said {words!r}: {text[-2000:]}")
-
-    def __exit__(self, *error):
-        for process in self.processes:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
-
-
 def test_a_killed_read_goes_on_where_it_was_and_ends_with_the_same_bytes(done, conf, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "jobs.read", str(conf), "--set", f"out={out}"]
     with subprocess.Popen(
-        command, cwd=REPOSITORY, env=environment(), start_new_session=True, stderr=subprocess.DEVNULL
+        command, cwd=REPOSITORY, env=standalone.environment(), start_new_session=True, stderr=subprocess.DEVNULL
     ) as process:
         for _ in range(1200):
             if any((out / "pages").glob("*.parquet")) or process.poll() is not None:

@@ -201,7 +201,7 @@ def test_the_weights_stay_in_the_file_and_the_index_takes_twenty_bytes_a_word(tm
 @pytest.mark.parametrize(
     ("at", "number", "says"),
     [
-        (8, 13, "its matrices have other sizes"),  # dim
+        (8, 13, "12 columns and its header says 13"),  # dim
         (32, 9, "its matrices have other sizes"),  # loss
         (40, 100_000, "its matrices have other sizes"),  # buckets
         (36, 2, r"holds word vectors \(skipgram\), not a classifier"),

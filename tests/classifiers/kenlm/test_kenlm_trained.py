@@ -15,7 +15,7 @@ import pytest
 from classifiers.fasttext.file import ModelFileError
 from classifiers.kenlm import training
 from classifiers.kenlm.kind import Options
-from classifiers.kenlm.model import lines, load
+from classifiers.kenlm.model import check, lines, load
 from classifiers.kenlm.text import File, normalised
 from classifiers.kenlm.training import tool
 from filters.pages import PageBatch
@@ -31,6 +31,17 @@ def by_query(model, cut):
     )
     totals = [float(line.split()[1]) for line in said.stdout.splitlines() if line.startswith("Total:")]
     return [10 ** (-total / (count + 1)) for total, count in zip(totals[: len(cut.texts)], cut.counts, strict=True)]
+
+
+def test_a_binary_that_ends_within_its_words_is_refused_wherever_that_is(trained, tmp_path):
+    whole, file = (trained / "text.binary").read_bytes(), tmp_path / "cut.binary"
+    words = len(whole) - whole.rindex(b"<unk>\0")
+    for cut in (1, words // 2, words - 7):
+        file.write_bytes(whole[:-cut])
+        with pytest.raises(ModelFileError, match="ends within its vocabulary"):
+            check(File.at(file))
+    file.write_bytes(whole)
+    check(File.at(file))
 
 
 def real_pages(shared_data, most):

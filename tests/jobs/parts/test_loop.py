@@ -1,5 +1,6 @@
 """The part loop without Spark: what is whole is kept, what is not is redone, and nobody sees half a part."""
 
+import errno
 import hashlib
 import itertools
 import json
@@ -18,7 +19,7 @@ import pytest
 
 from jobs.parts import loop
 from jobs.parts.loop import plan, run, to_do, write_part
-from jobs.parts.refusals import ExperimentError
+from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.storage import held
 from jobs.parts.table import Part, Table, entry, finished, footer, identity_of, parts_of, publish
 
@@ -433,6 +434,37 @@ def test_a_part_that_fails_leaves_the_table_unfinished(tmp_path, in_one_process)
         run(lambda: None, "count", PARTS, [table], mad)
     with pytest.raises(ExperimentError, match="unfinished"):
         finished(table.path)
+
+
+def test_a_part_whose_counts_do_not_add_up_stops_all_even_where_parts_may_be_left_out(tmp_path, in_one_process):
+    def broken(part, missing, report):
+        if part.name == "shard-1":
+            raise InvariantBroken("3 records are lost")
+        return work(part, missing, report)
+
+    table, before = table_in(tmp_path), loop.LEFT_OUT.set([])
+    try:
+        with pytest.raises(InvariantBroken, match=r"nothing is published:\n  shard-1: InvariantBroken: 3 records are lost"):
+            run(lambda: None, "count", PARTS, [table], broken)
+    finally:
+        loop.LEFT_OUT.reset(before)
+    assert not table.manifest.exists()
+
+
+def test_no_part_is_left_out_for_a_full_disk(tmp_path, in_one_process):
+    def full(part, missing, report):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        yield
+
+    def some(part, missing, report):
+        return (full if part.name == "shard-1" else work)(part, missing, report)
+
+    before = loop.LEFT_OUT.set([])
+    try:
+        with pytest.raises(loop.PartsFailed, match="1 of 3"):
+            run(lambda: None, "count", PARTS, [table_in(tmp_path)], some)
+    finally:
+        loop.LEFT_OUT.reset(before)
 
 
 @pytest.mark.parametrize("dies", [ValueError("mad"), KeyboardInterrupt()], ids=["fails", "stopped"])

@@ -34,6 +34,9 @@ FAKE_JUSTEXT = """
     def justext(html, stop_words):
         if "segfault" in html:
             os.kill(os.getpid(), signal.SIGSEGV)
+        if "killed once" in html and not os.path.exists(__file__ + ".killed"):
+            open(__file__ + ".killed", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
         if "quits" in html:
             os._exit(0)
         if "raises" in html:
@@ -105,6 +108,12 @@ def test_whatever_a_page_does_to_the_helper_is_its_own_reason(fragile, evil, rea
     assert found[2].reason == reason
 
 
+@pytest.mark.parametrize("before", [[], [b"one"]])
+def test_a_helper_that_someone_else_kills_costs_no_page(fragile, before):
+    found = extract([*before, b"killed once", b"two"], fragile)
+    assert [result.text for result in found] == [*(body.decode() for body in before), "killed once", "two"]
+
+
 def test_a_helper_that_only_waits_is_ended_by_the_clock(fragile, monkeypatch):
     monkeypatch.setattr("jobs.shards.extraction.LEAST_CLOCK_SECONDS", -7)
     found = extract([b"one", b"sleeps", b"two"], fragile, seconds=1)
@@ -173,6 +182,14 @@ def test_an_extractor_that_cannot_start_blames_no_page(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ExtractorError, match="broken installation"):
         extract([PAGE], "justext")
+
+
+def test_a_helper_that_is_killed_while_it_starts_is_started_again(tmp_path, monkeypatch):
+    begins = "import os, signal\nif not os.path.exists(__file__ + '.begun'):\n    open(__file__ + '.begun', 'w').close()\n"
+    dies = f"{begins}    os.kill(os.getpid(), signal.SIGKILL)\n"
+    (tmp_path / "justext.py").write_text(dies + textwrap.dedent(FAKE_JUSTEXT))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [result.text for result in extract([b"one"], "justext")] == ["one"]
 
 
 def test_an_unknown_extractor_is_refused_with_the_known_ones():
