@@ -66,7 +66,7 @@ def slice_key(id_hash: Keys, number: Integers, replicate: int, epoch: int = 0) -
     return key
 
 
-def slice_keys(id_hash: Keys, tokens: Integers, context: int, replicate: int, epoch: int = 0) -> Slices:
+def slice_keys(id_hash: Keys, tokens: Integers, context: int, replicate: int) -> Slices:
     """All slices of pages with these hashes and numbers of tokens, page by page: the last of a page is the shorter one.
 
     A page without tokens has none.
@@ -75,7 +75,7 @@ def slice_keys(id_hash: Keys, tokens: Integers, context: int, replicate: int, ep
     page = np.repeat(np.arange(len(tokens)), count)
     number = np.arange(len(page)) - np.repeat(np.cumsum(count) - count, count)
     length = np.minimum(context, tokens[page] - number * context)
-    return Slices(page, number, slice_key(id_hash[page], number, replicate, epoch), length, id_hash[page])
+    return Slices(page, number, slice_key(id_hash[page], number, replicate), length, id_hash[page])
 
 
 def copy_hash(id_hash: Keys, copy: int) -> Keys:

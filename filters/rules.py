@@ -654,7 +654,7 @@ class Ranking:
         bounds = np.where(found.measured > 0, bounds, -math.inf if self.lowest else math.inf).tolist()
         if self.noisy:
             # Kept is strength > a: the a just under the strength that is still to be kept.
-            return Test("pareto", float(np.nextafter(bounds[0], -np.inf)))
+            return Test("pareto", float(np.nextafter(bounds[0], -np.inf)) if found.measured[0] else math.inf)
         side = "max" if self.lowest else "min" if self.scale is None else "temperature"
         if found.names is None:
             return Test(side, bounds[0], scale=self.scale)

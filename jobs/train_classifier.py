@@ -15,7 +15,7 @@ from classifiers.kinds import CARD, Scorer, TrainingError
 from classifiers.texts import KIND
 from jobs.parts import command, contents, k_means, logistic, reuse, storage
 from jobs.parts.experiment_file import Experiment, as_tree, config_hash
-from jobs.parts.made_by import is_made, say_made
+from jobs.parts.made_by import clear, is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.pool import pool_identity
 from jobs.parts.refusals import ExperimentError
@@ -75,6 +75,7 @@ def _config(experiment: Experiment, kind: Scorer) -> dict[str, Any]:
 def _train(experiment: Experiment, name: str, kind: Scorer, made_by: Mapping[str, Any]) -> None:
     folder = Places(experiment.out).classifier(name)
     print(f"train_classifier: {name} from {_sources(kind)} ...", flush=True)
+    clear(folder)
     with storage.on_scratch(folder) as here:
         try:
             about = FITS.get(experiment.classifiers[name].kind, fit_here)(experiment, name, here)

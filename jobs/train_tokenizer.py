@@ -10,7 +10,7 @@ from typing import Any
 from eval.tokenizer import FILES, check_tokenizer, copy_tokenizer, tokenizer_digest, train_tokenizer
 from jobs.parts import command, reuse, storage
 from jobs.parts.experiment_file import Experiment, Tokenizer
-from jobs.parts.made_by import is_made, say_made
+from jobs.parts.made_by import clear, is_made, say_made
 from jobs.parts.places import Places
 from jobs.parts.pool import pool_identity
 from jobs.parts.refusals import ExperimentError
@@ -33,6 +33,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         print(f"train_tokenizer: {asked.path} is used as it is")
         check(experiment)
         if not dry_run:
+            clear(folder)
             with storage.on_scratch(folder) as here:
                 copy_tokenizer(asked.path, here)
             say_made(folder, made_by)
@@ -46,6 +47,7 @@ def main(experiment: Experiment, dry_run: bool = False) -> int:
         return command.OK
     try:
         sample = sampled_pages(experiment, "tokenizer", asked.sample_bytes, "bytes")
+        clear(folder)
         with storage.on_scratch(folder) as here:
             train_tokenizer((page.text for page in sample), asked.vocabulary, here)
     except ValueError as error:

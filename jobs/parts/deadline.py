@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 import pyarrow as pa
 
@@ -22,6 +23,7 @@ from filters.signals import Group
 
 REASON = "measure_timeout"
 """Pages whose signals of a group are null because measuring them took too long."""
+MOST_DEATHS = 2
 SHARED_BYTES = 1 << 25
 """What parent and child share at first: memory is only taken up as far as batches reach."""
 _KEPT: list["Measurer"] = []
@@ -54,6 +56,10 @@ class _TooSlow(Exception):
     """The child was ended at its deadline."""
 
 
+class _Died(RuntimeError):
+    """The child ended before its deadline."""
+
+
 def measurer(groups: Mapping[str, Group], deadline: Deadline) -> "Measurer":
     """The one that this process has for the groups, or a new one in its place."""
     if not groups:
@@ -81,12 +87,13 @@ class Measurer:
     def measure(self, rows: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch, int]]:
         """Of each group one row per page, and how many of them are null because their page took too long.
 
-        `rows`: id, text, url. An error that a group raises is raised here.
+        `rows`: id, text, url. An error that a group raises is raised here. A child that someone kills is replaced, once for
+        each batch.
         """
-        left = [*self.groups]
+        left, deaths = [*self.groups], 0
         while left:
-            self._ask(rows, left, 0, len(rows))
             try:
+                self._ask(rows, left, 0, len(rows))
                 while left:
                     found = self._answer(left[0])
                     if found is None:  # an error, which is raised again where it can be told
@@ -96,6 +103,10 @@ class Measurer:
                 name = left.pop(0)
                 pieces = [self._one(name, rows, at) for at in range(len(rows))]
                 yield name, pa.concat_batches([piece for piece, _ in pieces]), sum(slow for _, slow in pieces)
+            except _Died:
+                deaths += 1
+                if deaths == MOST_DEATHS:
+                    raise
 
     def _one(self, name: str, rows: pa.RecordBatch, at: int) -> tuple[pa.RecordBatch, bool]:
         """The values of one page by itself, and whether they are null because it took too long."""
@@ -121,24 +132,32 @@ class Measurer:
             with pa.ipc.new_stream(pa.FixedSizeBufferWriter(pa.py_buffer(self._shared)), rows.schema) as stream:
                 stream.write_batch(rows)
             self._sent = rows
-        connection.send_bytes(json.dumps([is_new, names, begin, count, *self.deadline.of(count)]).encode())
+        try:
+            connection.send_bytes(json.dumps([is_new, names, begin, count, *self.deadline.of(count)]).encode())
+        except ConnectionError:
+            self._bury(names[0])
         self._unanswered = len(names)
 
     def _answer(self, name: str) -> pa.RecordBatch | None:
         """The child's next answer, None if the group raised an error. Raises _TooSlow."""
         assert self._child
-        pid, connection = self._child
         try:
-            answer = connection.recv_bytes()
+            answer = self._child[1].recv_bytes()
         except (EOFError, ConnectionError):
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            self._forget(connection)
-            if code in (-signal.SIGPROF, -signal.SIGALRM):
-                raise _TooSlow from None
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise RuntimeError(f"the process that measures {name} ended with {how}") from None
+            self._bury(name)
         self._unanswered -= 1
         return pa.ipc.open_stream(answer).read_next_batch() if answer else None
+
+    def _bury(self, name: str) -> NoReturn:
+        """The child has died, at a group or before it: say of what. Raises _TooSlow or _Died."""
+        assert self._child
+        pid, connection = self._child
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        self._forget(connection)
+        if code in (-signal.SIGPROF, -signal.SIGALRM):
+            raise _TooSlow from None
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise _Died(f"the process that measures {name} ended with {how}, {MOST_DEATHS} times") from None
 
     def _start(self) -> tuple[int, Connection]:
         sample = PageBatch(pa.array(SAMPLE, pa.large_string()), pa.array(URLS))

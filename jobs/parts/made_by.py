@@ -22,6 +22,15 @@ def is_made(file: Path, config: Mapping[str, Any], verb: str) -> bool:
     return True
 
 
+def clear(folder: Path) -> None:
+    """Remove what killed work has left where a folder is to be made, and beside it; an old note first."""
+    storage.remove(note(folder))
+    storage.remove_folder(folder)
+    for beside in storage.folders(folder.parent):
+        if beside.name.startswith(f".{folder.name}."):
+            storage.remove_folder(beside)
+
+
 def say_made(file: Path, config: Mapping[str, Any]) -> None:
     """Write the note; the last thing done to a file."""
     storage.write_json(note(file), {"config": as_tree(config), "config_hash": config_hash(config)})

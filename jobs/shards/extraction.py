@@ -198,6 +198,9 @@ class Extractor:
             code = self._helper.wait()
             problem = self._cause(code)[1]
             self._stop()
+            self._deaths += 1
+            if code < 0 and self._deaths < MOST_DEATHS:
+                return self._start()
             raise ExtractorError(f"the helper process for {self._name} does not start: {problem}")
         for pipe in (self._helper.stdin, self._helper.stdout):
             os.set_blocking(pipe.fileno(), False)

@@ -183,7 +183,7 @@ class Member:
             pass
 
     def _fill(self, size: int) -> None:
-        while self._at == len(self._output) and self.ended is None:
+        while size and self._at == len(self._output) and self.ended is None:
             self._output, self._at = self._next(size), 0
 
     def _next(self, size: int) -> bytes:

@@ -38,9 +38,31 @@ def test_the_order_of_pages_does_not_matter():
     assert found.counts == again.counts
 
 
-def test_another_seed_draws_and_splits_anew():
-    good, other = pages("whale", 60), pages("casino", 90)
-    assert set(texts(drawn(good, other), "held_out")) != set(texts(drawn(good, other, seed=1), "held_out"))
+def test_another_seed_draws_orders_and_splits_anew():
+    """Where all pages are drawn the split is all that can differ, and where nothing else does, the order."""
+    good, other, few = pages("whale", 60), pages("casino", 60), Sampling(10, 2, 0.2)
+    one, another = drawn(good, other), drawn(good, other, seed=1)
+    for which in ("training", "held_out"):
+        assert set(texts(one, which)) != set(texts(another, which))
+    both = set(texts(one, "training")) & set(texts(another, "training"))
+    orders = [[text for text in texts(found, "training") if text in both] for found in (one, another)]
+    assert orders[0] != orders[1]
+    some = [
+        set(texts(found, "training") + texts(found, "held_out")) for found in (drawn(good, other, few, at) for at in (0, 1))
+    ]
+    assert some[0] != some[1]
+
+
+@pytest.mark.parametrize("made", [{"domain": "{}.org"}, {"domain": "a.org", "cluster": 0}])
+def test_another_seed_holds_out_other_sites_and_other_clusters(made):
+    def some(word):
+        named = [
+            {"domain": made["domain"].format(k // 3), "cluster": k // 3 if "cluster" in made else None} for k in range(60)
+        ]
+        return [Page(f"{word}-{k}", f"{word} {k}", **about) for k, about in enumerate(named)]
+
+    one, another = (drawn(some("whale"), some("casino"), seed=seed) for seed in (0, 1))
+    assert set(texts(one, "held_out")) != set(texts(another, "held_out"))
 
 
 def test_classes_are_balanced_unless_told_otherwise():

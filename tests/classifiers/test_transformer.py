@@ -27,6 +27,7 @@ from transformers import (
     BertModel,
 )
 
+from classifiers import transformer
 from classifiers.kinds import TrainingError
 from classifiers.transformer import Options, batches, fit, read_grades
 from eval.report.scorers import read_scorers
@@ -128,6 +129,25 @@ def test_a_head_learns_the_grades_and_scores_as_a_plain_loop_does(encoder, grade
     assert scores(options.group("quality", tmp_path), pa.array(texts())) == pytest.approx(plain, abs=1e-5)
     good, bad = scores(options.group("quality", tmp_path), pa.array(["whale sea whale sea", "casino bonus casino"]))
     assert good > bad
+
+
+def test_which_grades_are_held_out_is_decided_by_the_seed():
+    some = [f"a page of number {number}" for number in range(400)]
+    apart = [{text for text in some if transformer.is_held_out(text, seed)} for seed in (0, 0, 1)]
+    assert apart[0] == apart[1] != apart[2] and all(0.5 < len(one) / (400 * transformer.HELD_OUT) < 2 for one in apart)
+
+
+def test_what_is_said_of_held_out_grades_is_counted_by_hand():
+    grades, said = np.array([0.0, 1.0, 5.0]), np.array([1.0, 1.5, 4.0])
+    expected = {
+        "pages": 3,
+        "mean_absolute_error": pytest.approx(2.5 / 3),
+        "error_of_the_mean": pytest.approx((3 + 2 + 2) / 3),
+        "correlation": pytest.approx(np.corrcoef([0, 1, 5], [1, 1.5, 4])[0, 1]),
+    }
+    assert transformer._measured(grades, said, 3.0) == expected
+    assert transformer._measured(grades, np.full(3, 2.0), 3.0)["correlation"] is None
+    assert transformer._measured(grades[:0], said[:0], 3.0) == dict.fromkeys(expected) | {"pages": 0}
 
 
 def test_the_same_grades_give_the_same_bytes(encoder, grades, tmp_path):

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+import eval.bits_per_byte
 from eval.bits_per_byte import bits_per_byte, page_nats, summed, token_nats, utf8_bytes
 from eval.gpt import build_model
 from eval.sizes import ModelSize
+from filters.windows import scored_windows
 
 VOCABULARY, CONTEXT, MARK = 50, 8, 0
 LENGTHS = [0, 1, 2, 7, 8, 9, 12, 13, 31, 5, 0, 64]
@@ -53,6 +55,35 @@ def test_page_nats_agree_with_a_loop_over_single_tokens(model, pages):
     np.testing.assert_allclose(page_nats(model, *flat(pages), CONTEXT, MARK), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("batch_tokens", "rows", "at_once"), [(1, 3, 16), (20, 16, 16), (4096, 17, 17)])
+def test_batches_and_pieces_of_logits_are_as_large_as_fits_and_change_no_number(
+    model, pages, monkeypatch, batch_tokens, rows, at_once
+):
+    together, shapes, pieces = token_nats(model, *flat(pages), CONTEXT, MARK), [], []
+    plain = eval.bits_per_byte.hidden_states
+    monkeypatch.setattr(
+        eval.bits_per_byte,
+        "hidden_states",
+        lambda model, inputs: (shapes.append(tuple(inputs.shape)), plain(model, inputs))[1],
+    )
+    monkeypatch.setattr(eval.bits_per_byte, "BATCH_TOKENS", {"cpu": batch_tokens})
+    monkeypatch.setattr(eval.bits_per_byte, "CACHED_LOGITS", rows * VOCABULARY)
+    watching = model.lm_head.register_forward_hook(lambda _, given, __: pieces.append(len(given[0])))
+    np.testing.assert_allclose(token_nats(model, *flat(pages), CONTEXT, MARK), together, rtol=1e-4)
+    watching.remove()
+
+    windows = [window for length in LENGTHS for window in scored_windows(length, CONTEXT)]
+    windows.sort(key=lambda window: window[0] - window[2])
+    expected_shapes, expected_pieces = [], []
+    while windows:
+        width = windows[0][2] - windows[0][0]
+        batch, windows = windows[: max(1, batch_tokens // width)], windows[max(1, batch_tokens // width) :]
+        expected_shapes.append((len(batch), width))
+        scored = sum(end - first for _, first, end in batch)
+        expected_pieces += [min(at_once, scored - start) for start in range(0, scored, at_once)]
+    assert (shapes, pieces) == (expected_shapes, expected_pieces)
+
+
 def test_the_tokens_of_a_page_cost_what_the_page_costs(model, pages):
     tokens, offsets = flat(pages)
     nats = token_nats(model, tokens, offsets, CONTEXT, MARK)
@@ -67,6 +98,12 @@ def test_a_page_scores_the_same_alone_and_among_others_and_twice_the_same(model,
     assert np.array_equal(together, page_nats(model, *flat(pages), CONTEXT, MARK))
     alone = [page_nats(model, *flat([page]), CONTEXT, MARK)[0] for page in pages]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+def test_on_a_cpu_one_thread_is_used(model, pages):
+    torch.set_num_threads(2)
+    page_nats(model, *flat(pages), CONTEXT, MARK)
+    assert torch.get_num_threads() == 1
 
 
 def test_bytes_are_counted_on_the_text_and_not_by_the_tokenizer():

@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from dataclasses import replace
+import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import eval.packed
 from eval.packed import Batches, Packed, Stream, header_path, index_path, stream_tokens, write_packed, write_permuted
 from eval.slices import EVERY, slice_key, slice_keys, slices_under, tokens_in_slices
+from filters.draws import draw, uniform
 
 MARK, VOCABULARY = 0, 60
 CONTEXT = 4
@@ -175,6 +178,62 @@ def test_a_token_outside_the_vocabulary_is_refused_with_its_page_and_the_old_fil
     Packed.open(packed.path).verify()
 
 
+def test_a_level_that_holds_just_what_is_asked_is_enough(tmp_path):
+    """14 tokens are 4 slices, 18 tokens with their marks; one window of 4 needs one token more."""
+    header = write(tmp_path / "new" / "folder" / "a.bin", [pages_of([14])], stream_of([14], 18))
+    assert (header.tokens, header.slices) == (18, 4)
+    assert header_path(tmp_path / "new" / "folder" / "a.bin").read_text() == json.dumps(asdict(header), indent=2)
+    assert write(tmp_path / "b.bin", [pages_of([4])], stream_of([4], 5)).tokens == 5
+    with pytest.raises(ValueError, match="4 tokens, too few for one window of 4"):
+        write(tmp_path / "c.bin", [pages_of([3])], stream_of([3], 4))
+    part = slices_under(pages_of([14]), EVERY, CONTEXT, 0).slice(0, 2)
+    stream = replace(stream_of([14], 1), budget=len(part["tokens"].combine_chunks().flatten()) + 2)
+    assert (
+        write_packed([part], tmp_path / "d.bin", stream, vocabulary=60, end_of_text=0, tokenizer="t").tokens == stream.budget
+    )
+    with pytest.raises(ValueError, match="its parts gave"):
+        write_packed(
+            [part],
+            tmp_path / "d.bin",
+            replace(stream, budget=stream.budget + 1),
+            vocabulary=60,
+            end_of_text=0,
+            tokenizer="t",
+        )
+
+
+@pytest.fixture
+def pushed(monkeypatch):
+    """The sizes of the files that were pushed to the disk, as they were then."""
+    sizes, plain = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (sizes.append(os.fstat(handle).st_size), plain(handle)))
+    return sizes
+
+
+def test_all_of_a_packed_file_is_on_the_disk_before_it_has_its_name(packed, tmp_path, pushed):
+    sizes = [path(packed.path).stat().st_size for path in (Path, index_path, header_path)]
+    write(packed.path, [pages_of([5, 0, 120, 33])], stream_of([5, 0, 120, 33], 150))
+    assert [size for size in pushed if size in sizes] == sizes
+    pushed.clear()
+    write_permuted(packed.path, tmp_path / "b.bin", 0.5)
+    assert [size for size in pushed if size in sizes] == sizes
+
+
+@pytest.mark.parametrize("step", ["write_table", "sync_file", "write_whole"])
+def test_a_packed_file_that_is_being_replaced_counts_as_unfinished(packed, monkeypatch, step):
+    def dies(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(eval.packed.pq if step == "write_table" else eval.packed, step, dies)
+    with pytest.raises(OSError, match="no space left"):
+        if step == "write_whole":
+            write_permuted(packed.path, packed.path, 0.5)
+        else:
+            write(packed.path, [pages_of([5, 0, 120, 33])], stream_of([5, 0, 120, 33], 150))
+    with pytest.raises(ValueError, match="missing or unfinished"):
+        Packed.open(packed.path)
+
+
 def test_too_few_tokens_are_refused_in_a_sentence(tmp_path):
     path = tmp_path / "a.bin"
     with pytest.raises(ValueError, match=r"18 tokens, the `fresh` budget needs 19; lower train\.tokens, filter less"):
@@ -240,9 +299,12 @@ def test_a_cut_flipped_or_unfinished_file_is_refused(packed):
     header_path(packed.path).write_text(json.dumps({"tokens": 1}))
     with pytest.raises(ValueError, match="not the header of a packed file"):
         Packed.open(packed.path)
-    header_path(packed.path).unlink()
-    with pytest.raises(ValueError, match="missing or unfinished"):
-        Packed.open(packed.path)
+    for gone in (packed.path, header_path(packed.path)):
+        content = gone.read_bytes()
+        gone.unlink()
+        with pytest.raises(ValueError, match="missing or unfinished"):
+            Packed.open(packed.path)
+        gone.write_bytes(content)
 
 
 def in_slices(path):
@@ -268,8 +330,26 @@ def test_a_permuted_stream_has_the_same_tokens_in_each_slice_and_so_many_of_them
     assert 0 < moved[0] < 0.1 < moved[1] < 0.5 < moved[2] <= 1
 
 
+@pytest.mark.parametrize("block", [1 << 20, 40])
+def test_which_tokens_move_and_where_to_is_drawn_from_their_places(tmp_path, monkeypatch, block):
+    lengths = [60, 90, 64, 31]
+    write(tmp_path / "a.bin", [pages_of(lengths)], stream_of(lengths, 200, context=16))
+    monkeypatch.setattr("eval.packed.BLOCK_TOKENS", block)
+    write_permuted(tmp_path / "a.bin", tmp_path / "b.bin", 0.5)
+    tokens, begins = Packed.open(tmp_path / "a.bin").tokens.tolist(), [row[3] for row in indexed(tmp_path / "a.bin")]
+    place = np.arange(len(tokens), dtype=np.uint64)
+    moves, order = uniform(draw(place, 0, "permuted tokens")) < 0.5, draw(place, 0, "their order")
+    expected = list(tokens)
+    for begin, end in itertools.pairwise([*begins, len(tokens)]):
+        where = [at for at in range(begin, end - 1) if moves[at]]
+        for at, other in zip(where, sorted(where, key=lambda at: order[at]), strict=True):
+            expected[at] = tokens[other]
+    assert Packed.open(tmp_path / "b.bin").tokens.tolist() == expected
+
+
 def test_a_permuted_stream_differs_from_its_own_by_its_digest_alone(packed, tmp_path):
     header = write_permuted(packed.path, tmp_path / "b.bin", 1.0)
     assert header != packed.header and replace(header, sha256=packed.header.sha256) == packed.header
-    assert write_permuted(packed.path, tmp_path / "c.bin", 1.0) == header
+    assert write_permuted(packed.path, tmp_path / "new" / "folder" / "c.bin", 1.0) == header
+    assert header_path(tmp_path / "b.bin").read_text() == json.dumps(asdict(header), indent=2)
     assert indexed(tmp_path / "b.bin") == indexed(packed.path)

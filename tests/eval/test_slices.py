@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.slices import EVERY, SLICES, slice_key, slice_keys, slices_under
+from eval.slices import EVERY, SLICES, copy_hash, slice_key, slice_keys, slices_under
+from filters.draws import draw
 
 WORD = 2**64 - 1
 words = st.integers(0, WORD)
@@ -107,3 +108,25 @@ def test_a_part_gives_the_slices_under_the_cut_and_their_tokens(tokens, cut, con
     found = slices_under(pages, cut, context, replicate=5)
     assert found.schema == SLICES
     assert found.to_pylist() == expected
+
+
+def test_a_slice_whose_key_is_the_cut_is_not_under_it():
+    pages = pages_of([[1, 2, 3], [4], [5, 6]])
+    slices = slice_keys(np.arange(3, dtype=np.uint64), np.array([3, 1, 2]), 2, replicate=0)
+    for key in slices.key.tolist():
+        assert len(slices_under(pages, key, 2, 0)) == (slices.key < key).sum()
+        assert len(slices_under(pages, key + 1, 2, 0)) == (slices.key <= key).sum()
+
+
+def test_the_first_copy_of_a_page_is_the_page_and_every_other_has_a_place_of_its_own():
+    hashes = np.array([0, 1, WORD], np.uint64)
+    assert copy_hash(hashes, 0) is hashes
+    assert all((copy_hash(hashes, copy) == draw(hashes, copy, "copy of a page")).all() for copy in (1, 2))
+    assert len({key for copy in range(4) for key in copy_hash(hashes, copy).tolist()}) == 12
+
+
+def test_those_that_are_chosen_and_joined_keep_all_that_is_known_of_each():
+    slices = slice_keys(np.array([7, 9], np.uint64), np.array([5, 3]), 2, replicate=1)
+    chosen = np.array([True, False, True, False, True])
+    rows, joined = list(zip(*slices, strict=True)), type(slices).joined([slices.where(chosen), slices.where(~chosen)])
+    assert list(zip(*joined, strict=True)) == [rows[0], rows[2], rows[4], rows[1], rows[3]]

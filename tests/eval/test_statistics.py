@@ -8,9 +8,10 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from eval import statistics
 from eval.statistics import Comparison, Interval, _own_variances, compare, holm, two_lines
 
 LEVELS = ["none", "1", "2", "3", "5", "9"]
@@ -100,6 +101,21 @@ def test_what_replicates_share_widens_one_level_by_students_t_over_the_root_of_t
     assert found.difference("1", "none").half_width == pytest.approx(0.0, abs=1e-9)
 
 
+def test_the_interval_of_one_level_has_what_is_its_own_and_what_all_share():
+    """Pages 3, runs 4 and shared 5 to either side, together in one of twenty resamples: 95 % of them are no further off
+    than what the 19th of 20 is."""
+    signs = np.array([1.0, -1.0] * 10)
+    pages, runs, shared = (np.outer(signs * size, [0.0, 1.0]) for size in (3, 4, 5))
+    shared = shared[:, 1]
+    shared[:2] *= 3
+    found = Comparison(("none", "1"), np.array([[1.0, 3.0], [4.0, 8.0]]), pages, runs, shared, 9)
+    one, other = found.interval("1"), found.interval("none")
+    assert (one.value, other.value) == (6.0, 2.0)
+    assert one.half_width == pytest.approx(np.quantile([12.0] * 18 + [22.0] * 2, 0.95))
+    assert other.half_width == pytest.approx(np.quantile([5.0] * 18 + [15.0] * 2, 0.95))
+    assert (one.low, one.high) == (6.0 - one.half_width, 6.0 + one.half_width)
+
+
 def test_pages_count_by_cluster_with_students_t():
     """Differences of 30 equal clusters, each of two equal pages: t at 97.5 % with 29 degrees is 2.045, and 60 pages are
     not 60."""
@@ -140,6 +156,18 @@ def test_no_subset_scatters_less_than_those_that_differ_by_chance():
     found = one_page_each(rows, alike=LEVELS[:3])
     assert found.difference("3", "none").half_width == pytest.approx(3.182 * np.sqrt(2 * 0.01), rel=0.03)
     assert one_page_each(rows, alike=LEVELS[:2]).difference("3", "none").half_width == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("times", "by_means"), [(10, False), (18, False), (20, True), (60, True)])
+def test_placebos_count_by_their_means_where_an_f_test_finds_these_apart(times, by_means):
+    """Residuals of .01 to either side in two of three rows: a variance of .0002 with 2 degrees; F(2, 2) at 95 % is 19."""
+    apart = np.sqrt(times * 0.0002 / 2)
+    rows = np.array([[3.01, 2.99], [2.99, 3.01], [3.0, 3.0]]) + np.array([[0.0], [-apart], [apart]])
+    expected = times * 0.0002 if by_means else np.var(rows, axis=0, ddof=1).mean()
+    assert statistics._floor(rows, 100_000) == pytest.approx(expected)
+    assert statistics._floor(rows[:2], 100) == 0.0 and statistics._floor(rows[:, :1], 100) == pytest.approx(
+        np.var(rows[:, 0], ddof=1)
+    )
 
 
 def test_placebos_whose_means_differ_no_more_than_their_runs_count_by_their_runs():
@@ -260,6 +288,22 @@ def test_two_lines_sees_a_u_and_not_a_slope():
         two_lines(u, LEVELS[:4])
 
 
+@pytest.mark.parametrize(
+    ("values", "is_u"),
+    [
+        ([3.0, 2.0, 1.0, 2.0, 3.0], True),
+        ([1.0, 2.0, 3.0, 2.0, 1.0], False),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], False),
+        ([5.0, 4.0, 3.0, 2.0, 1.0], False),
+        ([3.0, 2.0, 1.0, 1.0, 1.0], False),
+        ([1.0, 1.0, 1.0, 2.0, 3.0], False),
+    ],
+)
+def test_a_u_falls_and_then_rises_and_nothing_else_is_one(values, is_u):
+    errors = np.tile([[0.01], [-0.01]], (50, 5)) * np.arange(1, 6)
+    assert two_lines(made(values, errors), LEVELS[:5]).u_shaped == is_u
+
+
 def test_slopes_and_their_margins_are_those_of_least_squares():
     """Levels 3, 2, 1, 2, 3 with an error at the first alone: three points have weights -1/2, 0, 1/2."""
     errors = np.zeros((100, 5))
@@ -271,6 +315,128 @@ def test_slopes_and_their_margins_are_those_of_least_squares():
     assert found.rising == Interval(1.0, 1.0, 1.0) and found.u_shaped
     shallow = two_lines(made([1.4, 1.2, 1.0, 2.0, 3.0], errors), LEVELS[:5])
     assert shallow.falling.high > 0 and not shallow.u_shaped
+
+
+def lines_by_hand(values, errors):
+    """Where the two lines break, and their slopes, level by level."""
+
+    def line(first, last):
+        steps = np.arange(first, last + 1)
+        slope = np.polyfit(steps, values[first : last + 1], 1)[0]
+        return slope, np.quantile(np.abs(np.polyfit(steps, errors[:, first : last + 1].T, 1)[0]), 0.95)
+
+    last = len(values) - 1
+    lowest = min(range(1, last), key=lambda at: values[at])
+    apart = {at: np.quantile(np.abs(errors[:, at] - errors[:, lowest]), 0.683) for at in range(1, last)}
+    flat = [at for at in range(1, last) if values[at] - values[lowest] <= apart[at]]
+    middle = flat[(len(flat) - 1) // 2]
+    falling, rising = (abs(slope) / half for slope, half in (line(0, middle), line(middle, last)))
+    assume(falling + rising > 1e-6)
+    chosen = flat[round(rising / (falling + rising) * (len(flat) - 1))]
+    return chosen, line(0, chosen), line(chosen, last)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(290, 310), min_size=5, max_size=6), st.floats(0.001, 0.1), st.integers(0, 2**32 - 1))
+def test_the_break_is_moved_among_the_flat_levels_towards_the_line_with_more_evidence(values, noise, seed):
+    values, errors = np.array(values) / 100, np.random.default_rng(seed).normal(0, noise, (40, len(values)))
+    chosen, falling, rising = lines_by_hand(values, errors)
+    found = two_lines(made(values, errors), LEVELS[: len(values)])
+    assert found.break_at == LEVELS[chosen]
+    for line, (slope, half) in ((found.falling, falling), (found.rising, rising)):
+        assert (line.value, line.half_width) == (pytest.approx(slope, abs=1e-9), pytest.approx(half, abs=1e-9))
+
+
+def test_an_interval_that_touches_nothing_is_neither_above_nor_below_it():
+    assert not Interval(1, 0, 2).positive and Interval(1, 1e-9, 2).positive
+    assert not Interval(-1, -2, 0).negative and Interval(-1, -2, -1e-9).negative
+    assert Interval(1, 0, 4).half_width == 2 and -Interval(1, 0, 4) == Interval(-1, -4, 0)
+
+
+def test_the_least_that_can_be_told_from_is_two_replicates_and_two_clusters():
+    runs, errors = np.array([[3.0, 3.1], [3.2, 3.3]]), np.zeros((4, 2))
+
+    def known(replicates, clusters):
+        return Comparison(("a", "b"), runs[:, :replicates], errors, errors, errors[:, 0], clusters).unknown is None
+
+    assert known(2, 2) and not known(1, 2) and not known(2, 1)
+
+
+def test_the_noise_of_a_difference_is_split_into_that_of_runs_and_that_of_pages():
+    pages, runs = np.array([[1.0, 3.0], [0.0, 0.0], [2.0, 0.5]]), np.array([[2.0, 7.0], [1.0, 0.0], [0.0, 0.0]])
+    found = Comparison(("a", "b"), np.ones((2, 2)), pages, runs, np.zeros(3), 9).noise("a", "b")
+    assert found == (pytest.approx(np.var([-5.0, 1.0, 0.0])), pytest.approx(np.var([-2.0, 0.0, 1.5])))
+
+
+def test_the_share_of_being_best_counts_resamples_in_which_a_subset_has_the_fewest_bits():
+    errors = np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [2.0, 2.0, -9.0], [0.0, -1.5, 0.0]])
+    found = made([1.0, 2.0, 9.0], errors)
+    assert found.best_share(LEVELS[:3]) == {"none": 0.25, "1": 0.5, "2": 0.25}
+    assert found.best_share(["2", "none"]) == {"2": 0.25, "none": 0.75}
+
+
+def test_a_difference_that_is_picked_among_several_is_as_likely_as_the_largest_of_them():
+    """Errors of three subsets in 40 resamples: the first and the third, of another size, are off in two each."""
+    errors = np.zeros((40, 3))
+    errors[:4, 0], errors[4:8, 2] = 1.0, 3.0
+    found = made([1.0, 2.0, 4.0], errors)
+    assert found.p_value("none", "1") == pytest.approx(5 / 41) and found.p_value("none", "2") == pytest.approx(5 / 41)
+    assert found.p_value("none", "1", ["1", "2", "none"]) == pytest.approx(9 / 41)
+    assert made([1.0, 2.0], np.zeros((9, 2))).p_value("none", "1") == pytest.approx(1 / 10)
+    assert made([1.0, 1.0], np.zeros((9, 2))).p_value("none", "1") == 1.0
+
+
+def test_resamples_are_ten_thousand_from_a_seed_and_how_many_are_held_at_once_changes_nothing(monkeypatch):
+    table = sweep([3.0, 3.1], 2, np.random.default_rng(0), clusters=7)
+    plain = compare(*table, LEVELS[:2])
+    assert plain.errors.shape == (10_000, 2)
+    few, other = (compare(*table, LEVELS[:2], resamples=100, seed=seed).errors for seed in (0, 1))
+    assert not np.array_equal(few, other)
+    assert np.array_equal(few, compare(*table, LEVELS[:2], resamples=100).errors)
+    monkeypatch.setattr(statistics, "HELD_WEIGHTS", 30)
+    assert np.array_equal(few, compare(*table, LEVELS[:2], resamples=100).errors)
+
+
+@pytest.fixture
+def freedoms(monkeypatch):
+    """The degrees of freedom that tails are drawn with, in order: of runs twice or more, then of pages."""
+    drawn, plain = [], statistics._tails
+    monkeypatch.setattr(statistics, "_tails", lambda freedom, *more: (drawn.append(freedom), plain(freedom, *more))[1])
+    return drawn
+
+
+def test_pages_have_the_degrees_of_freedom_of_the_strata_that_their_differences_depend_on(freedoms):
+    """Kish's number of clusters of 1, 2 and 5 bytes is 64 / 30; of four of one byte it is 4."""
+    sizes, clusters = np.array([1, 2, 5, 1, 1, 1, 1]), np.arange(7)
+    strata, random = np.repeat(["x", "y"], [3, 4]), np.random.default_rng(0)
+    shared, own = random.normal(3, 1, 7), random.normal(0, 0.1, (2, 7))
+    kish = {"x": 64 / 30 - 1, "y": 3.0}
+    for apart in ("x", "y"):
+        bits = shared + np.where(strata == apart, own, 0)
+        compare((bits * sizes * LN2)[:, None].repeat(2, axis=1), sizes, clusters, ["a", "b"], strata, resamples=2000)
+        assert freedoms[-1] == pytest.approx(kish[apart])
+    compare((shared * sizes * LN2)[None, None].repeat(2, axis=0), sizes, clusters, ["a", "b"], strata, resamples=50)
+    assert freedoms[-1] == pytest.approx(4 / (1 / kish["x"] + 1 / kish["y"]))
+
+
+def test_two_clusters_show_how_much_pages_differ_with_one_degree_of_freedom():
+    """The difference of two clusters is the one of both drawn in half of the resamples, else it is off by 1, times the root
+    of 2; and half of all standard normal draws are within .6745."""
+    bits = np.array([[3.0, 5.0], [3.0, 3.0]])[:, None].repeat(2, axis=1)
+    found = compare(bits * LN2, [1, 1], [0, 1], ["a", "b"], resamples=100_000)
+    errors = np.abs(found.pages[:, 0] - found.pages[:, 1])
+    assert (errors == 0).mean() == pytest.approx(0.5, abs=0.01)
+    assert np.median(errors[errors > 0]) == pytest.approx(np.sqrt(2) / 0.6745, rel=0.03)
+    assert found.unknown is None and found.difference("a", "b").value == 1
+
+
+def test_one_large_cluster_leaves_one_degree_of_freedom(freedoms):
+    compared(np.random.default_rng(0).normal(3, 0.1, (2, 2, 2)) * [100, 1], [100, 1], [0, 1])
+    assert freedoms == [1, 1, 1, 1.0]
+    compared(*sweep([3.0, 3.1, 3.2], 4, np.random.default_rng(0), clusters=9), apart=["2"])
+    assert freedoms[4:7] == [3, 3, 3]
+    compared(*sweep([3.0, 3.1, 3.2], 4, np.random.default_rng(0), clusters=9))
+    assert freedoms[8:11] == [6, 3, 3]
 
 
 def test_what_cannot_be_compared_is_named():

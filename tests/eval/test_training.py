@@ -1,7 +1,9 @@
 """A run gives the same bits however often it was killed, refuses what is not its own, and says when it diverged."""
 
 import fcntl
+import gc
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -9,25 +11,27 @@ import pickle
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 import eval.training
 from eval.checkpoints import canonical
 from eval.gpt import Loss, build_model, load_model
-from eval.packed import Packed, Stream, write_packed
+from eval.packed import Batches, Packed, Stream, write_packed
 from eval.plan import RunConfig
 from eval.side_by_side import ProcessSpoilt
 from eval.sizes import ModelSize
 from eval.slices import EVERY, slices_under
 from eval.tokenizer import encode_batch, end_of_text, load_tokenizer, tokenizer_digest, train_tokenizer
 from eval.trainer import learning_rate
-from eval.training import RunBusy, RunMismatch, finished_run, run_key, train_run
+from eval.training import RunBusy, RunMismatch, finished_run, run_identity, run_key, train_run
 from filters.files import sha256_of
 
 SIZE = ModelSize(
@@ -119,8 +123,76 @@ def test_a_run_learns_and_leaves_what_it_promises(uninterrupted):
     assert summary.loss < math.log(300) - 0.3
     assert summary.model_sha256 == sha256_of(out / "model.safetensors")
     assert [row["step"] for row in rows(out)] == list(range(3, STEPS + 1, 3))
-    assert {"config.yaml", "config.json", "tokenizer.json", "tokenizer_config.json"} <= {p.name for p in out.iterdir()}
-    assert not (out / "checkpoints").exists()
+    assert [row["tokens"] for row in rows(out)] == [128 * step for step in range(3, STEPS + 1, 3)]
+    assert [row["learning_rate"] for row in rows(out)] == [
+        learning_rate(step - 1, STEPS, SIZE) for step in range(3, STEPS + 1, 3)
+    ]
+    names = (
+        "config.yaml config.json generation_config.json tokenizer.json tokenizer_config.json metrics.jsonl model.safetensors"
+    )
+    assert {path.name for path in out.iterdir()} == {*names.split(), "summary.json", "late", ".lock"}
+
+
+def test_a_run_says_what_it_was_made_from(uninterrupted, data):
+    summary, out = uninterrupted
+    config = RunConfig("all", data / "all.bin", data / "tokenizer", "tiny", SIZE, STEPS * SIZE.batch_tokens, 0, out)
+    told = yaml.safe_load((out / "config.yaml").read_text())
+    assert list(told) == ["key", "identity", "subset", "replicate", "model", "tokens", "device", "packed", "versions"]
+    assert (told["key"], told["identity"]) == (run_key(config), run_identity(config)) and told["key"] == summary.key
+    assert (told["subset"], told["device"], told["packed"]["tokenizer"]) == (
+        "all",
+        "cpu",
+        tokenizer_digest(data / "tokenizer"),
+    )
+    assert json.loads((out / "summary.json").read_text()) == asdict(summary)
+    assert summary.kind_of_device == "cpu" and replace(summary, device="cuda:1 (Tesla: A B)").kind_of_device == "cuda"
+
+
+def test_a_run_is_as_fast_as_its_clock_says_and_saves_when_the_time_has_come(config, monkeypatch):
+    """Each look at the clock takes two seconds: one before a round, one behind it, one to see whether it is time."""
+    saved, losses, clock, plain = [], [], itertools.count(0.0, 2.0), eval.training.judged
+    monkeypatch.setattr(eval.training, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(eval.training, "save_checkpoint", lambda _, key, state, *__: saved.append((key, state.step)))
+    monkeypatch.setattr(
+        eval.training, "judged", lambda state, values: (losses.extend(loss for loss, _ in values), plain(state, values))[1]
+    )
+    pushed, plain_fsync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (pushed.add(os.fstat(handle).st_ino), plain_fsync(handle)))
+    torch.set_num_threads(2)
+    summary = train_run(replace(config, checkpoint_seconds=10.0))
+    assert torch.get_num_threads() == 1
+    assert saved == [(f"{summary.key} on cpu", step) for step in (6, 12, 18)]
+    assert (summary.seconds, summary.tokens_per_second) == (2.0 * 8, STEPS * 128 / 16.0)
+    told = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["tokens_per_second"] for row in told] == [3 * 128 / 2.0] * 8
+    means = [sum(losses[end - 3 : end]) / 3 for end in range(3, STEPS + 1, 3)]
+    assert [row["loss"] for row in told] == pytest.approx(means) and summary.loss == pytest.approx(means[-1])
+    assert {path.stat().st_ino for path in config.out.glob("*.safetensors")} <= pushed
+
+
+def test_a_run_that_ends_more_than_a_nat_worse_than_guessing_is_diverged(config, data):
+    guessing = math.log(300)
+    trainer = eval.training._Trainer(config, "key", Batches(Packed.open(data / "all.bin"), SIZE.batch, config.tokens))
+    trainer.state.step = STEPS
+    trainer.state.recent = [9.0, guessing + 0.9, guessing + 0.9, guessing + 0.9]
+    assert trainer.train(None) is None
+    trainer.state.recent = [0.0, guessing + 1.1, guessing + 1.1, guessing + 1.1]
+    assert (
+        trainer.train(None) == f"the last losses ({guessing + 1.1:.2f} nats) are a nat worse than guessing ({guessing:.2f})"
+    )
+    trainer.state.recent = []
+    assert math.isnan(trainer.recent_loss())
+
+
+@pytest.mark.parametrize(("card", "share"), [("NVIDIA H100 80GB HBM3", 1000 * SIZE.flops(300) / 989e12), ("another", None)])
+def test_on_a_gpu_a_row_says_how_much_of_its_arithmetic_was_used(config, data, monkeypatch, card, share):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: card)
+    trainer = eval.training._Trainer(config, "key", Batches(Packed.open(data / "all.bin"), SIZE.batch, config.tokens))
+    trainer.config = replace(config, device="cuda:0")
+    trainer.state.step = 3
+    trainer.write_row(1000.0)
+    assert rows(config.out)[-1]["flop_utilisation"] == (None if share is None else pytest.approx(share))
+    assert eval.training._device_name("cuda:0") == f"cuda:0 ({card})" and eval.training._device_name("cpu") == "cpu"
 
 
 def test_a_model_can_be_read_by_whom_the_umask_lets_read(config):
@@ -236,7 +308,19 @@ def test_a_finished_run_whose_model_was_damaged_is_trained_again(config):
     model = config.out / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-1])
     assert finished_run(config) is None
+    model.unlink()
+    assert finished_run(config) is None
     assert train_run(config).model_sha256 == first.model_sha256
+    (config.out / "config.yaml").unlink()
+    assert finished_run(replace(config, tokens=config.tokens - SIZE.batch_tokens)) is None
+
+
+@pytest.mark.parametrize("content", ["[1, 2", "{}", "key: 1", "- 1"])
+def test_a_folder_whose_config_cannot_be_read_is_refused(config, content):
+    config.out.mkdir(parents=True)
+    (config.out / "config.yaml").write_text(content)
+    with pytest.raises(RunMismatch, match=r"(?s)config.yaml cannot be read .*; delete .* and train again"):
+        finished_run(config)
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -268,20 +352,25 @@ def test_subsets_start_from_the_same_weights_and_replicates_do_not(config, data,
     assert starts[0] == starts[1] != starts[2]
 
 
-def test_a_loss_that_is_no_number_ends_the_run_as_diverged(config, monkeypatch):
+@pytest.mark.parametrize("bad_step", [5, 24])
+def test_a_loss_that_is_no_number_ends_the_run_as_diverged(config, monkeypatch, bad_step):
     calls = []
 
     def poisoned(self, model, inputs, targets):
         calls.append(1)
-        return plain(self, model, inputs, targets) * (math.nan if len(calls) == 5 else 1.0)
+        return plain(self, model, inputs, targets) * (math.nan if len(calls) == bad_step else 1.0)
 
     plain = Loss.__call__
     monkeypatch.setattr(Loss, "__call__", poisoned)
     summary = train_run(config)
-    assert summary.status == "diverged" and "step 5: loss nan" in summary.reason
-    assert summary.steps == 5 and summary.model_sha256 is None
+    assert summary.status == "diverged" and f"step {bad_step}: loss nan" in summary.reason
+    assert summary.steps == bad_step and summary.model_sha256 is None
     assert not (config.out / "model.safetensors").exists() and not (config.out / "late").exists()
-    assert finished_run(config).status == "diverged"
+    again = finished_run(config)
+    assert again.status == "diverged" and again.loss == pytest.approx(summary.loss, nan_ok=True)
+    told = config.out / "summary.json"
+    told.write_text(json.dumps(json.loads(told.read_text()) | {"loss": None}))
+    assert math.isnan(finished_run(config).loss)
 
 
 def test_a_mad_learning_rate_is_called_diverged(config):
@@ -293,8 +382,11 @@ def test_a_second_process_on_the_same_run_is_turned_away(config):
     config.out.mkdir(parents=True)
     with (config.out / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
+        opened = len(list(Path("/proc/self/fd").iterdir()))
         with pytest.raises(RunBusy, match="another process is training"):
             train_run(config)
+        gc.collect()
+        assert len(list(Path("/proc/self/fd").iterdir())) <= opened
 
 
 def test_tokens_of_another_tokenizer_are_refused(config, tmp_path):
@@ -364,12 +456,14 @@ def test_a_gpu_that_is_lost_spoils_its_process_and_the_run_goes_on_in_another(co
     def lost(self, model, inputs, targets):
         calls.append(1)
         if len(calls) == 14:
-            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nand advice on many lines")
         return plain(self, model, inputs, targets)
 
     plain = Loss.__call__
     monkeypatch.setattr(Loss, "__call__", lost)
-    with pytest.raises(ProcessSpoilt, match=r"unspecified launch failure.* goes on from its last checkpoint"):
+    with pytest.raises(
+        ProcessSpoilt, match=r"\(CUDA error: unspecified launch failure\); the run goes on from its last checkpoint"
+    ):
         train_run(config)
     assert train_run(config).model_sha256 == uninterrupted[0].model_sha256
     assert len(calls) == 14 + STEPS - 12

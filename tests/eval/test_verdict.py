@@ -1,6 +1,7 @@
 """The verdict says one of four things, whatever the order of the list; each is worked out from numbers given by hand."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,38 @@ def test_differences_within_chance_cannot_be_told_and_the_price_of_telling_is():
     assert said([3.1, 3.0, 3.05]).needed is None
 
 
+def test_where_the_hardest_is_best_the_price_is_that_of_telling_it_from_the_next():
+    """A gap of .002 where .01 is the half width: (1.45 * .01 / .002) ** 2."""
+    found = said([3.005, 3.002, 3.0])
+    assert (found.outcome, found.best, found.hardest) == ("cannot_tell", "tenth", "tenth")
+    assert found.needed.times == pytest.approx((1.45 * 0.01 / 0.002) ** 2)
+    assert (found.best_minus_base.value, found.hardest_minus_best.value) == (pytest.approx(-0.005), pytest.approx(-0.002))
+
+
+def test_the_price_says_what_share_of_the_noise_is_that_of_runs():
+    plain = made([3.002, 3.0, 3.005])
+    for runs, share in ((1.0, 1.0), (0.5, 0.5), (0.25, 0.1)):
+        comparison = replace(plain, runs=plain.runs * runs, pages=plain.runs * (1 - runs))
+        assert verdict(comparison, LEVELS).needed.runs == pytest.approx(share)
+
+
+def test_on_a_grid_the_price_is_that_of_telling_the_best_from_the_pool():
+    found = said([3.002, 3.0, 3.008], grid=True)
+    assert found.outcome == "cannot_tell" and found.needed.times == pytest.approx((1.45 * 0.01 / 0.002) ** 2)
+    assert found.resolution == max(gap.half_width for gap in found.over_best.values()) > 0
+    best_is_base = said([3.0, 3.002, 3.004], grid=True)
+    assert best_is_base.needed.times == pytest.approx((1.45 * 0.01 / 0.002) ** 2) and best_is_base.best_minus_base is None
+
+
+def test_lines_are_fitted_from_five_levels_on():
+    names = ("all", "a", "b", "c", "d")
+    levels = [Level(name, 1 - 0.2 * at) for at, name in enumerate(names)]
+    five = verdict(made([3.2, 3.1, 3.0, 3.1, 3.2], names=names), levels)
+    assert five.two_lines.u_shaped and five.two_lines.break_at == "b"
+    assert verdict(made([3.2, 3.1, 3.0, 3.1, 3.2], names=names), levels[:4]).two_lines is None
+    assert verdict(made([3.2, 3.1, 3.0, 3.1, 3.2], names=names), levels, grid=True).two_lines is None
+
+
 @settings(max_examples=50, deadline=None)
 @given(values=st.lists(st.floats(2.9, 3.1), min_size=5, max_size=5), order=st.permutations(range(5)))
 def test_the_order_of_the_list_changes_nothing(values, order):
@@ -100,6 +133,9 @@ def test_a_grid_has_no_hardest_level():
     assert found.best_minus_base.value == pytest.approx(-0.2)
     assert said([3.0, 3.1, 3.2], grid=True).outcome == "never_helped"
     assert said([3.0, 3.001, 3.001], grid=True).outcome == "cannot_tell"
+    assert said([3.001, 3.0, 3.001], grid=True).outcome == "cannot_tell"
+    comparison = made([3.1, 3.2, 3.3, 3.0], names=(*NAMES, "unfiltered"))
+    assert verdict(comparison, LEVELS, "unfiltered", grid=True).outcome == "never_helped"
 
 
 def test_a_lost_level_is_named():
@@ -114,6 +150,8 @@ def test_one_replicate_or_one_cluster_can_tell_nothing(made_up):
 
 
 def test_two_levels_are_the_least():
+    found = verdict(made([3.1, 3.0, 9.9]), LEVELS[:2])
+    assert (found.outcome, found.best, found.at_most) == ("none_found", "half", 0.0)
     with pytest.raises(ValueError, match="two levels or more"):
         verdict(made([3.0, 3.1, 3.2]), LEVELS[:1])
     with pytest.raises(ValueError, match=r"missing \['gone'\]"):
@@ -125,6 +163,9 @@ def test_the_placebo_is_silent_where_there_is_nothing_and_speaks_where_there_is(
     assert quiet.speaks is None and quiet.scatter == pytest.approx(0.001) and quiet.widest == pytest.approx(0.002)
     assert placebo(made([3.0, 3.5, 3.0]), NAMES).speaks in itertools.permutations(NAMES, 2)
     assert placebo(made([3.0, 3.5, 3.0]), NAMES[:1]) is None
+    assert placebo(made([3.0, 3.5, 3.2]), NAMES).speaks == ("half", "all")
+    assert placebo(made([3.0, 3.5, 3.2]), NAMES[:2]).widest == 0.5
+    assert placebo(made([3.0, 3.5, 3.2], clusters=1), NAMES).speaks is None
 
 
 def test_the_primary_hypothesis_is_the_second_minus_the_first():
@@ -135,6 +176,13 @@ def test_the_primary_hypothesis_is_the_second_minus_the_first():
     assert primary(comparison, NAMES, ("all", "half")).gap == -found.gap
     assert primary(comparison, (*NAMES, "lost"), ("best", "hardest")) is None
     assert primary(comparison, NAMES, ("half", "lost")) is None
+    assert primary(comparison, NAMES, ("half", "half")) is None and primary(comparison, NAMES[:1], ("all", "best")) is None
+    assert primary(comparison, (), ("half", "hardest")) is None
+    two = made([3.1, 3.0], names=NAMES[:2])
+    assert primary(two, NAMES[:2], ("all", "half")).gap.value == pytest.approx(-0.1)
+    best, other = (primary(comparison, NAMES, names) for names in (("best", "all"), ("all", "best")))
+    assert (best.one, best.other, best.gap.value) == ("all", "half", pytest.approx(0.1))
+    assert (other.one, other.other, other.gap) == ("half", "all", -best.gap) and other.p_value == best.p_value
 
 
 def test_a_best_level_that_the_numbers_picked_counts_for_all_that_they_might_have_picked():

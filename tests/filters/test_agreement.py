@@ -34,6 +34,10 @@ def test_every_number_is_what_counting_page_by_page_gives(pool):
             same = sum(x == y for x, y in zip(a, b, strict=True))
             assert not ids or found.agreement[i, j] == pytest.approx(same / len(ids))
     assert not ids or found.unanimous == pytest.approx(sum(len(set(v)) == 1 for v in zip(*verdicts, strict=True)) / len(ids))
+    named = [None, *sorted({group for group in groups if group})]
+    assert [(row.rule_set, row.rule, row.group) for row in found.drops] == [
+        (rules.name, rule, group) for rules in sets for rule in rules.passes for group in named
+    ]
     for row in found.drops:
         rules = next(rules for rules in sets if rules.name == row.rule_set)
         mine = [k for k in range(len(ids)) if row.group is None or groups[k] == row.group]
@@ -52,6 +56,7 @@ def test_a_difference_names_the_rules_that_decide_it(pool):
         pages = [k for k in range(len(ids)) if keeps.kept[k] and not dropped_by.kept[k]]
         fails = [[rule for rule, passes in dropped_by.passes.items() if not passes[k]] for k in pages]
         assert found.pages == len(pages)
+        assert list(found.rules) == sorted(found.rules, key=lambda rule: (-rule.alone, -rule.fails, rule.rule))
         assert set(found.sample) <= {ids[k] for k in pages} and len(found.sample) == min(3, len(pages))
         assert {rule.rule for rule in found.rules} == {rule for of_page in fails for rule in of_page}
         for rule in found.rules:
@@ -78,6 +83,24 @@ def test_rules_that_overlap_are_told_apart():
     rules = RuleSet("gopher", {"short": np.array([1, 0, 0, 1], bool), "bullets": np.array([1, 1, 0, 0], bool)})
     counts = [(row.rule, row.alone, row.uniquely, row.in_order) for row in drops(rules)]
     assert counts == [("short", 2, 1, 2), ("bullets", 2, 1, 1)]
+
+
+def test_of_rules_that_decide_alike_the_one_that_more_pages_fail_is_named_first():
+    strict = {"c": [0, 0, 1, 1, 1], "a": [0, 0, 0, 1, 1], "b": [0, 0, 0, 1, 0]}
+    sets = [
+        RuleSet("all", {"any": np.ones(5, bool)}),
+        RuleSet("few", {name: np.array(some, bool) for name, some in strict.items()}),
+    ]
+    found = next(one for one in compare(sets, list("vwxyz")).differences if one.keeps == "all")
+    assert [(rule.rule, rule.alone, rule.fails) for rule in found.rules] == [("b", 1, 4), ("a", 0, 3), ("c", 0, 2)]
+
+
+def test_a_sample_is_that_of_a_seed_and_of_five_pages_where_nothing_else_is_asked():
+    ids = [f"page {at}" for at in range(40)]
+    sets = [RuleSet("all", {"any": np.ones(40, bool)}), RuleSet("none", {"never": np.zeros(40, bool)})]
+    lowest = [ids[at] for at in np.argsort(draw(id_hashes(ids), 0, SAMPLE))[:5]]
+    samples = [compare(sets, ids, **asked).differences[0].sample for asked in ({}, {"seed": 0}, {"seed": 1}, {"samples": 2})]
+    assert samples[0] == samples[1] == tuple(lowest) != samples[2] and samples[3] == tuple(lowest[:2])
 
 
 def test_a_set_agrees_with_itself_and_without_pages_nothing_is_known():

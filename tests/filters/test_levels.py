@@ -1,13 +1,30 @@
 """Levels: what a sweep asks for, and names that are safe folders whatever the values are."""
 
+import hashlib
+import math
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.levels import MOST_NAME_BYTES, band_levels, ends_of, folder_name, hardest, plan, second_levels, swept
-from filters.rules import RuleError
+from filters.levels import (
+    MOST_NAME_BYTES,
+    band_levels,
+    ends_of,
+    folder_name,
+    hardest,
+    order_of,
+    other_rules,
+    plan,
+    second_levels,
+    swept,
+)
+from filters.quantiles import floats, ranks
+from filters.rules import Pool, RuleError, uniforms
+from filters.soft_cuts import strengths
 
 VALUES = st.one_of(
     st.lists(st.text(max_size=300), min_size=1, max_size=3),
@@ -37,6 +54,13 @@ def test_no_text_names_a_folder_outside_its_parent_and_no_two_the_same(texts):
     names = [folder_name(text) for text in texts]
     assert all(map(is_safe, names))
     assert len(set(names)) == len(names)
+
+
+def test_a_name_is_its_text_up_to_the_most_bytes_and_then_its_beginning_and_its_hash():
+    longest, longer, odd = "a" * MOST_NAME_BYTES, "a" * (MOST_NAME_BYTES + 1), "-a b/c.-"
+    assert folder_name(longest) == longest
+    assert folder_name(longer) == "a" * 100 + "~" + hashlib.sha256(longer.encode()).hexdigest()[:16]
+    assert folder_name(odd) == "a-b-c~" + hashlib.sha256(odd.encode()).hexdigest()[:16]
 
 
 @given(st.lists(VALUES, min_size=1, max_size=8, unique_by=repr))
@@ -127,6 +151,94 @@ def test_the_hardest_level_does_not_depend_on_the_order_of_the_list(key, values,
     assert hardest(levels).levels == {key: expected}
 
 
+@pytest.mark.parametrize(
+    ("key", "values", "expected"),
+    [
+        ("rules.a.above", [9, 1], 9),
+        ("rules.a.below", [1, 9], 1),
+        ("rules.sample", [0.1, 0.5, "none"], 0.1),
+        ("rules.quality.temperature", [{"keep_fraction": 0.1}, {"keep_fraction": 0.4}], {"keep_fraction": 0.1}),
+        ("rules.flag.is", [True, False], False),  # neither says: the last
+        ("rules.quality.upsample", [{0.5: 2}, {0.1: 1}], {0.1: 1}),
+    ],
+)
+def test_every_condition_says_which_way_it_is_harder_or_the_last_level_is_the_hardest(key, values, expected):
+    assert hardest([level for level in plan({}, {key: values}, {}) if level.control is None]).levels == {key: expected}
+
+
+def test_of_levels_over_several_keys_the_last_is_the_hardest():
+    levels = plan({}, {"list": [{"rules.a.min": 9, "rules.b.min": 9}, {"rules.a.min": 1, "rules.b.min": 1}]}, {})
+    assert hardest(levels[1:]) is levels[2]
+
+
+def test_controls_stand_at_all_levels_that_say_something_or_at_the_hardest():
+    sweep = {"rules.quality.pareto": [9, "none", 1]}
+    found = plan({"sample": 0.5}, sweep, {"random": "all", "inverted": "hardest"})
+    assert [(level.name, level.control, level.of, level.strength) for level in found] == [
+        ("unfiltered", "unfiltered", None, None),
+        ("quality-pareto-9", None, None, 0),
+        ("quality-pareto-none", None, None, 1),
+        ("quality-pareto-1", None, None, 2),
+        ("random-quality-pareto-9", "random", "quality-pareto-9", 0),
+        ("random-quality-pareto-1", "random", "quality-pareto-1", 2),
+        ("inverted-quality-pareto-9", "inverted", "quality-pareto-9", 0),
+    ]
+    assert [swept(level) for level in found[:4]] == [[], [("quality", "pareto")], [], [("quality", "pareto")]]
+    assert [rule.asked for rule in other_rules(found[4])] == [0.5]
+
+
+def test_the_other_rules_of_a_level_are_those_without_what_is_swept():
+    rules = {"quality": {"pareto": 2, "min": 0.1}, "sample": 0.5, "any_of": [{"a": {"min": 1}}], "words": {"max": 9}}
+    sweep = {"rules.quality.pareto": [3], "rules.sample": [0.1], "rules.any_of.0.a.min": [2], "rules.words.max": [5]}
+    [_, level] = plan(rules, sweep, {})
+    assert swept(level) == [("quality", "pareto"), ("sample", ""), ("any_of", "0"), ("words", "max")]
+    assert {rule.signal: rule.asked for rule in other_rules(level)} == {"quality": {"min": 0.1}}
+
+
+def made_pool(pages=40):
+    draw = np.random.default_rng(3)
+    columns = {"quality": pa.array(draw.random(pages).round(1)), "words": pa.array(draw.integers(0, 9, pages).astype(float))}
+    weights = {"pages": np.ones(pages, np.int64), "bytes": draw.integers(1, 99, pages)}
+    return Pool([f"page-{at}" for at in range(pages)], columns, weights, seed=5)
+
+
+def test_a_control_takes_pages_by_chance_or_by_how_little_the_swept_rules_want_them():
+    pool, among = made_pool(), np.arange(40) % 3 > 0
+    sweep = {"rules.quality.pareto": [9], "rules.words.min": [4]}
+    [_, _, by_chance, inverted] = plan({}, sweep, {"random": "all", "inverted": "all"})
+    quality, words = pool.numbers("quality"), pool.numbers("words")
+    unwanted = strengths(1 - quality, pool.uniforms()), -words
+
+    order = order_of(by_chance, "bytes")
+    column = order.column(pool, among, {})
+    assert order.name == "random by bytes" and (column.places == pool.draw("random")[among]).all()
+    assert (column.weights == pool.weights["bytes"][among]).all() and (column.rows == among).all()
+
+    one = order_of(plan({}, {"rules.quality.pareto": [9]}, {"inverted": "all"})[-1], "pages")
+    column = one.column(pool, among, {})
+    assert one.name == "inverted quality pareto by pages" and (floats(column.places) == unwanted[0][among]).all()
+    assert (column.draws == pool.draw("inverted")[among]).all() and (column.weights == 1).all()
+
+    both = order_of(inverted, "bytes")
+    quantiles = {"quality": np.sort(unwanted[0]), "words": np.sort(unwanted[1])}
+    summed = ranks(unwanted[0], quantiles["quality"]) + ranks(unwanted[1], quantiles["words"])
+    column = both.column(pool, among, quantiles)
+    assert both.name == "inverted quality pareto words highest by bytes" and (floats(column.places) == summed[among]).all()
+    assert (column.draws == pool.draw("inverted")[among]).all() and (column.weights == pool.weights["bytes"][among]).all()
+
+
+def test_an_inverted_control_takes_the_large_first_where_the_small_are_kept():
+    pool = made_pool()
+    for rules, sweep, sign, name in [
+        ({}, {"rules.words.max": [4]}, 1, "lowest"),
+        ({"words": {"lowest": True}}, {"rules.words.keep_fraction": [0.5]}, 1, "lowest"),
+        ({}, {"rules.words.keep_fraction": [0.5]}, -1, "highest"),
+    ]:
+        order = order_of(plan(rules, sweep, {"inverted": "all"})[-1], "pages")
+        assert order.name == f"inverted words {name} by pages"
+        assert (floats(order.column(pool, np.ones(40, bool), {}).places) == sign * pool.numbers("words")).all()
+
+
 def rules_at(sweep, rules=None, seed=0):
     """The rules of every level."""
     return [level.rules for level in plan(rules or {}, sweep, {}, seed)][1:]
@@ -151,6 +263,57 @@ def test_a_random_search_stays_in_its_ranges_and_more_of_it_begins_with_the_fewe
     assert 15 < below < 45  # by its logarithm, half of the range
     assert rules_at(RANDOM | {"random": 20}) == found[:20]
     assert rules_at(RANDOM, seed=1) != found
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_each_key_of_a_random_search_is_drawn_by_itself_from_hashes_of_the_seed(seed):
+    ranges = {"rules.d.min": {"from": 0.5, "to": 2, "log": False}, "rules.e.in": [["x"], ["y"], ["z"]]}
+    found = rules_at(RANDOM | ranges, seed=seed)
+    u = {
+        key: uniforms([str(at) for at in range(60)], seed, f"sweep rules.{key}")
+        for key in ("a.min", "b.max", "d.min", "e.in")
+    }
+    assert [one["a"]["min"] for one in found] == [round(1 + 89 * at) for at in u["a.min"]]
+    assert [one["b"]["max"] for one in found] == [float(f"{0.001 * 1000**at:.6g}") for at in u["b.max"]]
+    assert [one["d"]["min"] for one in found] == [float(f"{0.5 + 1.5 * at:.6g}") for at in u["d.min"]]
+    assert [one["e"]["in"] for one in found] == [["xyz"[int(3 * at)]] for at in u["e.in"]]
+    assert seed or found == [level.rules for level in plan({}, RANDOM | ranges, {})][1:]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"from": 1, "to": 1},
+        {"from": math.nan, "to": 1},
+        {"from": 0, "to": math.inf},
+        {"from": False, "to": 1},
+        {"from": 0, "to": True},
+        {"from": "0", "to": 1},
+        {"from": 1},
+        {"from": 1, "to": 2, "log": "yes"},
+        {"from": 1, "to": 2, "logarithm": True},
+        {"from": 0, "to": 2, "log": True},
+        7,
+    ],
+)
+def test_a_range_has_two_ends_that_are_numbers_and_a_flag(asked):
+    with pytest.raises(RuleError, match=r"rules\.a\.min must be a list of values or \{from: low, to: high\}"):
+        plan({}, {"random": 3, "rules.a.min": asked}, {})
+    assert len(plan({}, {"random": 3, "rules.a.min": {"from": 0, "to": 9.5}}, {})) == 4
+
+
+def test_a_thousand_levels_are_made_and_not_one_more():
+    assert len(plan({}, {"rules.a.min": list(range(1000))}, {})) == 1001
+    for sweep in (
+        {"rules.a.min": list(range(1001))},
+        {"list": [{"rules.a.min": 1}] * 1001},
+        {"random": 1001, "rules.a.min": [1]},
+    ):
+        with pytest.raises(RuleError, match="1,001 levels are asked for, at most 1,000"):
+            plan({}, sweep, {})
+    assert (
+        len(plan({}, {"random": 1000, "rules.a.min": [1]}, {})) == len(plan({}, {"random": 1, "rules.a.min": [1]}, {})) == 2
+    )
 
 
 def test_a_random_search_over_values_has_each_level_once():

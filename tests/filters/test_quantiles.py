@@ -150,6 +150,31 @@ def test_the_order_of_adding_leaves_no_trace(pages, parts, grouped, few, random)
         assert getattr(at_once, name).tolist() == getattr(merged([by_twos])["ranking"], name).tolist()
 
 
+PLACES = st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 40), st.integers(0, 40).map(lambda step: step << 58))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([0, 2, 70_000]), PLACES), max_size=40), st.integers(1, 12), st.booleans())
+def test_buckets_tell_apart_as_many_leading_bits_as_fit_and_lose_nothing(entries, limit, many):
+    """Of few cells and of more than two bytes count."""
+    entries = entries if many else [(cell % 3, place) for cell, place in entries]
+    cells, places = (np.array([entry[at] for entry in entries], kind) for at, kind in ((0, np.int64), (1, np.uint64)))
+    count_of, weights = 70_001 if many else 3, np.arange(1, len(entries) + 1)
+    full, limits = np.full(count_of, 64), np.full(count_of, limit)
+    found = quantiles._summed(quantiles.Buckets(cells, places, weights, np.ones(len(entries), np.int64), full, limits))
+    expected = {}
+    for cell in sorted(set(cells.tolist())):
+        mine = [at for at in range(len(entries)) if cells[at] == cell]
+        told_apart = {bits: [int(places[at]) >> (64 - bits) << (64 - bits) for at in mine] for bits in range(65)}
+        bits = max(bits for bits, heads in told_apart.items() if len(set(heads)) <= limit)
+        assert found.bits[cell] == bits
+        for at, head in zip(mine, told_apart[bits], strict=True):
+            weight, pages = expected.get((cell, head), (0, 0))
+            expected[cell, head] = weight + int(weights[at]), pages + 1
+    rows = zip(found.cells.tolist(), found.places.tolist(), found.weights.tolist(), found.pages.tolist(), strict=True)
+    assert [((cell, place), (weight, pages)) for cell, place, weight, pages in rows] == sorted(expected.items())
+
+
 @given(st.lists(VALUES, min_size=1))
 def test_places_sort_as_the_values_do_and_lead_back_to_them(values):
     values = np.array([value for value in values if not math.isnan(value)] or [0.0])
@@ -180,6 +205,13 @@ def test_a_share_becomes_the_hardest_threshold_that_keeps_it(pages, share):
 def test_a_share_of_whole_pages_is_that_many(share, pages, kept):
     found = cuts([ranked(np.arange(float(pages)), np.ones(pages, np.int64))], Targets("share", (share,)))
     assert found.beyond[0, 0] + found.tied[0, 0] == kept
+
+
+def test_what_is_needed_is_whole_and_exact_but_for_a_share_up_to_one_part_in_a_million_millions():
+    totals = np.array([0, 1, 10, 2 * 10**12])
+    assert Targets("share", (0.5, 1.0)).needs(totals).tolist() == [[0, 1, 5, 10**12 - 1], [0, 1, 10, 2 * 10**12 - 2]]
+    assert Targets("at least", (3, 11)).needs(totals).tolist() == [[1, 2, 3, 3], [1, 2, 11, 11]]
+    assert Targets("at most", (3, 11)).needs(totals).tolist() == [[1, 2, 4, 4], [1, 2, 11, 12]]
 
 
 def test_weights_beyond_what_float64_counts_are_added_exactly():

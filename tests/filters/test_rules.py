@@ -16,12 +16,16 @@ from filters.rules import (
     Rule,
     RuleError,
     check_types,
+    keeps_highest,
+    lower,
     parse,
     preference,
     rankings,
     resolve,
     resolve_in,
     uniforms,
+    upper,
+    without,
 )
 from filters.soft_cuts import Spread, strengths
 
@@ -133,6 +137,9 @@ def test_a_share_of_a_signal_that_is_nowhere_measured_keeps_nothing(lowest):
     assert kept(pool, keep_fraction=1.0, lowest=lowest) == [False, False]
     assert kept(pool, keep_fraction=1.0, lowest=lowest, within="language") == [False, False]
     assert kept(pool, pareto={"keep_fraction": 1.0}) == [False, False]
+    for conditions in ({"keep_fraction": 1.0, "lowest": lowest}, {"pareto": {"keep_fraction": 0.5}}):
+        [rule] = resolve_in(pool, parse({"signal": conditions}))
+        assert rule.passes(pool_of([-1e308, 1e308])).tolist() == [False, False]  # held-out pages, that it was not found over
 
 
 def test_a_share_by_a_weight_that_nobody_counted_is_refused():
@@ -174,6 +181,25 @@ def test_rules_resolved_over_parts_are_those_resolved_over_all_pages():
         assert 0 < whole.passes(pool).sum() < 500
 
 
+@pytest.mark.parametrize(
+    ("conditions", "read"),
+    [
+        ({"keep_fraction": 0.5, "weight": "characters"}, {"signal", "text_characters"}),
+        ({"between": [0.1, 0.2], "within": ["language", {"tenths": "length"}]}, {"signal", "language", "length"}),
+        ({"pareto": {"keep_fraction": 0.5}, "weight": "tokens"}, {"signal"}),
+        ({"upsample": {0.5: 2}}, {"signal"}),
+        (
+            {"quota": {"within": "language", "keep_fraction": 0.5, "weight": "characters"}},
+            {"signal", "language", "text_characters"},
+        ),
+        ({"min": 3}, set()),
+    ],
+)
+def test_a_ranking_says_which_columns_are_read_for_it(conditions, read):
+    found = rankings(parse({"signal": conditions}), {})
+    assert {name for ranking in found for name in ranking.columns} == read
+
+
 def test_levels_that_differ_in_a_share_alone_are_one_ranking():
     rules = [rule for share in (0.1, 0.2, 0.1) for rule in parse({"signal": {"keep_fraction": share}})]
     [targets] = rankings(rules, {}).values()
@@ -204,6 +230,191 @@ def test_a_threshold_is_told_in_as_few_digits_as_name_it():
     assert rule.text == "signal min -50 max 0.30000000000000004 below 7"
 
 
+@pytest.mark.parametrize(
+    ("conditions", "text", "facts"),
+    [
+        ({"min": 1, "null": "keep"}, "min 1 null keep", {"min": 1, "null": "keep"}),
+        ({"in": [1, 2]}, "in 1,2", {"in": [1, 2]}),
+        ({"pareto": 3}, "pareto 3", {"pareto": 3.0}),
+        ({"keep_fraction": 0.5}, "min 3", {"min": 3.0}),
+        ({"keep_fraction": 0.5, "lowest": True}, "max 2", {"max": 2.0}),
+        ({"between": [0.25, 0.75]}, "min 2 max 3", {"min": 2.0, "max": 3.0}),
+        (
+            {"keep_fraction": 0.5, "within": "language"},
+            "min 0.5 of each group within language",
+            {"min": {"deu": 4.0, "eng": 2.0}},
+        ),
+        (
+            {"keep_fraction": 0.5, "within": ["language"], "lowest": True, "weight": "bytes"},
+            "max 0.5 of the bytes of each group within language",
+            {"max": {"deu": 4.0, "eng": 1.0}},
+        ),
+        (
+            {"min": {"eng": 2, "other": None}},
+            "min eng 2, other None within language",
+            {"min": {"eng": 2, "other": None}},
+        ),
+        ({"upsample": {0.5: 2, 1: 4}}, "upsample 0.5 2, 1 4", {"upsample": {0.5: 2.0, 1.0: 4.0}}),
+        ({"upsample": {0.5: 2}, "lowest": True}, "upsample 0.5 2 lowest", {"upsample": {0.5: 2.0}}),
+    ],
+)
+def test_a_rule_is_told_with_the_thresholds_it_resolved_to(conditions, text, facts):
+    pool = pool_of([1.0, 2.0, 3.0, 4.0], weights=[9, 1, 1, 9], language=["eng", "eng", "deu", "deu"])
+    [rule] = resolve_in(pool, parse({"signal": conditions}))
+    assert (rule.text, rule.facts()) == (f"signal {text}", facts)
+
+
+def test_a_temperature_is_told_with_its_scale_and_a_quota_with_its_ends():
+    """Of 1, 2, 3 and 4 the deviation is the root of 1.25, and half of it where tau is one half."""
+    pool = pool_of([1.0, 2.0, 3.0, 4.0], language=["eng", "eng", "deu", "deu"])
+    [rule] = resolve_in(pool, parse({"signal": {"temperature": {"keep_fraction": 0.5, "tau": 0.5}, "lowest": True}}))
+    [(condition, bound)] = rule.facts().items()
+    assert rule.text == f"signal temperature {bound!r} at {-math.sqrt(1.25) / 2!r}" and condition == "temperature"
+    asked = {"quota": {"keep_fraction": 0.5, "within": "language", "floor": 0.25, "ceiling": 0.75}}
+    [rule] = resolve_in(pool, parse({"signal": asked}))
+    assert rule.text == "signal min 0.5 of all pages and 0.25 to 0.75 of each group within language"
+    assert rule.facts() == {"min": {"deu": 4.0, "eng": 2.0}}
+
+
+def test_sets_of_rules_and_samples_are_told_as_they_are_asked():
+    asked = {"any_of": [{"signal": {"min": 2}, "language": {"in": ["eng"]}}, {"sample": 0.5}]}
+    [rule] = resolve_in(pool_of([1.0]), parse(asked))
+    assert rule.text == "any_of (signal min 2 and language in eng) or (sample 0.5)"
+    assert rule.facts() == [{"signal": {"min": 2}, "language": {"in": ["eng"]}}, {"sample": {"share": 0.5}}]
+    assert rule.rule.asked == asked["any_of"] and rule.rule.columns == {"signal", "language"}
+    assert not rule.repeats and not rule.rule.keeps_null
+    [rule] = parse({"signal": {"keep_fraction": 0.5, "within": {"tenths": "length"}, "weight": "characters"}})
+    assert rule.columns == {"signal", "length", "text_characters"} and rule.weights == {"characters", "pages"}
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {"pareto": 0},
+        {"pareto": {"keep_fraction": 1}},
+        {"keep_fraction": 1},
+        {"keep_fraction": 1e-9},
+        {"between": [0, 1]},
+        {"temperature": {"keep_fraction": 1, "tau": 1e-9}},
+        {"upsample": {0: 0, 1: 100}},
+        {"min": {"eng": None}},
+        {"max": {"eng": 5, "other": 4}, "min": {"eng": 5}},
+        {"min": 0, "weight": "bytes", "between": [0, 0.1]},
+        {"weight": "tokens", "pareto": {"keep_fraction": 0.1}},
+        {"weight": "tokens", "pareto": 2, "keep_fraction": 0.5},
+        {"weight": "tokens", "pareto": "none"},
+        {"quota": {"within": "language", "keep_fraction": 0.5}, "lowest": True},
+    ],
+)
+def test_what_lies_at_the_end_of_a_range_is_meant(conditions):
+    [rule] = parse({"signal": conditions})
+    assert set(rule.conditions) == {name for name, value in conditions.items() if value != "none"}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "says"),
+    [
+        ({"pareto": -1e-9}, "a number >= 0"),
+        ({"pareto": True}, "a number >= 0"),
+        ({"pareto": {"keep_fraction": 0}}, "a number >= 0"),
+        ({"pareto": {"keep_fraction": 0.5, "tau": 1}}, "a number >= 0"),
+        ({"pareto": {}}, "a number >= 0"),
+        ({"keep_fraction": 0}, "a share in (0, 1]"),
+        ({"keep_fraction": 1.0000001}, "a share in (0, 1]"),
+        ({"keep_fraction": True}, "a share in (0, 1]"),
+        ({"temperature": {"tau": 1}}, "tau: a number > 0 if it is not to be 2"),
+        ({"temperature": {"keep_fraction": 0.1, "tau": True}}, "tau: a number > 0"),
+        ({"between": [0.5, 0.5]}, "two quantiles [low, high] with 0 <= low < high <= 1"),
+        ({"between": [0.5]}, "two quantiles"),
+        ({"between": [0.1, 0.2, 0.3]}, "two quantiles"),
+        ({"between": [-0.1, 0.3]}, "two quantiles"),
+        ({"between": [0.1, 1.1]}, "two quantiles"),
+        ({"between": [False, True]}, "two quantiles"),
+        ({"between": (0.1, 0.2)}, "two quantiles"),
+        ({"upsample": {0.5: 100.5}}, "repeats from 0 to 100"),
+        ({"upsample": {0.5: -0.5, 0.6: 1}}, "repeats from 0 to 100"),
+        ({"upsample": {-0.5: 1}}, "quantiles in [0, 1]"),
+        ({"upsample": {0.5: 1, "0.50": 2}}, "quantiles in [0, 1]"),
+        ({"upsample": 3}, "quantiles in [0, 1]"),
+        ({"in": "eng"}, "a list with at least one value"),
+        ({"not_in": []}, "a list with at least one value"),
+        ({"is": 1}, "true or false"),
+        ({"min": 1, "null": "kept"}, "keep or drop"),
+        ({"keep_fraction": 0.5, "lowest": 1}, "true or false"),
+        ({"keep_fraction": 0.5, "within": []}, "the name of a column or {tenths: number}"),
+        ({"min": math.inf}, "a finite number"),
+        ({"min": True}, "a finite number"),
+        ({"min": {}}, "a finite number"),
+        ({"min": {1: 3}}, "a finite number"),
+        ({"above": {"eng": math.nan}}, "a finite number"),
+        ({"min": 5, "above": 6, "max": 5.5}, "its lower bound 6 is not under its upper bound 5.5"),
+        ({"min": {"eng": 5, "other": 3}, "below": 3}, "keeps nothing of the group 'eng'"),
+        ({"min": {"eng": 2, "other": 3}, "below": 3}, "keeps nothing of the group 'other'"),
+        ({"min": 1, "within": "language"}, "within says nothing without keep_fraction or temperature or between or bounds"),
+        (
+            {"weight": "bytes", "upsample": {0.5: 2}},
+            "weight says nothing without keep_fraction or temperature or between or",
+        ),
+    ],
+)
+def test_what_lies_just_outside_is_refused(conditions, says):
+    with pytest.raises(RuleError) as refusal:
+        parse({"signal": conditions})
+    assert says in str(refusal.value) and "'signal'" in str(refusal.value)
+
+
+def test_bounds_are_told_by_their_tightest_and_strict_ones_win_where_they_are_equal():
+    assert lower([{"min": 1}, {"above": 2}, {"min": 2}]) == (2, "above") and lower([]) == (-math.inf, "min")
+    assert lower([{"min": 3}, {"above": 2}]) == (3, "min") and lower([{"min": {"eng": 1}}]) == (-math.inf, "min")
+    assert upper([{"max": 3}, {"below": 2}, {"max": 2}]) == (2, "below") and upper([]) == (math.inf, "max")
+    assert upper([{"max": 1}, {"below": 2}]) == (1, "max")
+
+
+def test_a_condition_that_is_taken_away_takes_what_only_it_needed():
+    asked = {"keep_fraction": 0.5, "lowest": True, "within": "language", "null": "keep", "min": 1}
+    assert without(asked, "keep_fraction") == {"within": "language", "null": "keep", "min": 1}
+    assert without({"pareto": 3, "null": "keep"}, "pareto") == {}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "highest"),
+    [
+        ({"min": 1}, True),
+        ({"above": 1}, True),
+        ({"pareto": 1}, True),
+        ({"keep_fraction": 0.5}, True),
+        ({"temperature": {"keep_fraction": 0.5}}, True),
+        ({"upsample": {0.5: 2}}, True),
+        ({"quota": {"within": "language", "keep_fraction": 0.5}}, True),
+        ({"max": 1}, False),
+        ({"below": 1}, False),
+        ({"keep_fraction": 0.5, "lowest": True}, False),
+        ({"upsample": {0.5: 2}, "lowest": True}, False),
+        ({"keep_fraction": 0.5, "lowest": False}, True),
+    ],
+)
+def test_a_rule_wants_what_it_keeps_as_it_gets_harder(conditions, highest):
+    pool = pool_of([1.0, 3.0])
+    [rule] = parse({"signal": conditions})
+    assert keeps_highest(rule) == highest
+    if "pareto" not in conditions:
+        assert preference(rule, pool).tolist() == ([1, 3] if highest else [-1, -3])
+        assert preference(rule, pool, invert=True).tolist() == ([-1, -3] if highest else [1, 3])
+
+
+@pytest.mark.parametrize("conditions", [{"in": [1]}, {"is": True}, {"between": [0.1, 0.9]}, {"min": 1, "max": 2}])
+def test_a_rule_without_a_direction_cannot_be_inverted(conditions):
+    with pytest.raises(RuleError, match="'signal' has no direction to invert"):
+        keeps_highest(Rule("signal", conditions))
+
+
+def test_numbers_are_not_compared_with_texts():
+    with pytest.raises(RuleError, match="'signal' compares numbers, but that signal is string: use in: or not_in:"):
+        kept(pool_of(["a", "b"]), min=1)
+    assert kept(pool_of([True, False, None]), min=1) == [True, False, False]
+    assert kept(pool_of([2**53 + 1, 3]), **{"in": [2**53 + 1]}) == [True, False]
+
+
 def test_pages_whose_ids_are_hashed_already_draw_the_same():
     pool = pool_of([0.5] * 50)
     hashed = Pool([""] * 50, pool.columns, pool.weights, id_hash=id_hashes(pool.ids))
@@ -231,8 +442,13 @@ def test_inverting_a_bound_ranks_the_worst_pages_first():
 
 
 def test_a_noisy_cut_inverts_the_score_with_the_same_draws():
-    pool = pool_of([0.0, 1.0])
-    assert preference(Rule("signal", {"pareto": 3}), pool, invert=True)[0] == np.inf
+    """The strength of a score s with the draw u is -ln(u) / ln(2 - s)."""
+    pool, rule = pool_of([0.0, 0.25, 0.9, 1.0, None]), Rule("signal", {"pareto": 3})
+    scores = np.array([0.0, 0.25, 0.9, 1.0])
+    with np.errstate(divide="ignore"):
+        strength, inverted = (-np.log(pool.uniforms()[:4]) / np.log(2 - some) for some in (scores, 1 - scores))
+    for found, expected in ((preference(rule, pool), strength), (preference(rule, pool, invert=True), inverted)):
+        assert found[:4] == pytest.approx(expected) and np.isnan(found[4])
 
 
 @pytest.mark.parametrize(
@@ -293,6 +509,22 @@ TYPES = {"words": pa.int64(), "score": pa.float64(), "flag": pa.bool_(), "langua
         ("flag", {"in": ["yes"]}, "the signal is a flag: use is: true or is: false"),
         ("flag", {"pareto": 3}, "the signal is a flag"),
         ("score", {"keep_fraction": 0.5, "within": "score"}, "within takes columns that name groups"),
+        (
+            "score",
+            {"keep_fraction": 0.5, "within": {"tenths": "language"}},
+            "within takes tenths of numbers, but 'language' is text",
+        ),
+        (
+            "score",
+            {"keep_fraction": 0.5, "within": ["language", {"tenths": "flag"}]},
+            "but 'flag' is a flag: write flag alone",
+        ),
+        ("flag", {"temperature": {"keep_fraction": 0.5}}, "the signal is a flag: temperature takes a number"),
+        ("flag", {"upsample": {0.5: 2}}, "upsample takes a number"),
+        ("flag", {"quota": {"within": "language", "keep_fraction": 0.5}}, "quota takes a number"),
+        ("language", {"not_in": [True]}, "list texts"),
+        ("score", {"in": [True]}, "list numbers"),
+        ("score", {"in": ["0.5"]}, "list numbers"),
     ],
 )
 def test_a_condition_that_does_not_fit_its_signal_is_refused(signal, conditions, says):
@@ -337,6 +569,9 @@ def test_a_rule_on_a_signal_that_no_table_has_names_the_nearest():
 def test_none_takes_a_condition_away():
     [rule] = parse({"signal": {"min": 1, "pareto": "none"}})
     assert rule.conditions == {"min": 1}
+    assert parse({"sample": "none"}) == parse({"any_of": "none"}) == []
+    with pytest.raises(RuleError, match="'signal' must be a mapping"):
+        parse({"signal": "none"})
 
 
 BOUND = st.integers(-3, 3) | st.sampled_from([-0.5, 0.5])

@@ -21,7 +21,10 @@ BOUND = st.sampled_from(EDGES)
 BY_GROUP = st.dictionaries(st.sampled_from(["eng", "deu", "other", "None"]), st.none() | BOUND, min_size=1)
 CUTS = [
     st.fixed_dictionaries({}, optional={"min": BOUND, "below": BOUND}).filter(bool),
-    st.fixed_dictionaries({"max": BY_GROUP}, optional={"above": BOUND, "within": st.just("language")}),
+    *(
+        st.fixed_dictionaries({by_group: BY_GROUP}, optional={beside: BOUND, "within": st.just("language")})
+        for by_group, beside in (("max", "above"), ("min", "below"), ("above", "max"), ("below", "min"))
+    ),
     st.fixed_dictionaries({"in": st.lists(st.sampled_from([0.1, 0.3, 1.0]), min_size=1)}),
     st.fixed_dictionaries({"keep_fraction": SHARE, "weight": WEIGHT}, optional={"within": WITHIN, "lowest": st.booleans()}),
     st.fixed_dictionaries({"between": st.just([0.2, 0.7]), "weight": WEIGHT}, optional={"within": WITHIN}),

@@ -35,7 +35,7 @@ import yaml
 
 from jobs.bench import standalone
 from jobs.bench.stores import record, text
-from jobs.parts import command, storage
+from jobs.parts import command, ledger, storage
 from jobs.parts.session import BRIEF, HOME
 
 WHOLE = "experiment"
@@ -250,10 +250,10 @@ def files(out: Path) -> dict[str, Path]:
 
 
 def changes(out: Path) -> set[tuple[str, int]]:
-    """What there is to see of files while they come and change."""
+    """What there is to see of files while they come and change, but for those that every verb begins with."""
     found = set()
     for folder, names in storage.walk(out):
-        for name in names:
+        for name in {*names} - {*ledger.UNLISTED}:
             with suppress(FileNotFoundError):
                 found.add((str((folder / name).relative_to(out)), (folder / name).stat().st_mtime_ns))
     return found

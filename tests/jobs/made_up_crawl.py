@@ -15,6 +15,8 @@ from jobs.split import SPLIT
 SIZE = pa.schema([("id", pa.string()), ("text_bytes", pa.int64()), ("text_hash", pa.int64())])
 NUMBERS = pa.schema([("id", pa.string()), ("word_count", pa.int64()), ("quality", pa.float64()), ("language", pa.string())])
 ROWS = 400
+GROUP = 150
+"""Rows of a row group: a part has three."""
 
 
 def crawl(tmp_path, **changes):
@@ -32,7 +34,8 @@ def crawl(tmp_path, **changes):
         write(tmp_path, "pages", at, pa.table(rows, schema=PAGES), "shard")
         identity = sha256_of(tmp_path / "pages" / f"shard-{at}.parquet")
         quality = [None if row % 50 == 0 else float(value) for row, value in enumerate(draw.random(ROWS))]
-        numbers = [ids, [int(value) for value in draw.integers(0, 200, ROWS)], quality, ["eng", "deu"] * (ROWS // 2)]
+        languages = ["eng", "deu", "eng", "deu", "eng", None, "eng", "deu"] * (ROWS // 8)
+        numbers = [ids, [int(value) for value in draw.integers(0, 200, ROWS)], quality, languages]
         write(tmp_path, "signals/numbers", at, pa.table(numbers, schema=NUMBERS), identity)
         sizes = [len(text) for text in pages["text"]]
         hashes = [row % 350 + 1000 * at for row in range(ROWS)]
@@ -64,7 +67,7 @@ def write(tmp_path, name, at, rows, identity):
     table.path.mkdir(parents=True, exist_ok=True)
 
     def work(part, missing, report):
-        yield from ((table.name, batch) for batch in rows.to_batches())
+        yield from ((table.name, batch) for batch in rows.to_batches(max_chunksize=GROUP))
 
     assert loop.write_part(Part(f"shard-{at}", "", identity), [table], work).failure is None
 

@@ -3,18 +3,24 @@
 import itertools
 import json
 import runpy
+import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filters.draws import draw, id_hashes
 from filters.files import sha256_of
 from filters.rules import RuleError
+from filters.transforms import TRANSFORMS
 from jobs import choose, evaluate, train
 from jobs.parts import grid, loop
 from jobs.parts.experiment_file import Experiment
@@ -134,6 +140,156 @@ def test_attribution_does_not_depend_on_the_order_of_the_rules(tmp_path):
         assert sum(row["in_order"]["pages"] for row in one["dropped"]) == dropped
 
 
+def sizes_of(columns, rows):
+    return {"tokens": None, "pages": int(rows.sum()), "bytes": int(columns["text_bytes"][rows].sum())}
+
+
+def test_what_each_rule_drops_alone_uniquely_and_in_order_is_counted_in_pages_and_bytes(tmp_path):
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP, controls={"random": "all"})
+    columns, kept = chosen(experiment)
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    for level in ("none", "9"):
+        facts = told(experiment, f"quality-pareto-{level}")
+        names = ["word_count min 50", "language in eng", *(["quality pareto 9"] if level == "9" else [])]
+        fails = np.stack([~columns[f"rule {name}"].astype(bool) & free for name in names])
+        assert [row["rule"] for row in facts["dropped"]] == names
+        assert [row["signal"] for row in facts["dropped"]] == [name.split()[0] for name in names]
+        for at, row in enumerate(facts["dropped"]):
+            assert row["alone"] == sizes_of(columns, fails[at])
+            assert (
+                row["uniquely"] == sizes_of(columns, fails[at] & (fails.sum(axis=0) == 1)) and row["uniquely"]["pages"] > 9
+            )
+            assert row["in_order"] == sizes_of(columns, fails[at] & ~fails[:at].any(axis=0))
+        assert facts["in"] == sizes_of(columns, free)
+        assert facts["kept"] == facts["read"] == sizes_of(columns, kept[f"quality-pareto-{level}"])
+        out = {"pages": int(columns["held_out"].sum()), "copies_dropped": int(columns["copy_of_held_out"].sum())}
+        assert {name: facts["held_out"][name] for name in out} == out
+        spoken = np.array([str(language) for language in columns["language"]])
+        by_language = {name: dict(Counter(spoken[fails[at]].tolist())) for at, name in enumerate(names)}
+        assert facts["dropped_by_language"] == by_language
+    control = told(experiment, "random-quality-pareto-9")
+    assert (control["dropped"], control["dropped_by_language"], control["of"]) == ([], {}, "quality-pareto-9")
+    assert control["kept"] == control["read"] == sizes_of(columns, kept["random-quality-pareto-9"])
+
+
+def test_the_languages_that_a_rule_drops_most_of_are_told_the_most_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "SHOWN_NAMES", 1)
+    experiment = crawl(tmp_path, rules={"language": {"in": ["eng"]}, "word_count": {"min": 100}})
+    columns, _ = chosen(experiment)
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    by_language = Counter(columns["language"][free & (columns["language"] != "eng")])
+    [most] = by_language.most_common(1)
+    found = told(experiment, "rules")["dropped_by_language"]
+    assert list(found["language in eng"].items()) == [(str(most[0]), most[1])] and len(found["word_count min 100"]) == 1
+    sweep = json.loads((tmp_path / "subsets" / "sweep.json").read_text())
+    assert sweep["languages"] == {name: (free & (columns["language"] == name)).sum() for name in ("deu", "eng")}
+    assert (sweep["sweep"], sweep["subsets"]) == ({}, ["unfiltered", "rules"])
+
+
+def test_a_run_says_what_each_subset_keeps_and_a_dry_one_only_their_names(tmp_path, capsys):
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP)
+    assert choose.main(experiment, True) == 0 and not (tmp_path / "subsets").exists()
+    names = ["unfiltered", *(f"quality-pareto-{level}" for level in ("none", 1, 9))]
+    assert capsys.readouterr().out.splitlines() == [f"choose: {name}" for name in names]
+    assert choose.main(experiment) == 0
+    kept = {name: told(experiment, name)["kept"] for name in names}
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        f"choose: {name} {kept[name]['pages']:,} pages {kept[name]['bytes']:,} bytes ok".split() for name in names
+    ]
+
+
+def test_what_is_chosen_already_is_not_decided_again_unless_something_of_it_is_gone(tmp_path, monkeypatch):
+    experiment, plain, decided = crawl(tmp_path, rules=RULES, sweep=SWEEP), choose._decide, []
+    monkeypatch.setattr(choose, "_decide", lambda *asked: decided.append(asked) or plain(*asked))
+    places = choose.Places(tmp_path)
+    for _ in range(2):
+        assert choose.main(experiment) == 0
+        assert len(decided) == 1
+    for gone in (places.sweep, places.subset_facts("quality-pareto-9"), places.verdicts / "shard-1.parquet"):
+        content, before = gone.read_bytes(), len(decided)
+        gone.unlink()
+        assert choose.main(experiment) == 0
+        assert len(decided) == before + 1 and gone.read_bytes() == content
+
+
+def test_where_every_page_is_held_out_nothing_can_be_chosen(tmp_path, monkeypatch):
+    experiment = crawl(tmp_path, rules=RULES)
+    plain = choose.Columns.of
+    monkeypatch.setattr(
+        choose.Columns, "of", lambda *asked, **more: replace(one := plain(*asked, **more), held_out=one.held_out | True)
+    )
+    with pytest.raises(ExperimentError, match="has no pages that may be chosen: none was read, or all are held out"):
+        choose.main(experiment)
+
+
+def test_the_rules_that_only_controls_choose_among_are_in_no_verdict(tmp_path):
+    rules = {"word_count": {"max": 150}, "language": {"in": ["eng"]}}
+    experiment = crawl(tmp_path, rules=rules, sweep={"rules.word_count.min": [50, 80]}, controls={"random": "hardest"})
+    columns, kept = chosen(experiment)
+    names = pq.read_schema(tmp_path / "verdicts" / "shard-0.parquet").names
+    assert names == [
+        "id", "held_out", "copy_of_held_out", "rule word_count min 50 max 150", "rule language in eng",
+        "rule word_count min 80 max 150", "subset unfiltered", "subset word_count-min-50", "subset word_count-min-80",
+        "subset random-word_count-min-80",
+    ]  # fmt: skip
+    of, one = kept["word_count-min-80"], kept["random-word_count-min-80"]
+    assert (one <= (columns["word_count"] <= 150) & (columns["language"] == "eng")).all() and (one & ~of).any()
+
+
+def test_what_decides_a_subset_is_told_with_the_tables_that_it_used(tmp_path):
+    experiment = crawl(
+        tmp_path, sweep=SWEEP, controls={"random": "hardest"}, diagnostics={"bands": ["removed"]},
+        train={"tokens": 100}, tokenizer={"vocabulary": 300},
+    )  # fmt: skip
+    chosen(experiment)
+    with_quality = {"pages", "split", "numbers", "size"}
+    for name, used in {"unfiltered": with_quality - {"numbers"}, "quality-pareto-9": with_quality}.items():
+        config = told(experiment, name)["config"]
+        assert set(config["tables"]) == used and config["seed"] == experiment.seed and "between" not in config
+    assert set(told(experiment, "random-quality-pareto-9")["config"]["tables"]) == with_quality
+    config = told(experiment, "band-removed")["config"]
+    levels = {f"quality-pareto-{level}": {"quality": {"pareto": level}} for level in (1, 9)}
+    assert config["between"] == {"quality-pareto-none": {}, **levels} and set(config["tables"]) == with_quality
+
+
+def test_write_is_short_for_the_text_of_all_subsets(monkeypatch):
+    asked = []
+    monkeypatch.setattr(choose.command, "main", lambda main, doc, options: asked.append(options))
+    monkeypatch.setattr(sys, "argv", ["choose.py", "conf.yaml", "--write", "--set", "seed=1"])
+    monkeypatch.delitem(sys.modules, "jobs.choose")
+    runpy.run_module("jobs.choose", run_name="__main__")
+    assert asked == [["conf.yaml", "--set", "write.subsets=all", "--set", "seed=1"]]
+
+
+@pytest.mark.parametrize(("form", "edits"), [("parquet", ["shout"]), ("jsonl.zst", []), ("jsonl.zst", ["shout"])])
+def test_a_written_page_has_its_own_text_and_signals_whatever_row_group_it_is_from(tmp_path, monkeypatch, form, edits):
+    monkeypatch.setitem(TRANSFORMS, "shout", lambda pages: pc.utf8_upper(pages.text))
+    write = {"subsets": "all", "removed": True, "format": form, "signals": ["word_count", "language"], "transforms": edits}
+    columns, kept = chosen(crawl(tmp_path, rules=RULES, sweep=SWEEP, write=write))
+    free = ~(columns["held_out"] | columns["copy_of_held_out"]).astype(bool)
+    place = {page: at for at, page in enumerate(columns["id"])}
+    assert pq.ParquetFile(tmp_path / "pages" / "shard-0.parquet").num_row_groups == 3
+    for folder, level in itertools.product(("subsets", "removed"), ("none", "9")):
+        rows = written_rows(tmp_path / folder / f"quality-pareto-{level}", form)
+        mask = kept[f"quality-pareto-{level}"]
+        assert [row["id"] for row in rows] == columns["id"][mask if folder == "subsets" else free & ~mask].tolist()
+        for row in rows:
+            which, number = map(int, row["id"].split("-")[1:])
+            text = f"words of page {number % 350} in part {which}"
+            assert row["text"] == (text.upper() if edits else text)
+            assert row["url"] == f"https://site-{number % 40}.org/{which}/{number}"
+            language = columns["language"][place[row["id"]]]
+            assert row["language"] == (language if form == "parquet" or language else "")
+            assert row["word_count"] == columns["word_count"][place[row["id"]]]
+
+
+def written_rows(folder, form):
+    if form == "parquet":
+        return [row for file in sorted(folder.glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    files = [zstandard.decompress(file.read_bytes(), max_output_size=1 << 20) for file in sorted(folder.glob("*.zst"))]
+    return [json.loads(line) for data in files for line in data.splitlines()]
+
+
 def test_verdicts_hold_every_rule_and_subset_for_every_page(tmp_path):
     experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP)
     assert choose.main(experiment) == 0
@@ -170,6 +326,15 @@ def test_a_subset_too_small_for_the_budget_is_named(tmp_path):
     sizes = [{"pages": 1, "bytes": 10, "tokens": tokens} for tokens in (5, 5000)]
     assert [choose._status(size, experiment, beside=False)[0] for size in sizes] == ["too small", "too small"]
     assert [choose._status(size, experiment, beside=True)[0] for size in sizes] == ["too small", "ok"]
+    enough = {"pages": 1, "bytes": 10, "tokens": 10**6}
+    assert choose._status(enough, experiment, beside=False) == ("ok", "")
+    says = "it has 5 tokens, a run needs 1,000 different ones (train.regime: fresh)"
+    assert choose._status(sizes[0], experiment, beside=True) == ("too small", says)
+    round_and_round = crawl(tmp_path / "two", train={"tokens": [10**6], "regime": "fixed_pool"})
+    for known in (round_and_round, crawl(tmp_path / "three")):
+        assert choose._status(sizes[0], known, beside=False) == ("ok", "")
+    assert choose._status(enough | {"tokens": None}, experiment, beside=False) == ("ok", "")
+    assert choose._status(enough | {"pages": 0}, experiment, beside=False) == ("empty", "no page passes its rules")
 
 
 def test_a_share_becomes_a_threshold_in_the_subset(tmp_path):
@@ -428,7 +593,9 @@ def test_shuffled_subsets_hold_the_same_pages_in_one_order_whatever_the_shards(t
         assert sorted(orders[name]) == sorted(in_shards) and orders[name] != in_shards and len(in_shards) > 20
     largest = orders["quality-pareto-none"]
     sizes = [len(file) for file in files_of(mixed.out, "quality-pareto-none")]
-    assert len(sizes) > 3 and max(sizes) < 2 * len(largest) / len(sizes)
+    assert len(sizes) == -(-told(mixed, "quality-pareto-none")["kept"]["bytes"] // 1500) > 3 and max(sizes) < 2 * len(
+        largest
+    ) / len(sizes)
     for smaller in orders.values():
         assert smaller == [page for page in largest if page in set(smaller)]  # nested in order too
     drawn = draw(id_hashes(largest), mixed.seed, "shuffle")

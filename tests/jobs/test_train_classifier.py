@@ -26,6 +26,8 @@ def trained(tmp_path_factory):
         rows = [json.dumps({"id": f"{side}-{at}", "text": line}) for at, line in enumerate(lines)]
         (out / f"{side}.jsonl").write_text("\n".join(rows) + "\n")
     files = {side: [str(out / f"{side}.jsonl")] for side in WORDS}
+    for left in ("models/books/.model.bin.x1", "models/.books.x2", "models/books2"):  # as a killed training leaves them
+        (out / left).mkdir(parents=True)
     tree = {"pages": {"from": ["a.warc.gz"]}, "out": out, "classifiers": {"books": {"importance": files}}}
     assert train_classifier.main(Experiment.model_validate(tree)) == 0
     return Places(out).classifier("books")
@@ -47,6 +49,11 @@ def test_the_card_is_measured_on_the_pages_that_are_held_out(trained):
     assert told["area_under_curve"] > 0.99
     assert {word for word, _ in told["telling"]["highest"][:3]} == set(WORDS["target"])
     assert {word for word, _ in told["telling"]["lowest"][:3]} == set(WORDS["raw"])
+
+
+def test_nothing_of_a_killed_training_is_left(trained):
+    assert not [file for file in trained.iterdir() if file.name.startswith(".")]
+    assert sorted(file.name for file in trained.parent.iterdir()) == [".books.made_by.json", "books", "books2"]
 
 
 def test_the_report_can_read_it(trained):

@@ -4,10 +4,13 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from classifiers import card
 from classifiers.fasttext import training
 from classifiers.fasttext.child import in_child
 from classifiers.fasttext.file import ModelFileError
@@ -60,6 +63,20 @@ def test_another_seed_gives_another_model(trained, tmp_path):
     assert train(GOOD, BAD, tmp_path / "other.bin", 1, small())["sha256"] != trained[1]["sha256"]
 
 
+def test_the_seed_is_also_that_of_the_first_weights(tmp_path, monkeypatch):
+    asked = []
+
+    def told(_, given, __):
+        asked.append(given["seed"])
+        raise training.ChildError("enough")
+
+    monkeypatch.setattr(training, "in_child", told)
+    for seed in (0, 7):
+        with pytest.raises(TrainingError, match="enough"):
+            train(GOOD, BAD, tmp_path / "none.bin", seed, small())
+    assert asked == [0, 7]
+
+
 def test_it_learned_what_it_was_taught_and_says_so(trained):
     path, about = trained
     assert about["held_out"]["area_under_curve"] == 1.0
@@ -67,6 +84,20 @@ def test_it_learned_what_it_was_taught_and_says_so(trained):
         load(path), pa.array(["a whale and then", "casino and then", "", None]), "__label__positive"
     ).to_pylist()
     assert scores[0] > 0.9 and scores[1] < 0.1 and scores[2:] == [None, None]
+
+
+def test_what_is_said_of_held_out_pages_is_what_the_model_scores_them(tmp_path):
+    """Of pages whose classes overlap, so that some are told wrongly."""
+    path = tmp_path / "mixed.bin"
+    about = train([*GOOD[:60], *BAD[60:80]], [*BAD[:60], *GOOD[60:]], path, 0, small(held_out=0.3))
+    rows = pq.read_table(tmp_path / "held_out.parquet")
+    positive = rows["positive"].to_numpy()
+    scores = score_batch(load(path), rows["text"].combine_chunks(), "__label__positive").to_numpy()
+    assert about["held_out"]["accuracy"] == pytest.approx(np.mean((scores > 0.5) == positive))
+    expected = card.probabilities(positive, np.minimum(scores, 1))
+    for name in ("positives", "negatives", "precision", "recall", "area_under_curve", "accuracy"):
+        assert about["held_out"][name] == pytest.approx(expected[name])
+    assert expected["accuracy"] < 1
 
 
 def test_classes_are_balanced_and_every_page_is_counted(trained):

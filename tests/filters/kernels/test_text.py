@@ -1,4 +1,6 @@
+import ctypes
 import importlib
+import mmap
 import os
 import pkgutil
 import subprocess
@@ -15,11 +17,12 @@ from hypothesis import strategies as st
 from numba.core.dispatcher import Dispatcher
 
 from filters import heuristics
-from filters.kernels import lists
+from filters.kernels import hashing, lists
 from filters.kernels import text as kernels
 from filters.kernels.compiled import digest, ones, trailing_zeros
 from filters.kernels.unicode_tables import CLASSES
 from filters.pages import PageBatch
+from filters.signals import configure, load_groups
 from filters.units.phrases import Phrases
 
 BYTES = st.binary(max_size=40) | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass"))
@@ -225,3 +228,44 @@ def test_kernels_from_a_zip_are_kept_for_the_next_process_even_without_a_home(tm
         command = [sys.executable, "-c", USE, str(archive)]
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.stdout.split() == ["5", hits], done.stderr
+
+
+def measured(pieces, data):
+    """All our own signals of pages whose bytes lie in a buffer, and what else reads eight bytes at a time."""
+    offsets = pa.py_buffer(np.cumsum([0, *map(len, pieces)], dtype=np.int64))
+    text = pa.Array.from_buffers(pa.large_string(), len(pieces), [None, offsets, data])
+    for name in ("c4", "gopher", "fineweb", "pii", "repetition"):
+        configure(name, {}, load_groups("filters")).measure(pa.array(map(str, range(len(pieces)))), PageBatch(text))
+    pages = PageBatch(text)
+    assert pages.sentences and pages.paragraphs and hashing.lower_case(pages.data, pages.offsets)
+    assert hashing.ngrams(pages.data, pages.offsets, 99) and hashing.spark_terms(pages.data, pages.offsets, 64)
+
+
+def guarded():
+    """One page of memory between two that nobody may read, and where it begins."""
+    area = mmap.mmap(-1, 3 * mmap.PAGESIZE)
+    first = ctypes.addressof(ctypes.c_char.from_buffer(area)) + mmap.PAGESIZE
+    for guard in (first - mmap.PAGESIZE, first + mmap.PAGESIZE):
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(mmap.PAGESIZE), 0) == 0
+    return area, first
+
+
+def test_no_kernel_reads_a_byte_before_or_behind_its_buffer():
+    """In a fork, as one that does is killed at once. Buffers of up to 20 bytes, one or two pages of text in each."""
+    texts = [b"a b, c. d!\nE F\nABCDEFGHI", "é 字😀. A\nb Σ Ã©é".encode(), b"x" * 20, b"  \n\n \xff\xce  \n      . "]
+    cases = [[text[:cut], text[cut:length]] for text in texts for length in range(1, 21) for cut in {0, length // 2}]
+    measured([b"a b", b"c"], pa.py_buffer(b"a bc"))  # compiled before there is a fork
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            area, first = guarded()
+            for case in cases:
+                content = b"".join(case)
+                for at in (0, mmap.PAGESIZE - len(content)):
+                    area[mmap.PAGESIZE + at : mmap.PAGESIZE + at + len(content)] = content
+                    measured(case, pa.foreign_buffer(first + at, len(content), area))
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0

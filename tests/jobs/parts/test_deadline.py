@@ -91,6 +91,23 @@ def test_an_error_is_raised_as_it_is_and_a_crash_names_its_group(measurer):
     assert asked(measurer, "a")["fall"] == ([8], 0)
 
 
+def test_a_child_that_someone_kills_while_it_waits_or_works_costs_nothing(tmp_path):
+    def killed_once(pages):
+        if "KILL" in pages.text.to_pylist() and not (tmp_path / "killed").exists():
+            (tmp_path / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.full(len(pages), 5)
+
+    one = Measurer({"stumble": group(stumble), "killed_once": group(killed_once)}, SHORT)
+    expected = {"stumble": ([9, 9], 0), "killed_once": ([5, 5], 0)}
+    assert asked(one, "a", "b") == expected
+    os.kill(one._child[0], signal.SIGKILL)
+    time.sleep(0.1)
+    assert asked(one, "b", "c") == expected
+    assert asked(one, "d", "KILL") == expected and (tmp_path / "killed").exists()
+    one.stop()
+
+
 def test_a_batch_larger_than_what_is_shared_at_first_is_measured(measurer, monkeypatch):
     monkeypatch.setattr(deadline, "SHARED_BYTES", 1 << 13)
     one = Measurer({"fall": GROUPS["fall"]}, SHORT)

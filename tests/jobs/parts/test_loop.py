@@ -2,13 +2,16 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +21,7 @@ from jobs.parts import loop
 from jobs.parts.loop import plan, run, to_do, write_part
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.storage import held
-from jobs.parts.table import Part, Table, entry, finished, footer, parts_of, publish
+from jobs.parts.table import Part, Table, entry, finished, footer, identity_of, parts_of, publish
 
 SCHEMA = pa.schema([("id", pa.string()), ("number", pa.int64())])
 PARTS = [Part(f"shard-{at}", f"source-{at}", f"identity-{at}") for at in range(3)]
@@ -79,7 +82,7 @@ def test_what_a_killed_job_left_whole_is_looked_at_and_kept(tmp_path):
     assert to_do("count", PARTS, [table]) == PARTS
     before = table.file(PARTS[0]).stat().st_mtime_ns
     again = write_part(PARTS[0], [table], work)
-    assert table.file(PARTS[0]).stat().st_mtime_ns == before
+    assert table.file(PARTS[0]).stat().st_mtime_ns == before and again.rows == 0
     assert again.entries["numbers"] == entry(table, PARTS[0])
 
 
@@ -151,7 +154,8 @@ def test_a_part_that_fails_leaves_nothing_and_names_its_reason(tmp_path):
         raise ValueError("the third record is mad")
 
     outcome = write_part(PARTS[0], [table], failing)
-    assert "the third record is mad" in outcome.failure
+    line = failing.__code__.co_firstlineno + 2
+    assert outcome.failure == f"ValueError: the third record is mad (test_loop.py:{line})" and outcome.rows == 0
     assert list(table.path.iterdir()) == []
     with pytest.raises(OSError, match="not whole"):
         entry(table, PARTS[0])
@@ -174,6 +178,74 @@ def test_a_dry_run_says_what_is_done_and_what_would_run(tmp_path):
     table = table_in(tmp_path)
     made(table, PARTS[:2])
     assert plan("count", PARTS, [table]) == "count: 3 parts into numbers; 2 done, 1 to run (shard-2)"
+    made(table, PARTS[2:])
+    assert plan("count", PARTS, [table]) == "count: 3 parts into numbers; 3 done, 0 to run"
+
+
+@pytest.mark.parametrize(("number", "listed"), [(5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4 ...")])
+def test_a_dry_run_names_the_first_five_parts(tmp_path, number, listed):
+    parts = [Part(str(at), "", "") for at in range(number)]
+    told = plan("count", parts, [table_in(tmp_path)])
+    assert told == f"count: {number} parts into numbers; 0 done, {number} to run ({listed})"
+
+
+def test_what_another_folder_offers_is_not_to_be_done(tmp_path, monkeypatch):
+    """A part counts as offered where it is for every table."""
+    one, other = table_in(tmp_path / "one"), Table(tmp_path / "two" / "others", {}, SCHEMA)
+    offers = {"numbers": {"shard-0", "shard-1"}, "others": {"shard-1", "shard-2"}}
+    monkeypatch.setattr(loop.reuse, "offered", lambda table, parts: dict.fromkeys(offers[table.name]))
+    assert [part.name for part in to_do("count", PARTS, [one, other])] == ["shard-0", "shard-2"]
+    said = "count: 3 parts into numbers, others; 0 done, 1 to take, 2 to run (shard-0, shard-2)"
+    assert plan("count", PARTS, [one, other]) == said
+    assert to_do("count", PARTS, [one]) == PARTS[2:]
+
+
+def test_only_what_each_table_lacks_is_taken_from_another_folder(tmp_path, monkeypatch, in_one_process):
+    one, other = table_in(tmp_path), Table(tmp_path / "others", {}, SCHEMA)
+    made(one)
+    publish("count", one, [entry(one, part) for part in PARTS])
+    asked = {}
+
+    def take(tables, lacking, verb):
+        asked.update({name: [part.name for part in parts] for name, parts in lacking.items()})
+        return {name: {} for name in lacking}
+
+    def both(part, missing, report):
+        assert [table.name for table in missing] == ["others"]
+        yield from ((name, batch) for _, batch in work(part, missing, report) for name in ("numbers", "others"))
+
+    monkeypatch.setattr(loop.reuse, "take", take)
+    before = one.file(PARTS[0]).stat().st_mtime_ns
+    reports = run(lambda: None, "count", PARTS, [one, other], both)
+    assert asked == {"numbers": [], "others": [part.name for part in PARTS]}
+    assert {name: report.rows for name, report in reports.items()} == {"numbers": 6, "others": 6}
+    assert one.file(PARTS[0]).stat().st_mtime_ns == before  # whole already: its rows are not written again
+
+
+def test_what_a_killed_writer_was_writing_is_removed_before_and_after(tmp_path, in_one_process):
+    table = table_in(tmp_path)
+    table.path.mkdir()
+
+    def leaving(part, missing, report):
+        assert not (table.path / ".killed.tmp").exists()
+        (table.path / f".{part.name}.left.tmp").touch()
+        yield from work(part, missing, report)
+
+    (table.path / ".killed.tmp").touch()
+    run(lambda: None, "count", PARTS, [table], leaving)
+    assert not list(table.path.glob("*.tmp")) and len(list(table.path.iterdir())) == 4
+
+
+def test_a_part_whose_source_was_changed_is_not_worked_on(tmp_path):
+    source, table = table_in(tmp_path), Table(tmp_path / "next", {}, SCHEMA)
+    made(source, PARTS[:1])
+    publish("count", source, [entry(source, PARTS[0])])
+    [part] = parts_of(source.path)
+    data = bytearray(source.file(PARTS[0]).read_bytes())
+    data[-9] ^= 1
+    source.file(PARTS[0]).write_bytes(data)
+    outcome = write_part(part, [table], lambda *_: pytest.fail("it was worked on"))
+    assert "is not as it was written" in outcome.failure
 
 
 def test_two_jobs_on_one_folder_are_refused(tmp_path):
@@ -241,6 +313,121 @@ def mad(part, missing, report):
     return work(part, missing, report)
 
 
+class Died(loop.Py4JJavaError):
+    """What pyspark raises where Spark gives up on a task."""
+
+    def __init__(self, task):
+        why = "Lost task 0.3 in stage 7.0 (TID 9) (here executor driver): worker crashed"
+        self.said = f"Job aborted: Task {task} in stage 7.0 failed 4 times, most recent failure: {why}"
+
+    def __str__(self):
+        return self.said
+
+
+class Here:
+    """A session whose tasks run here, one after the other; some parts kill them. It counts."""
+
+    def __init__(self, deadly=()):
+        self.sparkContext, self.deadly, self.counts, self.jobs = self, deadly, [], []
+
+    def accumulator(self, value):
+        counted = SimpleNamespace(value=value)
+        counted.add = lambda more: setattr(counted, "value", counted.value + more)
+        self.counts.append(counted)
+        return counted
+
+    def parallelize(self, parts, pieces):
+        assert pieces == len(parts)
+        self.jobs.append([part.name for part in parts])
+        return SimpleNamespace(map=lambda task: SimpleNamespace(collect=lambda: self.run_all(parts, task)))
+
+    def run_all(self, parts, task):
+        for at, part in enumerate(parts):
+            if part.name in self.deadly:
+                raise Died(at)
+        return [task(part) for part in parts]
+
+
+def test_a_part_that_kills_its_workers_is_named_and_the_others_are_done_in_new_jobs(tmp_path):
+    here, table = Here(deadly=("shard-0", "shard-2")), table_in(tmp_path)
+    with pytest.raises(loop.PartsFailed) as failed:
+        run(lambda: here, "count", PARTS, [table], work)
+    why = "its task died 4 times: worker crashed"
+    assert str(failed.value) == f"count: 2 of 3 parts failed, the others are done:\n  shard-0: {why}\n  shard-2: {why}"
+    assert here.jobs == [["shard-0", "shard-1", "shard-2"], ["shard-1", "shard-2"], ["shard-1"]]
+    assert [file.name for file in table.path.iterdir()] == ["shard-1.parquet"]
+    lost = next(loop.outcomes(Here(deadly=("shard-1",)), PARTS, lambda part: None))
+    assert (lost.part, lost.rows) == ("shard-1", 0)
+
+
+def test_an_error_of_spark_that_names_no_task_is_raised(tmp_path):
+    class Lost(Died):
+        def __str__(self):
+            return "the cluster is gone"
+
+    here = Here()
+    here.run_all = lambda *_: (_ for _ in ()).throw(Lost(0))
+    with pytest.raises(Lost):
+        run(lambda: here, "count", PARTS, [table_in(tmp_path)], work)
+
+
+def test_tasks_stand_where_the_driver_stands_and_tell_how_far_they_are(tmp_path, monkeypatch):
+    stood, here = [], Here()
+    monkeypatch.setattr(loop, "whereabouts", lambda: "the driver's")
+    monkeypatch.setattr(loop, "stand_in", stood.append)
+    run(lambda: here, "count", PARTS, [table_in(tmp_path)], work)
+    assert stood == ["the driver's"] * 3 and [count.value for count in here.counts] == [6, 3]
+
+
+@pytest.mark.parametrize(("terminal", "pages", "said"), [(True, 50, "50 pages, 25 pages/s"), (False, None, None)])
+def test_while_a_job_runs_its_parts_pages_and_speed_are_drawn(monkeypatch, terminal, pages, said):
+    drawn, released, asked, clock = [], threading.Event(), [], itertools.chain([100.0], itertools.repeat(102.0))
+
+    class Bar:
+        def __init__(self, **how):
+            asked.append((how["total"], how["desc"], how["mininterval"]))
+            self.n = 1
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            drawn.append(("parts", self.n))
+
+        def set_postfix_str(self, text, refresh):
+            drawn.append((text, refresh))
+
+        def update(self, more):
+            self.n += more
+            released.set()
+
+    monkeypatch.setattr(loop, "tqdm", Bar)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(loop, "sys", SimpleNamespace(stderr=SimpleNamespace(isatty=lambda: terminal)))
+    monkeypatch.setattr(loop.threading.Thread, "join", lambda self, timeout: asked.append(timeout) or plain_join(self, 0.01))
+    assert loop.watch("read", 3, lambda: released.wait(5) and "done", lambda: (3, pages)) == "done"
+    every = 0.2 if terminal else 10.0
+    assert asked[:2] == [(3, "read", every), every]
+    assert drawn[-1] == ("parts", 3) and (said is None or drawn[0] == (said, False)) and (said or len(drawn) == 1)
+
+
+plain_join = threading.Thread.join
+
+
+def test_an_error_of_the_job_is_raised_where_it_was_asked_for():
+    with pytest.raises(KeyError, match="gone"):
+        loop.watch("read", 1, lambda: {}["gone"], lambda: (0, None))
+
+
+def test_where_all_parts_fail_nothing_is_left_out(tmp_path, in_one_process):
+    before = loop.LEFT_OUT.set([])
+    try:
+        with pytest.raises(loop.PartsFailed, match="1 of 1 parts failed"):
+            run(lambda: None, "count", PARTS[1:2], [table_in(tmp_path)], mad)
+    finally:
+        loop.LEFT_OUT.reset(before)
+
+
 def test_a_part_that_fails_leaves_the_table_unfinished(tmp_path, in_one_process):
     table = table_in(tmp_path)
     with pytest.raises(loop.PartsFailed, match="1 of 3 parts failed, the others are done:\n  shard-1: ValueError: this one"):
@@ -278,6 +465,41 @@ def test_no_part_is_left_out_for_a_full_disk(tmp_path, in_one_process):
             run(lambda: None, "count", PARTS, [table_in(tmp_path)], some)
     finally:
         loop.LEFT_OUT.reset(before)
+
+
+@pytest.mark.parametrize("dies", [ValueError("mad"), KeyboardInterrupt()], ids=["fails", "stopped"])
+def test_a_table_that_is_made_again_is_unfinished_until_all_of_it_is(tmp_path, in_one_process, dies):
+    """One part's content changed: what stops the work half-way leaves no manifest that calls the old parts whole."""
+    table = table_in(tmp_path)
+    run(lambda: None, "count", PARTS, [table], work)
+    changed = [PARTS[0], Part("shard-1", "source-1", "changed"), PARTS[2]]
+
+    def dying(part, missing, report):
+        yield from work(part, missing, report)
+        raise dies
+
+    with pytest.raises((loop.PartsFailed, KeyboardInterrupt)):
+        run(lambda: None, "count", changed, [table], dying)
+    assert not table.manifest.exists()
+    with pytest.raises(ExperimentError, match="unfinished"):
+        finished(table.path)
+    seen = []
+    run(lambda: None, "count", changed, [table], lambda part, *more: (seen.append(part.name), *work(part, *more))[1:])
+    assert seen == ["shard-1"] and {line["from"] for line in finished(table.path)["parts"]} == {
+        part.identity for part in changed
+    }
+
+
+def test_the_digests_of_a_manifest_are_those_of_the_files_and_its_own_is_the_tables(tmp_path, in_one_process):
+    table = table_in(tmp_path)
+    run(lambda: None, "count", PARTS, [table], work)
+    for line in finished(table.path)["parts"]:
+        data = (table.path / line["file"]).read_bytes()
+        assert (line["sha256"], line["bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
+        footer_at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        assert line["footer"] == hashlib.sha256(data[footer_at:]).hexdigest()
+    assert [part.identity for part in parts_of(table.path)] == [line["sha256"] for line in finished(table.path)["parts"]]
+    assert identity_of(table.path) == hashlib.sha256(table.manifest.read_bytes()).hexdigest()
 
 
 def test_where_failed_parts_may_be_left_out_the_manifest_names_them_and_the_next_run_tries_again(tmp_path, in_one_process):

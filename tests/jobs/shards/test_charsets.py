@@ -122,6 +122,8 @@ def test_single_bytes_of_encodings_of_two():
     assert read(b"\x80", "gbk") == "€" and read(b"\x80", "shift_jis") == "\x80"
     for name, byte in itertools.product(("shift_jis", "big5", "euc-jp", "euc-kr", "gb18030"), (b"\xff", b"\xa0")):
         assert read(byte, name) == "\ufffd"
+    for name in ("big5", "euc-jp", "euc-kr"):
+        assert read(b"\x80<", name) == "\ufffd<"
 
 
 @pytest.mark.parametrize("name", ["big5", "euc-jp", "shift_jis", "euc-kr", "gb18030"])

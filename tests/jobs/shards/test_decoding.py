@@ -62,6 +62,21 @@ def test_a_lone_accent_in_an_ascii_page_is_read_as_latin():
     assert decode(b"A menu " * 300 + b"caf\xe9 creme", "windows-1252", html=True)[0].endswith("café creme")
 
 
+@pytest.mark.parametrize("declared", ["utf-8", None])
+@pytest.mark.parametrize("letters", [1, 2, 5])
+def test_a_page_that_says_utf8_and_has_latin_letters_alone_is_read_as_latin(declared, letters):
+    body = page("a menu of plain words " * 100, "utf-8" if declared else "").encode().replace(b"menu", b"caf\xe9", letters)
+    text, bad = decode(body, declared, html=True)
+    assert (text.count("café"), bad) == (letters, 0)
+
+
+@pytest.mark.parametrize(("good", "bad", "is_utf8"), [(1, 1, False), (2, 1, True), (2, 2, False), (3, 2, True)])
+def test_a_page_is_utf8_where_more_letters_are_good_than_bad_whatever_a_header_says(good, bad, is_utf8):
+    body = ("plain words " * 300 + "é " * good).encode() + b"\xe9 and on " * bad
+    text, replaced = decode(body, "windows-1252", html=False)
+    assert replaced == (bad if is_utf8 else 0) and text.count("é") == (good if is_utf8 else bad)
+
+
 def test_a_name_that_cannot_be_true_is_not_believed():
     assert decode(page("plain words", "utf-16").encode(), "utf-16", html=True) == (page("plain words", "utf-16"), 0)
 

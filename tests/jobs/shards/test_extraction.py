@@ -184,6 +184,14 @@ def test_an_extractor_that_cannot_start_blames_no_page(tmp_path, monkeypatch):
         extract([PAGE], "justext")
 
 
+def test_a_helper_that_is_killed_while_it_starts_is_started_again(tmp_path, monkeypatch):
+    begins = "import os, signal\nif not os.path.exists(__file__ + '.begun'):\n    open(__file__ + '.begun', 'w').close()\n"
+    dies = f"{begins}    os.kill(os.getpid(), signal.SIGKILL)\n"
+    (tmp_path / "justext.py").write_text(dies + textwrap.dedent(FAKE_JUSTEXT))
+    monkeypatch.syspath_prepend(tmp_path)
+    assert [result.text for result in extract([b"one"], "justext")] == ["one"]
+
+
 def test_an_unknown_extractor_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="have: resiliparse"):
         Extractor("beautifulsoup", ReadLimits())
