@@ -31,7 +31,7 @@ PROBE = "A page, of é, 石 and 👩: 12.\n\tTwo  blanks\r\n\x7f"
 """What a tokenizer must give back."""
 
 # The library keeps some 100 bytes for each token of a batch until the batch is done.
-BATCH_CHARACTERS = 4_000_000
+BATCH_CHARACTERS = 1_000_000
 
 # Before a single space or line feed between two visible characters GPT-2's splitting pattern always ends a word, so a
 # cut there leaves every token as it was.
@@ -198,7 +198,7 @@ def _all_pieces(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _bounded(texts: Sequence[str]) -> Iterator[tuple[list[int], list[str]]]:
-    """The pieces of all texts with their text's index, in batches of about four million characters."""
+    """The pieces of all texts with their text's index, in batches of about a million characters."""
     owners: list[int] = []
     batch: list[str] = []
     size = 0

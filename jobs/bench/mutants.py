@@ -13,6 +13,7 @@ import argparse
 import ast
 import copy
 import importlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -77,16 +78,22 @@ class Mutant(NamedTuple):
     change: str
 
 
-def mutants(source: str) -> Iterator[Mutant]:
-    """Every change that is tried, one at a time; annotations, docstrings and messages of errors are left alone."""
+def mutants(source: str, most: int, draw: random.Random) -> list[Mutant]:
+    """Some of all changes that are tried, one in each; annotations, docstrings and messages of errors are left alone."""
     tree = ast.parse(source)
-    places = list(_places(tree))
-    for at, (node, change) in enumerate(places):
-        changed = copy.deepcopy(tree)
-        other, _ = list(_places(changed))[at]
-        change(other)
-        after = ast.unparse(ast.fix_missing_locations(changed))
-        yield Mutant(after, node.lineno, f"{ast.unparse(node)[:70]}  ->  {ast.unparse(other)[:70]}")
+    places = range(sum(1 for _ in _places(tree)))
+    return [_changed(tree, at) for at in draw.sample(places, min(most, len(places)))]
+
+
+def _changed(tree: ast.AST, at: int) -> Mutant:
+    """The tree with a change at one of its places."""
+    changed = copy.deepcopy(tree)
+    node, change = next(itertools.islice(_places(changed), at, None))
+    before = ast.unparse(node)
+    change(node)
+    return Mutant(
+        ast.unparse(ast.fix_missing_locations(changed)), node.lineno, f"{before[:70]}  ->  {ast.unparse(node)[:70]}"
+    )
 
 
 def _places(tree: ast.AST) -> Iterator[tuple[Any, Callable[[Any], None]]]:
@@ -217,8 +224,7 @@ def killed(tree: Path, tests: list[str], times: Path, limit: float | None = None
 def tried(module: str, tree: Path, most: int, seed: int) -> tuple[int, list[Mutant]]:
     """How many mutants of a module were tried, and those that lived."""
     source = (tree / module).read_text()
-    every = list(mutants(source))
-    some = random.Random(f"{seed} {module}").sample(every, min(most, len(every)))
+    some = mutants(source, most, random.Random(f"{seed} {module}"))
     times = tree / f"{Path(module).stem}.json"
     started = time.monotonic()
     if killed(tree, TESTS[module], times):

@@ -8,6 +8,7 @@ from all of them, sorted, and written to every level.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ Reads = npt.NDArray[Any]
 """How often each page is read, as truth or numbers; shape (pages,)."""
 Groups = Iterable[tuple[npt.NDArray[np.int64], pa.Table]]
 """Pages some at a time, and where they stand in their part."""
+
+
+def _indexed(file: Path, batches: Iterable[tuple[int, pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
+    """The batches; at their end, before their file gets its name, which bucket each is of is written beside it."""
+    buckets = []
+    for bucket, batch in batches:
+        buckets.append(bucket)
+        yield batch
+    storage.write_table(_index(file), pa.table({"bucket": pa.array(buckets, pa.int64())}))
 
 
 @dataclass(frozen=True)
@@ -58,11 +68,11 @@ class Buckets:
         file = self.folder / f"{part.name}.arrow"
         if storage.exists(file):
             return 0
-        batches = list(self._batches(kept, id_hashes, groups))
-        if not batches:
+        batches = self._batches(kept, id_hashes, groups)
+        first = next(batches, None)
+        if first is None:
             return 0
-        storage.write_table(_index(file), pa.table({"bucket": pa.array([bucket for bucket, _ in batches], pa.int64())}))
-        return storage.write_batches(file, batches[0][1].schema, (batch for _, batch in batches))
+        return storage.write_batches(file, first[1].schema, _indexed(file, chain([first], batches)))
 
     def _batches(self, kept: Mapping[str, Reads], id_hashes: Hashes, groups: Groups) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The pages of each row group by bucket, with their places and which levels have them."""

@@ -222,7 +222,9 @@ def test_a_killed_and_resumed_run_has_the_same_bits(config, uninterrupted, steps
     for step in steps:
         with pytest.raises(Killed):
             train_run(config, stop_at(step))
+    assert (config.out / "checkpoints").exists() == (steps != [3])
     resumed = train_run(config)
+    assert not (config.out / "checkpoints").exists()
     assert resumed.model_sha256 == uninterrupted[0].model_sha256
     assert rows(config.out) == rows(uninterrupted[1])
 

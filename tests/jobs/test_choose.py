@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -281,6 +282,25 @@ def test_a_written_page_has_its_own_text_and_signals_whatever_row_group_it_is_fr
             language = columns["language"][place[row["id"]]]
             assert row["language"] == (language if form == "parquet" or language else "")
             assert row["word_count"] == columns["word_count"][place[row["id"]]]
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl.zst"])
+def test_lines_that_are_cut_are_counted_for_every_subset_apart(tmp_path, monkeypatch, capsys, form):
+    def cut(text, counts):
+        counts.update(pages_cut=len(text), lines_dropped=2 * len(text), characters_dropped=9 * len(text), pages_spared=0)
+        return text
+
+    edits = SimpleNamespace(lines=object(), config=dict, of_part=lambda part: cut)
+    monkeypatch.setattr(choose.Edits, "of", lambda experiment: edits)
+    experiment = crawl(tmp_path, rules=RULES, sweep=SWEEP, write={"subsets": "all", "format": form})
+    _, kept = chosen(experiment)
+    said = capsys.readouterr().out
+    for level in ("none", "1", "9"):
+        manifest = choose.Places(tmp_path).subset_books(f"quality-pareto-{level}") / "_manifest.json"
+        pages = int(kept[f"quality-pareto-{level}"].sum())
+        counts = {"pages_cut": pages, "lines_dropped": 2 * pages, "characters_dropped": 9 * pages, "pages_spared": 0}
+        assert json.loads(manifest.read_text())["counts"] == counts
+        assert f"choose: {f'quality-pareto-{level}':<34} {choose.told_of(counts)}" in said
 
 
 def written_rows(folder, form):
