@@ -36,7 +36,7 @@ def experiment(**changes):
 
 
 def test_a_dry_run_says_tokens_operations_and_hours_by_the_speed_of_the_runs_that_are_done(monkeypatch):
-    monkeypatch.setattr(train, "slots", lambda _: Slots([{}, {}]))
+    monkeypatch.setattr(train, "slots", lambda *_: Slots([{}, {}]))
     monkeypatch.setattr(train, "finished", lambda _: Summary())
     each = SIZE.flops(4096)
     assert each == 6 * 184_608 + 12 * 4 * 32 * 128
