@@ -399,17 +399,17 @@ def read_parquet(path: Path | str, shard: str, options: ReadOptions, report: Sha
         return
     with file:
         report.bytes[ROWS] += 0
-        if file.metadata.num_rows == 0:
+        starts = _starts(file)
+        if starts[-1] == 0:
             return
         columns = _parquet_columns(file.schema_arrow, shard, options)
         begin, end = options.row_groups or (0, file.num_row_groups)
-        starts = [0, *accumulate(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))]
         report.bytes[ROWS] += starts[end] - starts[begin]
-        allowance, account = Allowance(_packed_bytes(file)), Account(report.bytes, ROWS, starts[begin])
+        allowance, account = Allowance(_size(path)), Account(report.bytes, ROWS, starts[begin])
         for group in range(begin, end):
             first, after = starts[group : group + 2]
             try:
-                for row in _group_rows(file, group, columns, first):
+                for row in _group_rows(file, group, columns, range(first, after)):
                     if not allowance.take(len(row.text) if isinstance(row.text, str | bytes) else 0):
                         account.lost_to(starts[end], "bomb")
                         report.damage(row.offset, "bomb", allowance.exceeded)
@@ -417,15 +417,22 @@ def read_parquet(path: Path | str, shard: str, options: ReadOptions, report: Sha
                     account.read_to(row.offset + 1)
                     yield _page(row, shard, options, report)
             except (OSError, pa.ArrowException) as error:
-                # Not the byte: pyarrow 26 aborts the process when asked for a damaged column's metadata.
                 account.lost_to(after, "corrupt")
                 report.damage(first, "corrupt", f"row group {group}, rows {first} to {after}: {str(error)[:200]}")
 
 
-def _packed_bytes(file: pq.ParquetFile) -> int:
-    """Bytes of all row groups as they lie in the file."""
+def _starts(file: pq.ParquetFile) -> list[int]:
+    """The number of each row group's first row, and of all rows; negative ones, in a damaged footer, count as none."""
     groups = map(file.metadata.row_group, range(file.num_row_groups))
-    return sum(group.column(column).total_compressed_size for group in groups for column in range(group.num_columns))
+    return [0, *accumulate(max(0, group.num_rows) for group in groups)]
+
+
+def _size(location: Path | str) -> int:
+    """Bytes of a file, not of its columns: asked for a damaged column's metadata, pyarrow 26 aborts the process."""
+    if isinstance(location, Path):
+        return location.stat().st_size
+    files, path = fsspec.core.url_to_fs(location)
+    return int(files.size(path))
 
 
 def open_parquet(location: Path | str) -> pq.ParquetFile:
@@ -496,15 +503,20 @@ def _is_identity(held: pa.DataType) -> bool:
     return isinstance(held, pa.UuidType) or any(getattr(pa.types, f"is_{kind}")(held) for kind in kinds)
 
 
-def _group_rows(file: pq.ParquetFile, group: int, columns: Mapping[str, _Column], first: int) -> Iterator[_Row]:
-    offset = first
+def _group_rows(file: pq.ParquetFile, group: int, columns: Mapping[str, _Column], rows: range) -> Iterator[_Row]:
+    """The rows of a group, numbered. Raises pa.ArrowInvalid where they are not as many as the footer says."""
+    offset = rows.start
     asked = [".".join(column) for column in columns.values()]
     for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group], columns=asked):
         values = {part: _values(_taken(batch, column)) for part, column in columns.items()}
         nothing = [None] * len(batch)
         for row in zip(*(values.get(part, nothing) for part in _Row._fields[1:]), strict=True):
+            if offset == rows.stop:
+                raise pa.ArrowInvalid(f"it has more rows than the {len(rows):,} of the file's footer")
             yield _Row(offset, *row)
             offset += 1
+    if offset < rows.stop:
+        raise pa.ArrowInvalid(f"it has {offset - rows.start:,} rows, the file's footer says {len(rows):,}")
 
 
 def _taken(batch: pa.RecordBatch, column: _Column) -> pa.Array:
@@ -569,8 +581,8 @@ def _first_of_parquet(path: Path, shard: str, options: ReadOptions) -> Any:
         identity = _parquet_columns(file.schema_arrow, shard, options).get("identity")
         if identity is None:
             return None
-        batch = next(file.iter_batches(1, columns=[".".join(identity)]))
-    return _values(_taken(batch, identity))[0]
+        batch = next((batch for batch in file.iter_batches(1, columns=[".".join(identity)]) if len(batch)), None)
+    return None if batch is None else _values(_taken(batch, identity))[0]
 
 
 def _first_of_jsonl(path: Path, shard: str, options: ReadOptions) -> Any:
