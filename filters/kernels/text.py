@@ -90,9 +90,9 @@ def equal(block: np.uint64, byte: int) -> np.uint64:
 
 @inlined
 def mix(hashed: np.uint64, block: np.uint64) -> np.uint64:
-    """One step of the hash: bijective in `block`, so that words of one length up to eight bytes never collide with each other.
+    """One step of the hash: bijective in `block`, so that no two words of one length up to eight bytes collide.
 
-    Words of two lengths may where one ends in U+0000, which is what a shorter one is filled with: `9` and `:` with it do.
+    Words of two lengths may where one ends in U+0000, with which a shorter one is filled: `9` and `:` with it do.
     """
     hashed = (hashed ^ block) * MIX
     return hashed ^ hashed >> SHIFT
