@@ -201,8 +201,15 @@ class StorePath(PosixPath):
             conflict = isinstance(error, FileExistsError) or "ConditionalRequestConflict" in str(error)
             if not conflict and not (self._grows and self.exists()):
                 raise
-            return self.exists() and self.read_bytes() == data  # a first answer that was lost on the way
+            return self._holds(data)  # a first answer that was lost on the way
         return True
+
+    def _holds(self, data: bytes) -> bool:
+        """Whether the file is there with this content; it may go while it is looked at."""
+        try:
+            return self.read_bytes() == data
+        except FileNotFoundError:
+            return False
 
     @_asks
     def get(self, target: Path) -> None:

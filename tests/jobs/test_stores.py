@@ -196,6 +196,20 @@ def test_of_several_jobs_one_takes_over_from_a_killed_one_which_finds_out(bucket
     assert "another job took over" in killed.renew()
 
 
+def test_a_file_that_another_made_and_removed_meanwhile_is_not_ours(bucket, monkeypatch):
+    """The condition fails, and by the time one looks whose it is, it is gone."""
+    file = bucket / "contested"
+    assert file.create(b"ours") and file.create(b"ours") and not file.create(b"theirs")
+    there, asked = type(file).read_bytes, []
+
+    def gone(self):
+        asked.append(self.unlink())
+        return there(self)
+
+    monkeypatch.setattr(type(file), "read_bytes", gone)
+    assert not file.create(b"ours") and len(asked) == 1
+
+
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["in front", "in the background"])
 def test_a_job_that_lost_its_lease_stops(bucket, monkeypatch, handler):
     monkeypatch.setattr(lease, "SECONDS", 0.4)
