@@ -308,7 +308,7 @@ def scores_of(name: str, subsets: Sequence[str], runs: Sequence[Run], missing: l
         nll[names[subset_name], replicates[replicate]] = table["nll"].to_numpy()
     size = first["bytes"].to_numpy().astype(np.int64)
     cluster, stratum = (np.array(first[name].to_pylist()) for name in ("cluster", "stratum"))
-    repeated = frozenset(run.subset for run in runs if run.facts.get("epochs", 0) > 1)
+    repeated = frozenset(run.subset for run in runs if (run.facts.get("epochs") or 0) > 1)
     return Scores(tuple(names), tuple(replicates), nll, size, cluster, stratum, repeated)
 
 

@@ -76,8 +76,7 @@ def damaged(out: Path, most: int | None = None) -> list[Path]:
 
 def record(out: Path) -> None:
     """List every file that no manifest lists, reading those that have changed; what killed processes wrote aside goes."""
-    for folder, _ in storage.walk(out):
-        storage.remove_left_overs(folder)
+    storage.remove_left_overs(out, below=True)
     before, now, seen = _read(out), {}, _seen(out)
     for file in unlisted(out):
         name, told = str(file.relative_to(out)), seen(file) or [0, 0]

@@ -303,10 +303,10 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_left_overs(folder: Path) -> None:
-    """Remove what killed processes were writing; a store shows nothing of it."""
+def remove_left_overs(folder: Path, below: bool = False) -> None:
+    """Remove what killed processes were writing, in folders below as well where asked; a store shows nothing of it."""
     if not isinstance(folder, StorePath):
-        for left_over in folder.glob(".*.tmp"):
+        for left_over in folder.glob("**/.*.tmp" if below else ".*.tmp"):
             left_over.unlink(missing_ok=True)
 
 
