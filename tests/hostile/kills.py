@@ -48,7 +48,7 @@ VICTIMS = {
     "score": (*SPARK, "measurer"),
     "choose": SPARK,
     "sweep": SPARK,
-    "compare": ("driver",),
+    "compare": SPARK,
     "pack": SPARK,
     "train": ("driver", "trainer"),
     "evaluate": (*SPARK, "trainer"),

@@ -57,6 +57,7 @@ def _conf(folder: Path, out: Path, prefer: Sequence[str]) -> dict[str, Any]:
         "sweep": {"rules.quality.keep_fraction": ["none", 0.5]},
         "controls": {"random": "all"},
         "write": {"removed": True},
+        "compare": {"gopher": ["gopher"], "repetition": ["repetition"]},
         "tokenizer": {"vocabulary": 300},
         "train": {"model": str(folder / "tiny.yaml"), "tokens": 12_000, "replicates": 2, "device": "cpu"},
         "evaluate": {"held_out": {"by": "page", "share": 0.1, "most_bytes": 20_000, "page_characters": 400}},
