@@ -157,11 +157,6 @@ class Bench:
             kill.wrong += [f"outlived the driver: {left}"] if left else []
             end(left)
 
-    def put(self, state: Path) -> None:
-        """Make `out:` what it was before or after a verb, times of files included."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        shutil.copytree(state, self.out, symlinks=True)
-
 
 def processes(mark: str) -> list[Process]:
     """The processes of a run, by the mark in their environment."""
@@ -255,7 +250,7 @@ def chain(bench: Bench, kills: list[Kill]) -> list[Kill]:
     before, done = set[tuple[str, int]](), True
     for kill in kills:
         if done:
-            bench.put(bench.state(kill.verb))
+            tiny.put(bench.state(kill.verb), bench.out)
             before = changes(bench.out)
         job, mark = bench.begin(kill.where, kill.verb)
         _strike(bench, kill, job, mark, before)
