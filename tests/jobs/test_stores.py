@@ -65,6 +65,7 @@ def test_a_path_joins_and_travels_and_opens_nothing_by_its_name(tmp_path, monkey
     ("address", "why"),
     [
         ("s3://key:canary@bucket/x", "credentials by the environment"),
+        ("gs://bucket/x?token=canary", "credentials by the environment"),
         ("https://host/x", "no store that is known"),
         ("s3://", "names no bucket"),
     ],
