@@ -7,6 +7,7 @@ every part then gives its slices under the cuts, and one task a stream puts them
 are trained on the edited text: pages are encoded again from it.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -230,7 +231,8 @@ def _write_stream(number: Part, packing: Packing, streams: Mapping[LevelStream, 
     at = int(number.name)
     stream, pool = list(streams.items())[at]
     file, tokenizer = packing.file(stream.level, stream.replicate), load_tokenizer(packing.places.tokenizer)
-    given = (storage.read_batches(packing.places.slices / f"{part}.arrow", slice(at, None, len(streams))) for part in parts)
+    files = [packing.places.slices / f"{part}.arrow" for part in parts]
+    given = itertools.chain.from_iterable(storage.read_batches(file, slice(at, None, len(streams))) for file in files)
     asked = Stream(packing.context, stream.replicate, packing.regime, packing.budget, pool)
     try:
         with storage.on_scratch(file, last=[header_path(file).name]) as here:

@@ -159,6 +159,17 @@ def test_parts_and_their_order_change_no_byte(tokenizer, data):
         assert not (Path(other) / "packed" / ".slices").exists()
 
 
+def test_how_many_slices_are_looked_at_together_changes_no_byte(tmp_path, tokenizer, monkeypatch):
+    pages = made_pages(np.random.default_rng(6))
+    packed(tmp_path / "whole", pages, [np.arange(60)], tokenizer)
+    monkeypatch.setattr("jobs.parts.streams.PIECE_SLICES", 5)
+    packing = packed(tmp_path / "pieces", pages, [np.arange(60)], tokenizer)
+    assert digests(tmp_path / "whole") == digests(tmp_path / "pieces")
+    [part] = parts_of(packing.places.pages)
+    held = [-(-piece.tokens // CONTEXT) for piece in pack.encoded(packing, LEVELS).pages(part).pieces()]
+    assert len(held) > 10 and max(some[:-1].sum() for some in held) < 10
+
+
 def test_replicates_with_folds_of_their_own_read_no_page_twice(tmp_path, tokenizer):
     packing = packed(tmp_path, made_pages(np.random.default_rng(1)), [np.arange(60)], tokenizer, replicates=(4, 7))
     own, other = ({page for page, _ in read_by(packing, "all", replicate)} for replicate in (4, 7))
@@ -190,6 +201,7 @@ def test_fixed_pool_goes_round_in_its_own_fold_and_leaves_it_only_when_that_is_e
     pages["kept"]["few"] = pages["kept"]["few"] & (folds == 1)
     packing = packed(tmp_path, pages, [np.arange(60)], tokenizer, budget=5000, regime="fixed_pool")
     assert {one["fold"] for one in told(packing, "all")["replicates"].values()} == {"own"}
+    assert told(packing, "all")["shared"] == {"tokens": 0.0, "pages": 0.0}
     assert [one["fold"] for one in told(packing, "few")["replicates"].values()] == ["whole pool", "own"]
 
 
