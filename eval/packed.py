@@ -13,10 +13,11 @@ import hashlib
 import itertools
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import IO, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,9 @@ Regime = Literal["fresh", "fixed_pool"]
 
 BLOCK_TOKENS = 1 << 20
 """Tokens put in order at a time."""
+
+
+_WITHOUT_TOKENS = pa.schema([*(field for field in SLICES if field.name != "tokens"), ("length", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -85,22 +89,23 @@ def write_packed(
 ) -> PackedHeader:
     """Write a stream to ``path`` (``*.bin``) from what each part gives: its slices under the cut, as rows of SLICES.
 
-    Number and order of the parts change no byte. Memory grows with the budget: the parts' tokens and their order. Any older
-    file of that name stops counting before its tokens are replaced. ``tokenizer`` is its digest.
+    Number and order of the parts change no byte. Tokens wait for their order in a file; memory grows with the slices, by
+    some 150 bytes for each. Any older file of that name stops counting before its tokens are replaced. ``tokenizer`` is its
+    digest.
 
     Raises:
         ValueError: the level or the parts hold too little for the budget, or a token is not below ``vocabulary``; the file
             that was there before is untouched then.
     """
-    given = pa.concat_tables([SLICES.empty_table(), *parts])
-    length = pc.list_value_length(given["tokens"]).to_numpy().astype(np.int64)
-    _refuse_too_few(path, stream, int(tokens_in_slices(length).sum()))
-    dtype = token_dtype(vocabulary)
-    tokens = _tokens(given, length, vocabulary).astype(dtype)
-    rows, epochs = _in_order(given, length, stream)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".tmp")
-    digest = _write(aside, _marked(tokens, length, rows, end_of_text))
+    aside, dtype = path.with_name(path.name + ".tmp"), token_dtype(vocabulary)
+    with tempfile.TemporaryFile(dir=path.parent) as unordered:
+        given = pa.concat_tables([_WITHOUT_TOKENS.empty_table(), *_set_aside(parts, unordered, vocabulary, dtype)])
+        length = given["length"].to_numpy()
+        _refuse_too_few(path, stream, int(tokens_in_slices(length).sum()))
+        rows, epochs = _in_order(given, length, stream)
+        tokens = np.memmap(unordered, dtype=dtype, mode="r")
+        digest = _write(aside, _marked(tokens, length, rows, end_of_text))
     header_path(path).unlink(missing_ok=True)
     aside.replace(path)
     ids = given["id"].take(pa.array(rows)).combine_chunks()
@@ -156,13 +161,22 @@ def _refuse_too_few(path: Path, stream: Stream, given: int) -> None:
         )
 
 
-def _tokens(given: pa.Table, length: Integers, vocabulary: int) -> npt.NDArray[np.uint32]:
-    """The tokens of all slices, one after the other. Raises ValueError where one is not below the vocabulary."""
-    tokens: npt.NDArray[np.uint32] = np.concatenate([chunk.flatten().to_numpy() for chunk in given["tokens"].chunks])
-    if len(tokens) and tokens.max() >= vocabulary:
-        page = given["id"][int(np.searchsorted(np.cumsum(length), tokens.argmax(), side="right"))]
-        raise ValueError(f"page {page} has token {tokens.max()}, not below the vocabulary of {vocabulary}")
-    return tokens
+def _set_aside(
+    parts: Iterable[pa.Table], file: IO[bytes], vocabulary: int, dtype: np.dtype[np.unsignedinteger]
+) -> Iterator[pa.Table]:
+    """Write the tokens of all slices to a file, one after the other, and give the slices without them.
+
+    Raises ValueError where a token is not below the vocabulary.
+    """
+    for given in parts:
+        length = pc.list_value_length(given["tokens"]).to_numpy().astype(np.int64)
+        tokens = given["tokens"].combine_chunks().flatten().to_numpy()
+        if len(tokens) and tokens.max() >= vocabulary:
+            page = given["id"][int(np.searchsorted(np.cumsum(length), tokens.argmax(), side="right"))]
+            raise ValueError(f"page {page} has token {tokens.max()}, not below the vocabulary of {vocabulary}")
+        file.write(tokens.astype(dtype).tobytes())
+        yield pa.table([given["id"], given["id_hash"], given["number"], length], schema=_WITHOUT_TOKENS)
+    file.flush()
 
 
 def _in_order(given: pa.Table, length: Integers, stream: Stream) -> tuple[Integers, Integers]:

@@ -10,6 +10,7 @@ long texts are cut into pieces where the cut cannot change a token, and by force
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,8 @@ def copy_tokenizer(of: Path, path: Path) -> None:
 def load_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer saved in folder ``path``, which reads ``<|endoftext|>`` inside a text as ordinary letters.
 
+    The same file gives the same object: of each one that is let go the library keeps the words that it has seen, some 6 MB.
+
     Raises:
         ValueError: there is no tokenizer in the folder, or it is damaged or has no end-of-text mark.
     """
@@ -98,12 +101,18 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if not file.is_file():
         raise ValueError(f"no tokenizer at {file}; run jobs.train_tokenizer")
     try:
-        tokenizer = Tokenizer.from_str(file.read_text(encoding="utf-8"))
+        tokenizer = _parsed(file.read_text(encoding="utf-8"))
     except Exception as error:  # the library raises bare Exception for whatever is wrong with the file
         raise ValueError(
             f"{file} is not a readable tokenizer ({error}); delete it and run jobs.train_tokenizer again"
         ) from error
     end_of_text(tokenizer)
+    return tokenizer
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: str) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(text)
     tokenizer.encode_special_tokens = True
     return tokenizer
 

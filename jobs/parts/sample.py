@@ -1,6 +1,5 @@
 """The pages that models are trained on: a sample of the pool that hashes of ids decide, so that each part decides alone."""
 
-import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +47,7 @@ def sampled_pages(
 ) -> Iterator[kinds.Page]:
     """The pages of the pool with the lowest draws, as many as weigh `most`, in page order.
 
-    The driver holds the sample of one part at a time.
+    Neither a worker nor the driver holds the sample of a part.
     """
     places, seed = Places(experiment.out), experiment.seed
     parts, spark, here = parts_of(places.pages), session.session("sample"), whereabouts()
@@ -62,14 +61,15 @@ def sampled_pages(
 
     found = find({purpose: Targets("at most", (most,))}, counted)[purpose]
 
-    def task(part: Part) -> list[kinds.Page]:
+    def task(part: Part) -> Iterator[kinds.Page]:
         stand_in(here)
         kept = found.keeps(drawn(part), 0)
-        return list(_texts(part, kept, places.duplicates("copies") if deduplicated else None)) if kept.any() else []
+        return _texts(part, kept, places.duplicates("copies") if deduplicated else None) if kept.any() else iter(())
 
-    sample = spark.sparkContext.parallelize(parts, len(parts)).map(task)
+    sample = spark.sparkContext.parallelize(parts, len(parts)).flatMap(task)
     # The cut is made here and now: who trains may take the pages in a thread of its own, which knows no session.
-    return itertools.chain.from_iterable(sample.toLocalIterator(prefetchPartitions=True))
+    pages: Iterator[kinds.Page] = sample.toLocalIterator(prefetchPartitions=True)
+    return pages
 
 
 def _drawn(part: Part, places: Places, seed: int, purpose: str, weight: str, deduplicated: bool) -> Column:

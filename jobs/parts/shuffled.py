@@ -105,7 +105,7 @@ class Buckets:
     def _of_file(self, file: Path, bucket: int) -> Iterator[pa.Table]:
         index = storage.read_table(_index(file))["bucket"].to_numpy()
         for at in np.flatnonzero(index == bucket).tolist():
-            yield storage.read_batches(file, slice(at, at + 1))
+            yield from storage.read_batches(file, slice(at, at + 1))
 
 
 def _index(file: Path) -> Path:

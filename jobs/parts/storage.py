@@ -152,12 +152,12 @@ def write_batches(file: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatc
     return rows
 
 
-def read_batches(file: Path, which: slice) -> pa.Table:
-    """Some of an Arrow file's record batches, without reading the others."""
+def read_batches(file: Path, which: slice) -> Iterator[pa.Table]:
+    """Some of an Arrow file's record batches, one at a time, without reading the others."""
     with file.open_ranges() if isinstance(file, StorePath) else pa.OSFile(str(file)) as source:
         opened = pa.ipc.open_file(source)
-        batches = [opened.get_batch(number) for number in range(opened.num_record_batches)[which]]
-        return pa.Table.from_batches(batches, opened.schema)
+        for number in range(opened.num_record_batches)[which]:
+            yield pa.Table.from_batches([opened.get_batch(number)])
 
 
 class Hashed(io.RawIOBase):

@@ -5,6 +5,8 @@ draws from all of the level's pages. The cut of a stream is the key under which 
 all parts (`filters.quantiles`), after which a part gives the slices under it and no other tokens leave it.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +28,9 @@ from jobs.parts.table import Part, sidecar
 
 Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
 """A function of one part and how its values are merged -> the value of all parts."""
+
+PIECE_SLICES = 1 << 18
+"""Slices of a part's pages that are looked at together; each takes some 40 bytes for every stream."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,17 @@ class Pages:
         for total, kept in zip(totals, self.kept.values(), strict=True):
             np.add.at(total, self._folds, held * kept)
         return totals
+
+    def rows(self, where: slice) -> "Pages":
+        """Some of the pages."""
+        kept = {level: some[where] for level, some in self.kept.items()}
+        return Pages(self.id_hash[where], self.fold[where], self.tokens[where], kept, self.folds, self.context)
+
+    def pieces(self) -> Iterator["Pages"]:
+        """The pages in runs of some PIECE_SLICES slices, so that memory does not grow with the part; at least one."""
+        piece_of = np.cumsum(-(-self.tokens // self.context)) // PIECE_SLICES
+        edges = [0, *(np.flatnonzero(np.diff(piece_of)) + 1).tolist(), len(self.tokens)]
+        yield from (self.rows(slice(begin, end)) for begin, end in itertools.pairwise(edges))
 
     def slices(self, stream: LevelStream) -> Slices:
         """All slices that a stream may read, those of every copy of a page."""
@@ -108,20 +124,17 @@ class Encoded:
 
         Raises InvariantBroken where the tables are not of the same pages.
         """
-        ids = sidecar(self.tokens, part, ["id"])["id"]
-        pages = self.pages(part, ids)
-        wanted = [(slices := pages.slices(stream)).where(slices.key < cut) for stream, cut in cuts.items()]
+        pages = self.pages(part, sidecar(self.tokens, part, ["id"])["id"])
         file = storage.open_parquet(self.tokens / f"{part.name}.parquet")
         at = 0
         for group in range(file.num_row_groups):
             end = at + file.metadata.row_group(group).num_rows
-            here = [slices.where((slices.page >= at) & (slices.page < end)) for slices in wanted]
-            if any(len(slices.page) for slices in here):
+            here = pages.rows(slice(at, end))
+            wanted = [(slices := here.slices(stream)).where(slices.key < cut) for stream, cut in cuts.items()]
+            if any(len(slices.page) for slices in wanted):
                 rows = file.read_row_group(group, columns=["id", "tokens"])
-                _same_counts(rows["tokens"], pages.tokens[at:end], part)
-                yield from (
-                    _only_batch(gathered(rows, slices._replace(page=slices.page - at), self.context)) for slices in here
-                )
+                _same_counts(rows["tokens"], here.tokens, part)
+                yield from (_only_batch(gathered(rows, slices, self.context)) for slices in wanted)
             at = end
 
 
@@ -170,14 +183,15 @@ def cuts(streams: Sequence[LevelStream], budget: int, encoded: Encoded, over: Ov
     """Under which key the slices of each stream hold the budget, or are all of them."""
 
     def counted(wanted: Mapping[LevelStream, Any]) -> Any:
-        def of_part(part: Part) -> Any:
-            pages = encoded.pages(part)
-
+        def of_pages(pages: Pages) -> Any:
             def column(stream: LevelStream) -> Any:
                 slices = pages.slices(stream)
                 return ranked(slices.key, tokens_in_slices(slices.length), lowest=True)
 
             return count(wanted, column)
+
+        def of_part(part: Part) -> Any:
+            return functools.reduce(lambda one, other: merged([one, other]), map(of_pages, encoded.pages(part).pieces()))
 
         return over(of_part, merged)
 
@@ -190,19 +204,26 @@ def overlap(packed: Sequence[Path]) -> dict[str, float]:
 
     `tokens`: those that another replicate reads too; `pages`: those from pages that another replicate reads of.
     """
-    rows = pa.concat_tables([_read(file, replicate) for replicate, file in enumerate(packed)])
-    return {"tokens": _shared(rows, ["id", "number"]), "pages": _shared(rows, ["id"])}
+    columns = zip(*map(_read, packed), strict=True)
+    ids, number, tokens = (list(column) for column in columns)
+    replicate = np.repeat(np.arange(len(ids)), [len(some) for some in number])
+    page = np.concatenate([one.indices.to_numpy() for one in pa.chunked_array(ids).unify_dictionaries().chunks])
+    numbers, held = np.concatenate(number), np.concatenate(tokens)
+    slices = page * (numbers.max() + 1) + numbers
+    return {"tokens": _shared(slices, held, replicate), "pages": _shared(page, held, replicate)}
 
 
-def _read(packed: Path, replicate: int) -> pa.Table:
-    """The slices of a packed file, each with its tokens."""
-    index, end = storage.read_table(index_path(packed)), storage.read_json(header_path(packed))["tokens"]
-    held = np.diff(index["offset"].to_numpy(), append=end)
-    columns = {"id": index["id"], "number": index["number"], "tokens": held}
-    return pa.table(columns | {"replicate": np.full(len(held), replicate)})
+def _read(packed: Path) -> tuple[pa.DictionaryArray, Integers, Integers]:
+    """Page, number and tokens of each slice of a packed file."""
+    index, end = storage.read_table(index_path(packed), ["id", "number", "offset"]), storage.read_json(header_path(packed))
+    held = np.diff(index["offset"].to_numpy(), append=end["tokens"])
+    return index["id"].combine_chunks().dictionary_encode(), index["number"].to_numpy(), held
 
 
-def _shared(rows: pa.Table, by: list[str]) -> float:
-    found = rows.group_by(by).aggregate([("tokens", "sum"), ("replicate", "count_distinct")])
-    shared = pc.sum(found.filter(pc.greater(found["replicate_count_distinct"], 1))["tokens_sum"]).as_py() or 0
-    return float(shared / pc.sum(rows["tokens"]).as_py())
+def _shared(what: Integers, tokens: Integers, replicate: Integers) -> float:
+    """The share of the tokens that stand in what several replicates read; replicates ascend."""
+    order = np.argsort(what, kind="stable")
+    first = np.flatnonzero(np.diff(what[order], prepend=-1))
+    last = np.append(first[1:], len(order)) - 1
+    by_several = replicate[order[first]] != replicate[order[last]]
+    return int(np.add.reduceat(tokens[order], first)[by_several].sum()) / int(tokens.sum())

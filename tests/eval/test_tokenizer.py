@@ -110,3 +110,11 @@ def test_what_cannot_be_a_tokenizer_is_refused_in_words(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="not a readable tokenizer"):
         load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_is_loaded_once_and_again_when_its_file_changes(tmp_path):
+    train_tokenizer(TEXTS, 300, tmp_path)
+    first = load_tokenizer(tmp_path)
+    assert load_tokenizer(tmp_path) is first
+    train_tokenizer(TEXTS, 280, tmp_path)
+    assert load_tokenizer(tmp_path).get_vocab_size() < first.get_vocab_size()

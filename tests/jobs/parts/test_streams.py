@@ -3,6 +3,8 @@
 import hashlib
 import itertools
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -22,9 +24,9 @@ from eval.tokenizer import load_tokenizer, train_tokenizer
 from filters.draws import id_hashes
 from filters.split import fold
 from filters.transforms import apply_transforms
-from jobs import pack
 from jobs.parts import loop
 from jobs.parts.edits import Edits
+from jobs.parts.packing import Packing, edited_tables, encode_edited, encoded, pack_streams
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError, InvariantBroken
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, planned
@@ -116,14 +118,14 @@ def packing_of(places, tokenizer, levels=LEVELS, budget=150, regime="fresh", rep
         (places.tokenizer).mkdir(parents=True, exist_ok=True)
         (places.tokenizer / file.name).write_bytes(file.read_bytes())
     hashes = {level: f"config of {level}" for level in levels}
-    return pack.Packing(places, hashes, Edits(places, None, ()), "encoded", CONTEXT, budget, regime, tuple(replicates))
+    return Packing(places, hashes, Edits(places, None, ()), "encoded", CONTEXT, budget, regime, tuple(replicates))
 
 
 def packed(folder, pages, parts, tokenizer, random=None, **asked):
     """Pack made-up pages without Spark."""
     places, made_parts = made(folder, pages, parts)
     packing = packing_of(places, tokenizer, **asked)
-    pack.pack_streams(packing, pack.encoded(packing, packing.missing()), made_parts, over_of(made_parts, random))
+    pack_streams(packing, encoded(packing, packing.missing()), made_parts, over_of(made_parts, random))
     return packing
 
 
@@ -159,6 +161,17 @@ def test_parts_and_their_order_change_no_byte(tokenizer, data):
         assert not (Path(other) / "packed" / ".slices").exists()
 
 
+def test_how_many_slices_are_looked_at_together_changes_no_byte(tmp_path, tokenizer, monkeypatch):
+    pages = made_pages(np.random.default_rng(6))
+    packed(tmp_path / "whole", pages, [np.arange(60)], tokenizer)
+    monkeypatch.setattr("jobs.parts.streams.PIECE_SLICES", 5)
+    packing = packed(tmp_path / "pieces", pages, [np.arange(60)], tokenizer)
+    assert digests(tmp_path / "whole") == digests(tmp_path / "pieces")
+    [part] = parts_of(packing.places.pages)
+    held = [-(-piece.tokens // CONTEXT) for piece in encoded(packing, LEVELS).pages(part).pieces()]
+    assert len(held) > 10 and max(some[:-1].sum() for some in held) < 10
+
+
 def test_replicates_with_folds_of_their_own_read_no_page_twice(tmp_path, tokenizer):
     packing = packed(tmp_path, made_pages(np.random.default_rng(1)), [np.arange(60)], tokenizer, replicates=(4, 7))
     own, other = ({page for page, _ in read_by(packing, "all", replicate)} for replicate in (4, 7))
@@ -190,6 +203,7 @@ def test_fixed_pool_goes_round_in_its_own_fold_and_leaves_it_only_when_that_is_e
     pages["kept"]["few"] = pages["kept"]["few"] & (folds == 1)
     packing = packed(tmp_path, pages, [np.arange(60)], tokenizer, budget=5000, regime="fixed_pool")
     assert {one["fold"] for one in told(packing, "all")["replicates"].values()} == {"own"}
+    assert told(packing, "all")["shared"] == {"tokens": 0.0, "pages": 0.0}
     assert [one["fold"] for one in told(packing, "few")["replicates"].values()] == ["whole pool", "own"]
 
 
@@ -223,7 +237,7 @@ def test_a_killed_pack_writes_what_is_missing_and_leaves_the_rest(tmp_path, toke
     places.slices.mkdir(parents=True)
     (places.slices / "part-0.arrow").write_bytes(b"cut")
     assert packing.missing() == ["all", "half"]
-    pack.pack_streams(packing, pack.encoded(packing, packing.missing()), parts, over_of(parts))
+    pack_streams(packing, encoded(packing, packing.missing()), parts, over_of(parts))
     assert digests(tmp_path) == whole and kept.stat().st_mtime_ns == before
 
 
@@ -282,13 +296,13 @@ def test_edited_levels_train_on_edited_tokens(tmp_path, tokenizer):
     places, parts = made(tmp_path, pages, rows)
     levels = ("half", "few")
     packing = replace(packing_of(places, tokenizer, levels, budget=400), edits=Edits(places, None, ("mask_pii",)))
-    tables = pack.edited_tables(packing, levels)
-    work = partial(pack.encode_edited, packing=packing, levels=levels)
+    tables = edited_tables(packing, levels)
+    work = partial(encode_edited, packing=packing, levels=levels)
     for table in tables:
         for part in parts:
             assert loop.write_part(part, tables, work).failure is None
         publish("made up", table, [entry(table, part) for part in parts])
-    pack.pack_streams(packing, pack.encoded(packing, levels), parts, over_of(parts))
+    pack_streams(packing, encoded(packing, levels), parts, over_of(parts))
     read = load_tokenizer(tokenizer)
     masked = apply_transforms(pa.array(list(pages["text"]), pa.large_string()), ["mask_pii"]).to_pylist()
     tokens_of = {page: read.encode(text).ids for page, text in zip(pages["id"], masked, strict=True)}
@@ -322,3 +336,9 @@ def test_copies_leave_what_other_levels_read_as_it_was(tmp_path, tokenizer):
     beside = packed(tmp_path / "often", pages | {"kept": often}, [np.arange(100)], tokenizer, levels=["half", "often"])
     for replicate in (0, 1):
         assert read_by(once, "half", replicate) == read_by(beside, "half", replicate)
+
+
+def test_what_workers_import_to_pack_has_no_torch():
+    look = "import sys, jobs.parts.evaluated, jobs.parts.packing; print(sorted({'torch', 'transformers'} & {*sys.modules}))"
+    said = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
+    assert said.stdout.strip() == "[]"
