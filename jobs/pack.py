@@ -36,12 +36,11 @@ from jobs.parts.grid import (
     smallest_context,
 )
 from jobs.parts.made_by import is_made, say_made
+from jobs.parts.packed_tasks import pack_tasks
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.scratch_runs import stream_here
 from jobs.parts.streams import Encoded, LevelStream, cuts, least_pool, overlap, planned
 from jobs.parts.table import Part, PartReport, Table, code_version, identity_of, make_again, parts_of, sidecar
-from jobs.parts.tasks import pack_tasks
 from jobs.score import TOKEN_COUNT, TOKEN_IDS
 
 
@@ -101,7 +100,7 @@ def write_ladder(experiment: Experiment, train: Train) -> None:
             made_by = {"of": of, "stream": storage.read_json(header_path(source))["sha256"], "permuted": share}
             if not is_made(file, made_by, "pack"):
                 with storage.on_scratch(file, last=[header_path(file).name]) as here:
-                    write_permuted(stream_here(source), here, share)
+                    write_permuted(storage.stream_here(source), here, share)
                 say_made(file, made_by)
 
 
