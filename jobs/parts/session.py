@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -230,8 +229,7 @@ def _ship(spark: SparkSession) -> None:
     """Give the executors our four packages, unless spark-submit --py-files brought them already."""
     if not (HOME / "jobs").is_dir():  # we are running from the zip ourselves
         return
-    folder = Path(tempfile.mkdtemp(prefix="goodhart-"))
-    archive = folder / "goodhart.zip"
+    archive = Path(spark.sparkContext._temp_dir) / "goodhart.zip"  # goes when Spark does
     with zipfile.ZipFile(archive, "w") as written:
         for package in PACKAGES:
             for file in sorted((HOME / package).rglob("*")):
