@@ -33,7 +33,7 @@ import tiny
 
 from jobs.bench import standalone
 from jobs.parts import command, ledger, storage
-from jobs.parts.session import BRIEF, HOME
+from jobs.parts.session import HOME, java_options
 
 WHOLE = "experiment"
 ENDING = ("driver", "jvm")
@@ -122,7 +122,8 @@ class Bench:
         mark = f"{os.getpid()}-{self.number}"
         here = [sys.executable, "-m", f"jobs.{verb}"]
         submit = [standalone.SUBMIT, "--master", self.master, "--conf", "spark.executor.memory=512m"]
-        submit += ["--driver-java-options", BRIEF, "--conf", f"spark.executor.extraJavaOptions={BRIEF}"]
+        submit += ["--driver-java-options", java_options()]
+        submit += ["--conf", f"spark.executor.extraJavaOptions={java_options()}"]
         cluster = [*submit, "--conf", f"spark.executorEnv.{MARK}={mark}", str(HOME / "jobs" / f"{verb}.py")]
         self.log = self.folder / f"said-{self.number}"
         with self.log.open("wb") as said:
