@@ -331,7 +331,8 @@ def _refuse_other(config: RunConfig, key: str) -> None:
         same = found["key"] == key
         changed = told(differences(found["identity"], run_identity(config)))
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise RunMismatch(f"{path} cannot be read ({error}); delete {config.out} and train again") from error
+        why = " ".join(str(error).split())
+        raise RunMismatch(f"{path} cannot be read ({why}); delete {config.out} and train again") from error
     if not same:
         raise RunMismatch(f"{config.out} holds a run of another configuration: {changed}; delete that folder to train again")
 

@@ -23,6 +23,8 @@ import fsspec
 
 SCHEMES = ("s3", "gs", "hdfs")
 ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]*):/", re.I)
+QUERY = re.compile(r"\?[\w.-]+=")
+"""A parameter, as of a signature; a question mark alone is part of a pattern of names."""
 RETRIES = 8
 """How often a request is tried when the store says 500, 502, 503, 504 or to slow down; waits grow up to 20 s."""
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -311,10 +313,11 @@ def at(location: Path | str) -> Path:
 def refuse_secrets(address: str) -> None:
     """Raise ValueError where an address of a store has a login or a query: a key in a file is a key that gets about."""
     scheme, _, rest = address.partition("://")
-    if scheme in SCHEMES and ("@" in rest.partition("/")[0] or "?" in rest.partition("/")[0]):
+    bucket = rest.partition("/")[0]
+    if scheme in SCHEMES and ("@" in bucket or "?" in bucket or QUERY.search(rest)):
         raise ValueError(
-            f"an address with a login in it is refused ({scheme}://...): give credentials by the environment, as the "
-            "store's own tools take them"
+            f"an address with a login or a signature in it is refused ({scheme}://...): give credentials by the "
+            "environment, as the store's own tools take them"
         )
 
 

@@ -29,12 +29,11 @@ from jobs.parts.grid import (
     smallest_context,
 )
 from jobs.parts.made_by import is_made, say_made
+from jobs.parts.packed_tasks import pack_tasks
 from jobs.parts.packing import Packing, edited_tables, encode_edited, encoded, pack_streams
 from jobs.parts.places import Places
 from jobs.parts.refusals import ExperimentError
-from jobs.parts.scratch_runs import stream_here
 from jobs.parts.table import Part, code_version, parts_of
-from jobs.parts.tasks import pack_tasks
 
 
 def main(experiment: Experiment, dry_run: bool = False) -> int:
@@ -93,7 +92,7 @@ def write_ladder(experiment: Experiment, train: Train) -> None:
             made_by = {"of": of, "stream": storage.read_json(header_path(source))["sha256"], "permuted": share}
             if not is_made(file, made_by, "pack"):
                 with storage.on_scratch(file, last=[header_path(file).name]) as here:
-                    write_permuted(stream_here(source), here, share)
+                    write_permuted(storage.stream_here(source), here, share)
                 say_made(file, made_by)
 
 

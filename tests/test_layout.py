@@ -51,6 +51,13 @@ def test_no_job_shadows_a_package_that_we_depend_on(verb):
     assert str(REPOSITORY / "jobs") not in found and "'jobs/" not in found
 
 
+def test_only_what_trains_and_evaluates_waits_for_torch():
+    """Its import takes some five seconds of a core, in Spark's workers too."""
+    verbs = [f"jobs.{verb}" for verb in VERBS if verb not in ("evaluate", "experiment", "train")]
+    look = f"import sys, {', '.join(verbs)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], cwd=REPOSITORY, check=False).returncode == 0
+
+
 def test_what_catches_everything_says_why():
     lines = [line for path in MODULES for line in path.read_text().splitlines()]
     broad = [line for line in lines if re.match(r"\s*except(:| .*\b(Base)?Exception\b)", line)]

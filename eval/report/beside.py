@@ -4,6 +4,7 @@ differs in their files.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,7 @@ def terminal_text(two: Beside) -> str:
     return "\n".join([*lines, "", *(changed or ["the experiment files say the same"])])
 
 
+@cache
 def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("eval.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True

@@ -7,7 +7,7 @@ beyond the experiment's own folder.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,7 @@ def terminal_table(facts: Facts) -> str:
     return "\n".join(line.rstrip() for line in [*lines, *notes])
 
 
+@cache
 def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("eval.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True

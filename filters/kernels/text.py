@@ -90,10 +90,7 @@ def equal(block: np.uint64, byte: int) -> np.uint64:
 
 @inlined
 def mix(hashed: np.uint64, block: np.uint64) -> np.uint64:
-    """One step of the hash: bijective in `block`, so that no two words of one length up to eight bytes collide.
-
-    Words of two lengths may where one ends in U+0000, with which a shorter one is filled: `9` and `:` with it do.
-    """
+    """One step of the hash: bijective in `block`, so that no two words of one length up to eight bytes collide."""
     hashed = (hashed ^ block) * MIX
     return hashed ^ hashed >> SHIFT
 
@@ -105,10 +102,16 @@ def finish(hashed: np.uint64) -> np.uint64:
     return hashed ^ hashed >> SHIFT
 
 
+@inlined
+def seed(length: int) -> np.uint64:
+    """Where the hash of so many bytes begins: far apart, for a word that ends in U+0000 is filled up like a shorter one."""
+    return np.uint64(length) * MIX_LAST
+
+
 @kernel
 def hash_bytes(data: Bytes, start: int, end: int) -> np.uint64:
     """64-bit hash of `data[start:end]`. It is not keyed: pages can be written so that it collides, but none is by chance."""
-    hashed = np.uint64(end - start)
+    hashed = seed(end - start)
     at = start
     while at < end:
         hashed = mix(hashed, load(data, at, end))
@@ -234,7 +237,7 @@ def find_bounds(
 @inlined
 def describe_word(data: Bytes, start: int, end: int, classes: Bytes) -> tuple[int, np.uint64, np.uint8, int, int]:
     """Of the word `data[start:end]`: characters, hash, union of classes, letters, letters of scripts without spaces."""
-    hashed = np.uint64(end - start)
+    hashed = seed(end - start)
     union = np.uint8(0)
     letters = 0
     seen = np.uint64(0)

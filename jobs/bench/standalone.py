@@ -11,14 +11,17 @@ from pathlib import Path
 
 import pyspark
 
-SPARK = Path(pyspark.__file__).parent
+from jobs.parts.session import java_options
+
+SPARK = Path(pyspark.__file__).resolve().parent
 SUBMIT = str(SPARK / "bin" / "spark-submit")
 
 
 def environment() -> Mapping[str, str]:
     """What a user exports before spark-submit: the Python that has the packages."""
     keep = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "SPARK"))}
-    return keep | {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK)}
+    ours = {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(SPARK)}
+    return keep | ours | {"SPARK_DAEMON_JAVA_OPTS": java_options()}
 
 
 @contextmanager

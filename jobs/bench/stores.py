@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -100,9 +100,9 @@ def _inputs(folder: Path) -> None:
     (folder / "good.jsonl").write_text(good)
 
 
-def text(draw: random.Random) -> str:
+def text(draw: random.Random, words: Sequence[str] = WORDS) -> str:
     """A dozen made-up sentences."""
-    return " ".join(f"{' '.join(draw.choices(WORDS, k=draw.randint(5, 12))).capitalize()}." for _ in range(12))
+    return " ".join(f"{' '.join(draw.choices(words, k=draw.randint(5, 12))).capitalize()}." for _ in range(12))
 
 
 def record(shard: int, page: int, text: str) -> bytes:

@@ -43,7 +43,7 @@ from eval.sizes import read_size
 from eval.tasks.items import score_items
 from jobs.parts import storage
 from jobs.parts.experiment_file import Experiment
-from jobs.parts.tasks import pack_tasks
+from jobs.parts.packed_tasks import pack_tasks
 experiment, run = Experiment.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2])
 context, model = read_size("0.2m", 1).context, load_model(run)
 packed, _ = pack_tasks(experiment, context)

@@ -550,7 +550,7 @@ def as_tree(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {known.name: as_tree(getattr(value, known.name)) for known in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): as_tree(item) for key, item in value.items()}
+        return {as_tree(str(key)): as_tree(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_tree(item) for item in value]
     return without_secrets(address_of(str(value))) if isinstance(value, Path | str) else value

@@ -48,9 +48,15 @@ def held(out: StorePath, said: str) -> Iterator[None]:
 
 def refuse_held(out: StorePath, said: str) -> None:
     """Raise ExperimentError where a job holds `out` now."""
-    numbers = _numbers(out)
-    if numbers and (left := _seconds_left(out, _file(out, numbers[-1]))) > 0:
-        raise ExperimentError(f"{said} ({_told(_file(out, numbers[-1]))}; its lease ends in {left:.0f} s if it is dead)")
+    while numbers := _numbers(out):
+        file = _file(out, numbers[-1])
+        try:
+            who, left = _told(file), _seconds_left(out, file)
+        except FileNotFoundError:  # removed by a job that has the next number: look at that one
+            continue
+        if left > 0:
+            raise ExperimentError(f"{said} ({who}; its lease ends in {left:.0f} s if it is dead)")
+        return
 
 
 def _take(out: StorePath, said: str) -> "Lease":

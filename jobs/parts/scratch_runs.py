@@ -12,12 +12,11 @@ from pathlib import Path
 
 from eval import runs
 from eval.evaluation import Evaluation, evaluate
-from eval.packed import header_path, index_path
 from eval.plan import RunConfig
 from eval.side_by_side import Tell
 from eval.tasks.answers import Answering, answer
 from eval.training import RunSummary, finished_run
-from filters.stores import COPIES, StorePath, copy_of, gathered, scratch
+from filters.stores import StorePath, copy_of, scratch
 from jobs.parts import storage
 
 
@@ -29,7 +28,7 @@ def train_on_scratch(run: RunConfig, tell: Tell) -> RunSummary:
     if done:
         return done
     out = scratch() / f"run-{hashlib.sha256(str(run.out).encode()).hexdigest()[:32]}"
-    here = replace(run, packed=stream_here(run.packed), tokenizer=copy_of(run.tokenizer), out=out)
+    here = replace(run, packed=storage.stream_here(run.packed), tokenizer=copy_of(run.tokenizer), out=out)
     summary = runs.train(here, tell)
     storage.publish(out, run.out, last=["summary.json"])
     shutil.rmtree(out)
@@ -42,7 +41,7 @@ def evaluate_on_scratch(one: Evaluation, tell: Tell) -> None:
         evaluate(one, tell)
         return
     with storage.borrowed(one.run.out) as out:
-        run = replace(one.run, packed=stream_here(one.run.packed), tokenizer=copy_of(one.run.tokenizer), out=out)
+        run = replace(one.run, packed=storage.stream_here(one.run.packed), tokenizer=copy_of(one.run.tokenizer), out=out)
         here = replace(one, run=run, pages=copy_of(one.pages))
         evaluate(here, tell)
         if one.step is None:
@@ -60,13 +59,3 @@ def answer_on_scratch(one: Answering, tell: Tell) -> None:
         answer(replace(one, run=replace(one.run, out=out), files=tuple(files)), tell)
         for (_, here, _), (_, items, _) in zip(files, one.files, strict=True):
             storage.publish_file(here, items)
-
-
-def stream_here(packed: Path) -> Path:
-    """A stream of tokens with its header and index on this machine: itself, or a copy."""
-    if not isinstance(packed, StorePath):
-        return packed
-    files = [file for file in (packed, header_path(packed), index_path(packed)) if isinstance(file, StorePath)]
-    told = {file: info for file in files if (info := file.info())}
-    COPIES[str(packed)] = gathered(told) / packed.name
-    return COPIES[str(packed)]

@@ -5,6 +5,7 @@ three retries (Spark's local default is none, and it takes the number from the m
 master is the one given there.
 """
 
+import hashlib
 import logging
 import os
 import re
@@ -12,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import traceback
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import pyspark
 from py4j.protocol import Py4JError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
@@ -42,6 +43,8 @@ TOLD_BY_US = (
 """What logs a stack trace for each attempt of a task, the last of which we raise or tell in a sentence."""
 BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """On one machine the JVM only hands parts to Python: compiling less takes its start from 9 to 5 processor seconds."""
+SILENT = "-Xlog:cds=off -Xlog:cds+dynamic=off"
+"""A class archive of other jars or another Java is left alone, which is no news: it would be told on standard output."""
 
 
 def session(name: str) -> SparkSession:
@@ -96,6 +99,20 @@ def on_cluster(name: str) -> SparkSession | None:
     return active if active is not None and not active.sparkContext.master.startswith("local") else None
 
 
+def java_options() -> str:
+    """What a Java machine that does little is started with: it maps its classes, where `jobs.parts.java_start` has run."""
+    archive = class_archive()
+    return f"{BRIEF} {SILENT} -XX:SharedArchiveFile={archive}" if archive.is_file() else BRIEF
+
+
+def class_archive() -> Path:
+    """Where the classes of this Spark are kept: beside the compiled kernels."""
+    from filters.kernels.compiled import cache_folder  # whoever starts no machine needs no Numba
+
+    spark = f"{Path(pyspark.__file__).resolve()} {pyspark.__version__}"
+    return cache_folder() / f"spark-{hashlib.sha256(spark.encode()).hexdigest()[:16]}.jsa"
+
+
 @contextmanager
 def _interrupted_later() -> Iterator[None]:
     """Heed Ctrl-C when Spark has started: a JVM that loses us before it has answered is left behind for good."""
@@ -127,7 +144,7 @@ def _start(name: str) -> SparkSession:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ.setdefault(
             "PYSPARK_SUBMIT_ARGS",
-            f'--driver-java-options "{QUIET} {BRIEF}" --conf spark.ui.showConsoleProgress=false pyspark-shell',
+            f'--driver-java-options "{QUIET} {java_options()}" --conf spark.ui.showConsoleProgress=false pyspark-shell',
         )
     try:
         SparkContext._ensure_initialized()  # until the JVM is there, SparkConf knows nothing of what spark-submit was given
@@ -212,8 +229,7 @@ def _ship(spark: SparkSession) -> None:
     """Give the executors our four packages, unless spark-submit --py-files brought them already."""
     if not (HOME / "jobs").is_dir():  # we are running from the zip ourselves
         return
-    folder = Path(tempfile.mkdtemp(prefix="goodhart-"))
-    archive = folder / "goodhart.zip"
+    archive = Path(spark.sparkContext._temp_dir) / "goodhart.zip"  # goes when Spark does
     with zipfile.ZipFile(archive, "w") as written:
         for package in PACKAGES:
             for file in sorted((HOME / package).rglob("*")):

@@ -20,9 +20,10 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eval.packed import header_path, index_path
 from filters import stores
 from filters.files import sync_file, write_whole
-from filters.stores import StorePath, at, source
+from filters.stores import COPIES, StorePath, at, gathered, source
 from jobs.parts import lease
 from jobs.parts.refusals import ExperimentError
 
@@ -241,6 +242,16 @@ def borrowed(folder: Path) -> Iterator[Path]:
             here.parent.mkdir(parents=True, exist_ok=True)
             file.get(here)
         yield Path(copy)
+
+
+def stream_here(packed: Path) -> Path:
+    """A stream of tokens with its header and index on this machine: itself, or a copy."""
+    if not isinstance(packed, StorePath):
+        return packed
+    files = [file for file in (packed, header_path(packed), index_path(packed)) if isinstance(file, StorePath)]
+    told = {file: info for file in files if (info := file.info())}
+    COPIES[str(packed)] = gathered(told) / packed.name
+    return COPIES[str(packed)]
 
 
 def publish_file(file: Path, target: Path) -> None:

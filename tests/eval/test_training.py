@@ -321,7 +321,7 @@ def test_a_finished_run_whose_model_was_damaged_is_trained_again(config):
 def test_a_folder_whose_config_cannot_be_read_is_refused(config, content):
     config.out.mkdir(parents=True)
     (config.out / "config.yaml").write_text(content)
-    with pytest.raises(RunMismatch, match=r"(?s)config.yaml cannot be read .*; delete .* and train again"):
+    with pytest.raises(RunMismatch, match=r"config.yaml cannot be read .*; delete .* and train again"):
         finished_run(config)
 
 

@@ -10,9 +10,7 @@ counts at the end; the exit code is 1 where anything was otherwise.
 """
 
 import argparse
-import gzip
 import importlib
-import json
 import os
 import random
 import re
@@ -29,12 +27,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
+import tiny
 
 from jobs.bench import standalone
-from jobs.bench.stores import record, text
 from jobs.parts import command, ledger, storage
 from jobs.parts.session import BRIEF, HOME
 
@@ -51,7 +48,7 @@ VICTIMS = {
     "score": (*SPARK, "measurer"),
     "choose": SPARK,
     "sweep": SPARK,
-    "compare": ("driver",),
+    "compare": SPARK,
     "pack": SPARK,
     "train": ("driver", "trainer"),
     "evaluate": (*SPARK, "trainer"),
@@ -78,8 +75,6 @@ MOST_SECONDS = 900.0
 """For a verb, killed or not, on a busy machine: ten times what the longest takes."""
 MARK = "GOODHART_KILLS"
 """A variable of the environment by which a run's processes are known, whoever their parents are by now."""
-SPEED = re.compile(r"\.ledger\.json|metrics\.jsonl|summary\.json|report\.(html|md|svg)|made_up")
-"""Files that tell how fast a run was, or when files were written."""
 TRACE = re.compile(r"Traceback \(most recent call last\)|^\s+at [\w.$]+\(", re.MULTILINE)
 
 
@@ -113,14 +108,13 @@ class Bench:
 
     def __init__(self, folder: Path, master: str) -> None:
         self.folder, self.master = folder, master
-        self.out, self.conf = folder / "out", folder / "conf.yaml"
+        self.out = folder / "out"
+        self.conf = tiny.make(folder / "in", self.out, prefer=["characters"])  # so that one run of each verb does all
         self.number = 0
         self.ended: tuple[Kill, str, float] | None = None
         """The last kill, the mark of its processes, and when its driver ended."""
         self.expected("nothing").mkdir(parents=True)
         (folder / "tmp").mkdir()
-        inputs(folder / "in")
-        self.conf.write_text(yaml.safe_dump(experiment(folder)))
 
     def begin(self, where: str, verb: str) -> tuple["subprocess.Popen[bytes]", str]:
         """Start a verb; the process and the mark of all that it starts."""
@@ -163,49 +157,6 @@ class Bench:
             kill.wrong += [f"outlived the driver: {left}"] if left else []
             end(left)
 
-    def put(self, state: Path) -> None:
-        """Make `out:` what it was before or after a verb, times of files included."""
-        shutil.rmtree(self.out, ignore_errors=True)
-        shutil.copytree(state, self.out, symlinks=True)
-
-
-def experiment(folder: Path) -> dict[str, Any]:
-    """The experiment file: everything that verbs do, as little of it as possible."""
-    (folder / "tiny.yaml").write_text(
-        "{layers: 1, width: 16, heads: 2, feed_forward: 32, context: 32, batch_tokens: 256, learning_rate: 1.0e-2,"
-        " warmup: 0.1, weight_decay: 0.1}"
-    )
-    recipe = (HOME / "conf" / "classifiers" / "gao_small.yaml").read_text().replace("bucket: 200000", "bucket: 2000")
-    (folder / "recipe.yaml").write_text(recipe)
-    good = str(folder / "in" / "good.jsonl")
-    return {
-        "name": "kills",
-        "out": str(folder / "out"),
-        "pages": {"from": [str(folder / "in" / "*.warc.gz")]},
-        "classifiers": {"quality": {"fasttext": {"preset": str(folder / "recipe.yaml"), "positives": [good]}}},
-        "signals": {"gopher": {}, "repetition": {}, "quality": {}, "duplicates": {}},
-        "rules": {"word_count": {"min": 20}, "near_duplicate_similarity": {"below": 0.8}},
-        "sweep": {"rules.quality.keep_fraction": ["none", 0.6]},
-        "controls": {"random": "all"},
-        "write": {"removed": True},
-        "tokenizer": {"vocabulary": 300},
-        "train": {"model": str(folder / "tiny.yaml"), "tokens": 12_000, "replicates": 2, "device": "cpu"},
-        "evaluate": {"held_out": {"by": "page", "share": 0.1, "most_bytes": 20_000, "page_characters": 400}},
-    }
-
-
-def inputs(folder: Path) -> None:
-    """Four shards of made-up pages, some near copies of others, and good texts."""
-    folder.mkdir()
-    draw, texts = random.Random(7), list[str]()
-    for shard in range(4):
-        with (folder / f"made-{shard}.warc.gz").open("wb") as file:
-            for page in range(150):
-                texts.append(f"{draw.choice(texts)} Again." if page % 10 == 9 else text(draw))
-                file.write(gzip.compress(record(shard, page, texts[-1]), mtime=0))
-    good = [json.dumps({"id": f"good-{at}", "text": text(draw)}) for at in range(60)]
-    (folder / "good.jsonl").write_text("\n".join(good) + "\n")
-
 
 def processes(mark: str) -> list[Process]:
     """The processes of a run, by the mark in their environment."""
@@ -244,11 +195,6 @@ def _role(found: Mapping[int, tuple[str, int]], pid: int) -> str:
     return role or "other"
 
 
-def files(out: Path) -> dict[str, Path]:
-    """Every file below a folder, by its path there."""
-    return {str(file.relative_to(out)): file for file in sorted(out.rglob("*")) if file.is_file()}
-
-
 def changes(out: Path) -> set[tuple[str, int]]:
     """What there is to see of files while they come and change, but for those that every verb begins with."""
     found = set()
@@ -261,21 +207,8 @@ def changes(out: Path) -> set[tuple[str, int]]:
 
 def unlike(out: Path, expected: Path) -> list[str]:
     """The files that one folder has and the other lacks, or that hold something else."""
-    here, there = files(out), files(expected)
-    other = [name for name in here.keys() & there.keys() if _content(here[name]) != _content(there[name])]
-    return sorted({*(here.keys() ^ there.keys()), *other})
-
-
-def _content(file: Path) -> bytes | list[Any]:
-    """What a file holds, but for how fast a run was."""
-    if file.name == "summary.json":
-        told = json.loads(file.read_text())
-        return [told[key] for key in sorted(told) if key not in ("seconds", "tokens_per_second")]
-    if file.name == "metrics.jsonl":
-        return [(told["step"], told["loss"]) for told in map(json.loads, file.read_text().splitlines())]
-    if SPEED.search(file.name):
-        return b""
-    return file.read_bytes()
+    here, there = tiny.held(out), tiny.held(expected)
+    return sorted(name for name in {**here, **there} if here.get(name) != there.get(name))
 
 
 def follow(job: "subprocess.Popen[bytes]", mark: str) -> Iterator[tuple[float, list[Process]]]:
@@ -299,9 +232,9 @@ def end(those: list[Process]) -> None:
             continue
 
 
-def untouched(folder: Path, verbs: Sequence[str]) -> None:
+def untouched(folder: Path, conf: Path, verbs: Sequence[str]) -> None:
     """Run verbs in one process; keep what each leaves, and how long it took."""
-    out, conf = folder / "out", folder / "conf.yaml"
+    out = folder / "out"
     for verb in verbs:
         if verb == WHOLE:
             shutil.rmtree(out, ignore_errors=True)
@@ -317,7 +250,7 @@ def chain(bench: Bench, kills: list[Kill]) -> list[Kill]:
     before, done = set[tuple[str, int]](), True
     for kill in kills:
         if done:
-            bench.put(bench.state(kill.verb))
+            tiny.put(bench.state(kill.verb), bench.out)
             before = changes(bench.out)
         job, mark = bench.begin(kill.where, kill.verb)
         _strike(bench, kill, job, mark, before)
@@ -398,7 +331,7 @@ def main(arguments: list[str] | None = None) -> int:
         last = max([every.index(one) for one in asked.only if one != WHOLE], default=-1)
         verbs = [*every[: last + 1], *[WHOLE] * (WHOLE in asked.only)]
         with ProcessPoolExecutor(1, get_context("spawn")) as alone:
-            alone.submit(untouched, bench.folder, verbs).result()
+            alone.submit(untouched, bench.folder, bench.conf, verbs).result()
         for verb in asked.rounds * asked.only:
             found += chain(bench, plan(verb, draw))
         bench.look_for_orphans()

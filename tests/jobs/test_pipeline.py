@@ -21,6 +21,7 @@ from jobs import experiment
 from jobs.bench import standalone
 from jobs.parts.command import run
 from jobs.parts.experiment_file import load
+from jobs.parts.session import java_options
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HALF = "quality-keep_fraction-0.5"
@@ -202,7 +203,9 @@ def test_the_cluster_gives_the_same_bytes_as_one_machine(done, conf, tmp_path):
         (out / "models").parent.mkdir(parents=True)
         subprocess.run(["cp", "-r", str(done / "models"), str(out / "models")], check=True)
         submit = [standalone.SUBMIT, "--master", master, "--conf", "spark.executor.memory=512m"]
-        command = [*submit, str(REPOSITORY / "jobs" / "experiment.py"), str(conf), "--set", f"out={out}"]
+        brief = ["--driver-java-options", java_options()]
+        brief += ["--conf", f"spark.executor.extraJavaOptions={java_options()}"]
+        command = [*submit, *brief, str(REPOSITORY / "jobs" / "experiment.py"), str(conf), "--set", f"out={out}"]
         finished = subprocess.run(
             command, env=standalone.environment(), capture_output=True, text=True, timeout=400, check=False
         )

@@ -2,14 +2,19 @@
 
 import base64
 import http.server
+import json
 import threading
 
 import pytest
 import yaml
 
+from filters.rules import RuleError
+from filters.strict_yaml import YamlError
 from jobs import read, split, train_classifier
 from jobs.parts import command
 from jobs.parts.experiment_file import as_tree, config_hash, load
+from jobs.parts.file_reference import examples
+from jobs.parts.refusals import ExperimentError
 from jobs.shards.locations import shard_names, without_secrets
 from jobs.shards.sources import shards
 
@@ -91,6 +96,33 @@ def test_what_is_stored_of_an_experiment_has_no_canary_and_is_the_same_for_the_n
     quality["fasttext"]["positives"] = ["https://store.example/good.jsonl.zst?X-Amz-Signature=another"]
     other = load(written(tmp_path, "s3://bucket/a.warc.gz", classifiers={"quality": quality}))
     assert config_hash(one) == config_hash(other)
+
+
+def refused_or_stored(conf, key, value):
+    """What is stored of an experiment with this value for a key, or what is said where that is refused."""
+    try:
+        return str(as_tree(load(conf, [f"{key}={json.dumps(value)}"])))
+    except (ExperimentError, RuleError, YamlError) as error:
+        command.tell(str(error), command.REFUSED)
+        return ""
+
+
+def test_no_key_of_the_file_takes_a_canary_in_whatever_it_is_wrapped(tmp_path, capsys):
+    conf, stored = written(tmp_path, "a.warc.gz"), 0
+    addresses = [
+        f"https://{LOGIN}@host/x?{SIGNED}",
+        f"s3://{LOGIN}@bucket/x",
+        f"gs://bucket/x?{SIGNED}",
+        f"https://host/x#{CANARY}",
+    ]
+    for key, _ in examples():
+        for one in addresses:
+            for value in (one, [one], {"x": one}, {one: 1}, [{"jsonl": one}], {"x": [one]}, {"x": {"y": [one]}}):
+                kept = refused_or_stored(conf, key, value)
+                stored += bool(kept)
+                assert CANARY not in kept, (key, value)
+    said = capsys.readouterr()
+    assert stored > 50 and CANARY not in said.out + said.err
 
 
 def test_a_signature_that_is_renewed_does_not_make_another_shard(server):

@@ -65,6 +65,7 @@ def test_a_path_joins_and_travels_and_opens_nothing_by_its_name(tmp_path, monkey
     ("address", "why"),
     [
         ("s3://key:canary@bucket/x", "credentials by the environment"),
+        ("gs://bucket/x?token=canary", "credentials by the environment"),
         ("https://host/x", "no store that is known"),
         ("s3://", "names no bucket"),
     ],
@@ -208,6 +209,23 @@ def test_a_file_that_another_made_and_removed_meanwhile_is_not_ours(bucket, monk
 
     monkeypatch.setattr(type(file), "read_bytes", gone)
     assert not file.create(b"ours") and len(asked) == 1
+
+
+def test_a_lease_that_is_succeeded_while_one_reads_it_is_followed_by_the_next(bucket, monkeypatch):
+    lease._take(bucket, "first").release()
+    told, read = lease._told, []
+
+    def succeeded(file):
+        read.append(file)
+        if len(read) == 1:
+            (bucket / ".lease-000002.json").put(file.read_bytes().replace(b'"released": true', b'"released": false'))
+            file.unlink()
+        return told(file)
+
+    monkeypatch.setattr(lease, "_told", succeeded)
+    with pytest.raises(ExperimentError, match=r"second .process"):
+        lease.refuse_held(bucket, "second")
+    assert [file.name for file in read] == [".lease-000001.json", ".lease-000002.json"]
 
 
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["in front", "in the background"])

@@ -1,5 +1,6 @@
 import ctypes
 import importlib
+import itertools
 import mmap
 import os
 import pkgutil
@@ -99,6 +100,13 @@ def test_the_hash_of_bytes_does_not_depend_on_what_stands_around_them(data, othe
     hashed = kernels.hash_bytes(values, len(before), len(before) + len(data))
     assert hashed == kernels.hash_bytes(array(data), 0, len(data))
     assert (hashed == kernels.hash_bytes(array(other), 0, len(other))) == (data == other)
+
+
+def test_short_bytes_of_whatever_length_have_hashes_of_their_own():
+    """All of up to two, and with up to six U+0000 behind them, which a word in eight bytes is filled up with."""
+    short = [bytes(some) for size in range(3) for some in itertools.product(range(256), repeat=size)]
+    filled = {some + b"\0" * more for some in short[::7] + short[:257] for more in range(7)} | {*short}
+    assert len({int(kernels.hash_bytes(array(some), 0, len(some))) for some in filled}) == len(filled)
 
 
 @settings(deadline=None)

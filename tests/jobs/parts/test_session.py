@@ -13,7 +13,8 @@ from py4j.java_gateway import GatewayParameters, JavaGateway
 from py4j.protocol import Py4JNetworkError
 from pyspark import SparkContext
 
-from jobs.parts import loop, passes, spills
+from filters.kernels import compiled
+from jobs.parts import loop, passes, session, spills
 from jobs.parts.session import HOME, PACKAGES, SparkLost, _leave_losses_to_us, is_lost, received
 from jobs.parts.table import Part
 
@@ -40,6 +41,15 @@ def test_a_module_is_found_after_the_folder_has_changed(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(tmp_path / "goodhart.zip")
+
+
+def test_a_java_machine_maps_the_classes_of_this_spark_where_they_were_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
+    assert session.java_options() == session.BRIEF
+    session.class_archive().touch()
+    assert session.java_options().endswith(f"={session.class_archive()}")
+    monkeypatch.setattr(session.pyspark, "__version__", "5.0")
+    assert session.java_options() == session.BRIEF
 
 
 @pytest.fixture
