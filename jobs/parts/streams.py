@@ -29,7 +29,7 @@ from jobs.parts.table import Part, sidecar
 Over = Callable[[Callable[[Part], Any], Callable[[Sequence[Any]], Any]], Any]
 """A function of one part and how its values are merged -> the value of all parts."""
 
-PIECE_SLICES = 1 << 18
+PIECE_SLICES = 1 << 17
 """Slices of a part's pages that are looked at together; each takes some 40 bytes for every stream."""
 
 
