@@ -1,6 +1,7 @@
 """Made-up shards for job tests: our own sentences in real WARC records."""
 
 import gzip
+import itertools
 import random
 import uuid
 from pathlib import Path
@@ -82,10 +83,13 @@ def tasks(monkeypatch):
             begun.extend(part.name for part in parts)
             return [task(part) for part in parts]
 
-        def sampled(task):
-            return SimpleNamespace(collect=lambda: run_all(task), toLocalIterator=lambda **_: map(task, parts))
+        def mapped(task):
+            return SimpleNamespace(collect=lambda: run_all(task))
 
-        return SimpleNamespace(map=sampled)
+        def sampled(task):
+            return SimpleNamespace(toLocalIterator=lambda **_: itertools.chain.from_iterable(map(task, parts)))
+
+        return SimpleNamespace(map=mapped, flatMap=sampled)
 
     count = SimpleNamespace(value=0, add=lambda _: None)
     here = SimpleNamespace(parallelize=parallelize, accumulator=lambda _: count)
