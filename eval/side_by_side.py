@@ -227,16 +227,21 @@ def _serve(function: Callable[[Task, Tell], Result], environment: Mapping[str, s
     os.environ.update(environment)  # CUDA looks when it is first used
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the parent answers it
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        task = link.recv()
-        try:
-            outcome = _Outcome[Any](function(task, link.send))
-        except ProcessSpoilt as error:
-            link.send(_Death(str(error)))
-            os._exit(1)
-        except Exception as error:  # noqa: BLE001 - whatever stops one task is told at the end, the others go on
-            outcome = _Outcome(None, why(error))
-        link.send(outcome)
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent has ended, and so do we
+        while True:
+            _do(link.recv(), function, link)
+
+
+def _do(task: Task, function: Callable[[Task, Tell], Result], link: "Connection[Any, Any]") -> None:
+    """One task, and what became of it."""
+    try:
+        outcome = _Outcome[Any](function(task, link.send))
+    except ProcessSpoilt as error:
+        link.send(_Death(str(error)))
+        os._exit(1)
+    except Exception as error:  # noqa: BLE001 - whatever stops one task is told at the end, the others go on
+        outcome = _Outcome(None, why(error))
+    link.send(outcome)
 
 
 def _end_with_parent() -> None:

@@ -37,10 +37,12 @@ LOG_LEVEL = "spark.log.level"
 """Spark's own setting, with which one hears it: `spark-submit --conf spark.log.level=INFO`."""
 TOLD_BY_US = (
     "org.apache.spark.executor.Executor",
+    "org.apache.spark.network.server.TransportRequestHandler",
     "org.apache.spark.scheduler.TaskSetManager",
     "org.apache.spark.storage.DiskBlockObjectWriter",
 )
-"""What logs a stack trace for each attempt of a task, the last of which we raise or tell in a sentence."""
+"""What logs a stack trace for each attempt of a task, the last of which we raise or tell in a sentence, or of a file that
+somebody who is gone had asked for."""
 BRIEF = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """On one machine the JVM only hands parts to Python: compiling less takes its start from 9 to 5 processor seconds."""
 SILENT = "-Xlog:cds=off -Xlog:cds+dynamic=off"

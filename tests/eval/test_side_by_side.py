@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -138,6 +139,19 @@ def test_no_child_outlives_its_parent(functions, tmp_path, killed_by):
     while any(map(alive, children)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, children))
+
+
+@pytest.mark.parametrize("call", ["recv", "send"])
+@pytest.mark.parametrize("error", [EOFError, ConnectionResetError, BrokenPipeError])
+def test_a_child_whose_parent_is_gone_ends_without_a_word(monkeypatch, call, error):
+    monkeypatch.setattr(side_by_side, "_end_with_parent", lambda: None)  # which is as quick, now and then
+    monkeypatch.setattr(side_by_side.signal, "signal", lambda *_: None)
+
+    def gone(*_):
+        raise error
+
+    link = SimpleNamespace(**{"recv": lambda: 1, "send": lambda _: None, call: gone})
+    side_by_side._serve(lambda task, tell: tell(task), {}, link)
 
 
 def test_a_task_that_spoils_its_process_is_tried_in_another_with_the_same_environment(functions, tmp_path):

@@ -21,7 +21,7 @@ MODEL = (
 )
 TIMES = ("seconds", "tokens_per_second")
 """Keys of a run's files that tell how fast it was."""
-UNLIKE = re.compile(r"\.ledger\.json|report\.(html|md)")
+UNLIKE = re.compile(r"\.ledger\.json|report\.(html|md|csv)")
 """Files that may differ between two runs, by what they tell of speed and of when a file was written."""
 
 
