@@ -49,7 +49,7 @@ def _exposures(subsets: Sequence[str], runs: Sequence[Run], missing: list[str]) 
         if run.finished and run.subset in subsets and storage.exists(file):
             try:
                 found.setdefault(run.subset, {})[run.replicate] = storage.read_table(file)
-            except (pa.ArrowException, OSError) as error:
+            except OSError as error:
                 missing.append(f"the exposure of {run.subset}, replicate {run.replicate}, cannot be read: {error}")
     replicates = sorted({number for some in found.values() for number in some})
     whole = {name: some for name, some in found.items() if len(some) == len(replicates) and _alike(some, found)}

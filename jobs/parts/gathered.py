@@ -330,7 +330,7 @@ def _evaluation(name: str, run: Run, missing: list[str]) -> pa.Table | None:
         return None
     try:
         table = storage.read_table(path, ["id", "set", "passes", "in_pool", "cluster", "stratum", "bytes", "nll"])
-    except (pa.ArrowException, OSError) as error:
+    except OSError as error:
         missing.append(f"the evaluation of {run.subset}, replicate {run.replicate}, cannot be read: {error}")
         return None
     in_set = pc.and_(pc.equal(table["set"], SETS[name][0]), table[SETS[name][1]])

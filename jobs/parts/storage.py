@@ -95,23 +95,72 @@ def read_json(file: Path | str) -> Any:
 def read_table(file: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of a Parquet file, every page's checksum verified."""
     wanted = None if columns is None else list(columns)
-    return pq.read_table(source(at(file)), columns=wanted, page_checksum_verification=True)
+    with as_written(file):
+        return pq.read_table(source(at(file)), columns=wanted, page_checksum_verification=True)
 
 
-def open_parquet(file: Path | str) -> pq.ParquetFile:
-    """A Parquet file to read by row groups, every page's checksum verified."""
-    path = at(file)
-    return pq.ParquetFile(source(path), page_checksum_verification=True, pre_buffer=isinstance(path, StorePath))
+class OpenParquet(pq.ParquetFile):  # type: ignore[misc]
+    """A Parquet file whose pages' checksums are verified and whose errors name it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        super().__init__(source(file), page_checksum_verification=True, pre_buffer=isinstance(file, StorePath))
+
+    def iter_batches(self, *asked: Any, **more: Any) -> Iterator[pa.RecordBatch]:
+        """Its rows, a batch at a time."""
+        with as_written(self.file):
+            yield from super().iter_batches(*asked, **more)
+
+    def read_row_groups(self, *asked: Any, **more: Any) -> pa.Table:
+        """Some of its row groups."""
+        with as_written(self.file):
+            return super().read_row_groups(*asked, **more)
+
+    def read_row_group(self, *asked: Any, **more: Any) -> pa.Table:
+        """One of its row groups."""
+        with as_written(self.file):
+            return super().read_row_group(*asked, **more)
+
+
+def open_parquet(file: Path | str) -> OpenParquet:
+    """A Parquet file to read by row groups."""
+    with as_written(file):
+        return OpenParquet(at(file))
 
 
 def read_metadata(file: Path | str) -> pq.FileMetaData:
     """What the footer of a Parquet file says."""
-    return pq.read_metadata(source(at(file)))
+    with as_written(file):
+        return pq.read_metadata(source(at(file)))
 
 
 def read_schema(file: Path | str) -> pa.Schema:
     """The columns of a Parquet file."""
-    return pq.read_schema(source(at(file)))
+    with as_written(file):
+        return pq.read_schema(source(at(file)))
+
+
+class NotAsWritten(ExperimentError, OSError):
+    """A file that we have written holds something else by now."""
+
+
+def not_as_written(file: Path | str) -> NotAsWritten:
+    """What is said of such a file."""
+    return NotAsWritten(
+        f"{file} is not as it was written: a disk or a hand has changed bytes; jobs.verify lists all that is damaged, "
+        "and which verb makes it again"
+    )
+
+
+@contextmanager
+def as_written(file: Path | str) -> Iterator[None]:
+    """Raise NotAsWritten for what pyarrow says of bytes that are no Parquet; a system's own errors have a number."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise
+        raise not_as_written(file) from error
 
 
 def footer_sha256(file: Path | str) -> str:

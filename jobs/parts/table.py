@@ -142,7 +142,7 @@ def footer(file: Path) -> dict[str, Any] | None:
     """What a finished Parquet part says of itself; None where the file is not there or not whole."""
     try:
         metadata = storage.read_metadata(file).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+    except OSError:
         return None
     return json.loads(metadata[FOOTER]) if FOOTER in metadata else None
 
@@ -226,10 +226,7 @@ def _refuse_other_footer(file: Path, footer: str) -> None:
     except OSError:
         whole = False
     if not whole:
-        raise ExperimentError(
-            f"{file} is not as it was written: a disk or a hand has changed bytes; jobs.verify lists all that is damaged, "
-            "and which verb makes it again"
-        )
+        raise storage.not_as_written(file)
 
 
 def state(table: Table, part: Part) -> Literal["done", "missing", "other"]:

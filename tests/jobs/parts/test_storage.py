@@ -1,5 +1,6 @@
 """The one place that knows where files lie: whole or not at all, and held by one job."""
 
+import copy
 import json
 
 import pyarrow as pa
@@ -54,3 +55,32 @@ def test_a_listing_has_files_alone_and_none_where_there_is_no_folder(tmp_path):
     assert storage.folders(tmp_path) == [tmp_path / "inner"]
     assert storage.sizes(tmp_path / "none") == {}
     assert storage.folders(tmp_path / "none") == []
+
+
+READERS = {
+    "table": storage.read_table,
+    "batches": lambda file: list(storage.open_parquet(file).iter_batches()),
+    "row group": lambda file: storage.open_parquet(file).read_row_group(0),
+    "row groups": lambda file: storage.open_parquet(file).read_row_groups([0]),
+    "footer": storage.read_metadata,
+    "columns": storage.read_schema,
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=[*READERS])
+def test_a_file_with_a_changed_byte_is_named_also_by_another_process(tmp_path, reader):
+    file = tmp_path / "table.parquet"
+    storage.write_table(file, pa.table({"text": ["a text that is written"] * 50}))
+    whole = bytearray(file.read_bytes())
+    reader(file)
+    for at in (40, len(whole) - 1):  # in a page and in the footer
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        if at > 40 or reader not in (storage.read_metadata, storage.read_schema):
+            with pytest.raises(storage.NotAsWritten) as refused:
+                reader(file)
+            assert str(copy.copy(refused.value)).startswith(f"{file} is not as it was written: ")
+
+
+def test_a_file_that_is_not_there_is_not_called_changed(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        storage.read_table(tmp_path / "none.parquet")
