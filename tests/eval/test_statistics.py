@@ -452,3 +452,14 @@ def test_what_cannot_be_compared_is_named():
         compared(nats, sizes, cluster)
     with pytest.raises(ValueError, match="has no bytes"):
         compared(np.ones((1, 1, 2)), [5, 0], ["a", "b"])
+
+
+@pytest.mark.parametrize(("times", "apart"), [(4.1, False), (4.8, True)])
+def test_means_that_differ_by_chance_count_alone_from_where_an_f_test_finds_them_apart(times, apart):
+    """Of 3 subsets in 5 replicates F(2, 8) is 4.46 at 95 %, by the tables; with other degrees of freedom 3.84 or 5.32."""
+    rest = np.outer([1.0, -2.0, 1.0], [2.0, -1.0, 0.0, -1.0, 0.0])
+    own = (rest**2).sum() / 8
+    means = np.array([1.0, 0.0, -1.0]) * np.sqrt(times * own / 5)
+    found = statistics._floor(rest + means[:, None], 200_000)
+    within = np.var(rest + means[:, None], axis=0, ddof=1).mean()
+    assert found == pytest.approx(times * own if apart else within)

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.statistics import Comparison
-from eval.verdict import EIGHTY, Level, placebo, primary, verdict
+from eval.verdict import EIGHTY, Level, _needed, placebo, primary, verdict
 
 NAMES = ("all", "half", "tenth")
 LEVELS = [Level("all", 1.0), Level("half", 0.5), Level("tenth", 0.1)]
@@ -196,3 +197,13 @@ def test_a_best_level_that_the_numbers_picked_counts_for_all_that_they_might_hav
 def test_where_the_hardest_is_best_the_primary_hypothesis_is_against_the_next_best():
     found = primary(made([3.1, 3.05, 3.0]), NAMES, ("best", "hardest"))
     assert (found.one, found.other) == ("tenth", "half") and found.gap.value == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize(("times", "told"), [(99.5, True), (100.5, False)])
+def test_what_would_take_more_than_a_hundred_times_as_much_is_not_asked_for(times, told):
+    gap = SimpleNamespace(value=-0.1, half_width=0.1 * times**0.5 / EIGHTY)
+    comparison = SimpleNamespace(difference=lambda *_: gap, noise=lambda *_: (3.0, 1.0), replicates=3, clusters=40)
+    needed = _needed(SimpleNamespace(hardest="tenth", best="all"), comparison)
+    assert (needed is not None) == told
+    if needed:
+        assert needed == (pytest.approx(times), 299, 3980, 0.75)
