@@ -82,8 +82,7 @@ def trial(states: Path, conf: Path, number: int, name: str) -> tuple[str, str]:
     before = (out / name).read_bytes()
     code, said = run(verb, conf)
     if code != command.OK:
-        sentences = [line for line in said.splitlines() if line.startswith("goodhart: ")]
-        named = any(str(out / name) in line for line in sentences) and "Traceback" not in said
+        named = str(out / name) in said.partition("goodhart: ")[2] and "Traceback" not in said
         return (NAMED if named else WRONG), f"ended with {code}: {said[-1500:]}"
     found, wanted = tiny.held(out), tiny.held(states / verb)
     other = sorted(one for one in {**found, **wanted} if one != name and found.get(one) != wanted.get(one))
