@@ -304,6 +304,11 @@ def test_ranks_grow_with_the_value_and_are_the_middle_of_a_tie(values):
         assert abs(rank[measured == value][0] - middle) <= 0.5 / len(measured) + 2 / 1024
 
 
+def test_a_value_stands_at_its_quantile_and_one_that_several_share_in_their_middle():
+    stood = ranks(np.array([-math.inf, 0, 0.5, 1, 2, 3, math.inf]), np.array([0.0, 1, 1, 3]))
+    assert stood.tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1]
+
+
 def test_ranks_of_many_different_values_are_exact_to_a_quantile():
     values = np.random.default_rng(0).normal(size=50_000)
     found = cuts([ranked(values, np.ones(50_000, np.int64), lowest=True)], RANKS)

@@ -213,6 +213,20 @@ def test_what_is_chosen_already_is_not_decided_again_unless_something_of_it_is_g
         assert len(decided) == before + 1 and gone.read_bytes() == content
 
 
+def test_where_no_page_is_held_out_none_is_counted(tmp_path, monkeypatch):
+    plain = choose.Columns.of
+
+    def none_out(*asked, **more):
+        one = plain(*asked, **more)
+        return replace(one, held_out=one.held_out & False, copies=one.copies & False)
+
+    monkeypatch.setattr(choose.Columns, "of", none_out)
+    experiment = crawl(tmp_path)
+    assert choose.main(experiment) == 0
+    held_out = told(experiment, "unfiltered")["held_out"]
+    assert (held_out["pages"], held_out["copies_dropped"]) == (0, 0)
+
+
 def test_where_every_page_is_held_out_nothing_can_be_chosen(tmp_path, monkeypatch):
     experiment = crawl(tmp_path, rules=RULES)
     plain = choose.Columns.of
