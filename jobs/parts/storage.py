@@ -372,10 +372,20 @@ def remove_left_overs(folder: Path, below: bool = False) -> None:
 
 def _check_layout(out: Path) -> None:
     """Raise ExperimentError where a version made the folder whose tables lay elsewhere or held something else."""
-    found = read_json(out / LAYOUT_FILE) if exists(out / LAYOUT_FILE) else 1 if (out / "pages").is_dir() else LAYOUT
+    file, found = out / LAYOUT_FILE, LAYOUT
+    if exists(file):
+        try:
+            found = read_json(file)
+        except ValueError as error:
+            raise ExperimentError(
+                f"{file} is not as it was written: it should hold the number {LAYOUT}; write that into it, if this version made "
+                "the folder"
+            ) from error
+    elif (out / "pages").is_dir():
+        found = 1
     if found != LAYOUT:
         raise ExperimentError(
-            f"{out} was made by a version whose folders lay otherwise (layout {found}, this one makes {LAYOUT}): "
+            f"{out} was made by a version whose folders lay otherwise (layout {found} in {file}, this one makes {LAYOUT}): "
             "set another out:, or remove it to make all of it again"
         )
 

@@ -25,7 +25,19 @@ def test_a_folder_of_another_layout_is_refused_in_one_sentence(tmp_path):
     with storage.held(tmp_path / "new"):
         pass
     (tmp_path / "old" / "pages").mkdir(parents=True)
-    with pytest.raises(ExperimentError, match=f"layout 1, this one makes {storage.LAYOUT}"), storage.held(tmp_path / "old"):
+    with (
+        pytest.raises(ExperimentError, match=f"layout 1 in .*, this one makes {storage.LAYOUT}"),
+        storage.held(tmp_path / "old"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"3x", b"\x13", b"\xb3", b""])
+def test_a_folder_whose_layout_cannot_be_read_is_refused_with_what_to_write(tmp_path, content):
+    with storage.held(tmp_path):
+        pass
+    (tmp_path / storage.LAYOUT_FILE).write_bytes(content)
+    with pytest.raises(ExperimentError, match=rf"{storage.LAYOUT_FILE} is not as it was"), storage.held(tmp_path):
         pass
 
 
