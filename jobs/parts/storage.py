@@ -378,8 +378,8 @@ def _check_layout(out: Path) -> None:
             found = read_json(file)
         except ValueError as error:
             raise ExperimentError(
-                f"{file} is not as it was written: it should hold the number {LAYOUT}; write that into it, if this version made "
-                "the folder"
+                f"{file} is not as it was written: it should hold the number {LAYOUT}; write that into it, if this version "
+                "made the folder"
             ) from error
     elif (out / "pages").is_dir():
         found = 1
