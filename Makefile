@@ -44,10 +44,10 @@ bench: $(READY) ## The benchmarks on the shards at hand, beside their peers
 planted: $(READY) ## What the verdict says in worlds whose answer is known (some minutes)
 	$(PY) -m jobs.bench.planted
 
-torture: $(READY) ## Shards cut at every byte, full disks (as root), flipped bits, every verb killed on its way (two hours in all)
+torture: $(READY) ## Shards cut at every byte, full disks (as root), flipped bits, every verb killed on its way (an hour in all)
 	$(PY) tests/hostile/cuts.py
 	$(PY) tests/hostile/full_disk.py
-	$(PY) tests/hostile/flips.py
+	$(PY) tests/hostile/flips.py --flips 120
 	$(PY) tests/hostile/kills.py
 
 fuzz: $(READY) ## 1.4 million mutations, then kernels with their bounds checked (some minutes); SHARE=20 makes one in 20
