@@ -154,9 +154,14 @@ def not_as_written(file: Path | str) -> NotAsWritten:
 
 @contextmanager
 def as_written(file: Path | str) -> Iterator[None]:
-    """Raise NotAsWritten for what pyarrow says of bytes that are no Parquet; a system's own errors have a number."""
+    """Raise NotAsWritten for what pyarrow says of bytes that are no Parquet.
+
+    A system's own errors have a number, and want of memory or Ctrl-C says nothing of the file.
+    """
     try:
         yield
+    except (pa.ArrowMemoryError, pa.ArrowCancelled):
+        raise
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
             raise

@@ -93,6 +93,12 @@ def test_a_file_with_a_changed_byte_is_named_also_by_another_process(tmp_path, r
             assert str(copy.copy(refused.value)).startswith(f"{file} is not as it was written: ")
 
 
+@pytest.mark.parametrize("error", [pa.ArrowMemoryError, pa.ArrowCancelled, PermissionError])
+def test_what_says_nothing_of_a_file_is_raised_as_it_is(error):
+    with pytest.raises(error), storage.as_written("table.parquet"):
+        raise error("stopped")
+
+
 def test_a_file_that_is_not_there_is_not_called_changed(tmp_path):
     with pytest.raises(FileNotFoundError):
         storage.read_table(tmp_path / "none.parquet")
